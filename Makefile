@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-2.0
+CLANG ?= clang
+BPFTOOL ?= bpftool
+CLANG_FORMAT ?= clang-format
+SHELLCHECK ?= shellcheck
+SHFMT ?= shfmt
+
+# Where vmlinux.h is: the small one of the repository, or `build` for a full dump.
+VMLINUX ?= .
+
+# v3: 32-bit registers and jumps.  The programs use no atomics, which came later.
+BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror -I$(VMLINUX)
+
+OBJECTS := bpf_sockops.o bpf_tcpip_bypass.o
+C_FILES = $(wildcard *.c *.h tests/*.c tests/*/*.c)
+SHELL_FILES = $(wildcard *.sh tests/*.sh tests/*.bash) .ci/run
+
+ifeq ($(V),1)
+Q :=
+msg :=
+else
+Q := @
+msg = @printf '  %-8s %s\n' "$(1)" "$(2)";
+MAKEFLAGS += --no-print-directory
+endif
+
+.DELETE_ON_ERROR:
+.PHONY: all vmlinux test bench lint format clean help
+
+all: $(OBJECTS)
+
+%.o: %.c
+	$(call msg,CLANG,$@)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -MMD -MP -c $< -o $@
+
+vmlinux:
+	$(call msg,DUMP,build/vmlinux.h)
+	$(Q)mkdir -p build
+	$(Q)$(BPFTOOL) btf dump file /sys/kernel/btf/vmlinux format c >build/vmlinux.h
+
+test:
+	$(Q)tests/run.sh
+
+bench:
+	$(Q)tests/bench.sh
+
+lint:
+	$(call msg,LINT,C)
+	$(Q)$(CLANG_FORMAT) --dry-run -Werror $(C_FILES)
+	$(call msg,LINT,shell)
+	$(Q)$(SHELLCHECK) -x $(SHELL_FILES)
+	$(Q)$(SHFMT) -d $(SHELL_FILES) tests/*.bats
+
+format:
+	$(Q)$(CLANG_FORMAT) -i $(C_FILES)
+	$(Q)$(SHFMT) -w $(SHELL_FILES) tests/*.bats
+
+clean:
+	$(Q)rm -rf build *.o *.d
+
+help:
+	@echo 'all      build the two BPF objects (default); V=1 shows the commands'
+	@echo 'vmlinux  dump the running kernel'"'"'s types to build/vmlinux.h; build against'
+	@echo '         them with: make -B VMLINUX=build'
+	@echo 'test     run the tests (as root; tests/run.sh --install-deps first installs what they need)'
+	@echo 'bench    compare request/response and streams with plain TCP (as root)'
+	@echo 'lint     clang-format, shellcheck and shfmt, without changing anything'
+	@echo 'format   let clang-format and shfmt change the files'
+	@echo 'clean    remove what make has built'
+
+-include $(OBJECTS:.o=.d)

@@ -1,0 +1,372 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * bpf_sockops: a sock_ops program, attached to a cgroup.  It admits a TCP
+ * connection to sock_ops_map when both its ends are sockets of this host under
+ * that cgroup, and takes the two sockets out again when both directions have
+ * left the bypass.  On any failure a socket is not admitted: plain TCP.
+ *
+ *   client                                 server
+ *                  SYN ------------------> RWND_INIT: announce
+ *   ACTIVE_ESTABLISHED <------- SYN-ACK
+ *     take the announcement,
+ *     leave own record, enter the map
+ *                  ACK ------------------> PASSIVE_ESTABLISHED
+ *                                            take the client's record,
+ *                                            leave own record, enter the map
+ *
+ * All notes pass through sock_ops_meet under keys that hold both sequence
+ * numbers, so that only the two ends of one connection meet there.
+ */
+#include "bpf_sockops.h"
+
+#define CB_FLAGS (BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG | BPF_SOCK_OPS_PARSE_ALL_HDR_OPT_CB_FLAG)
+
+/*
+ * The struct sock that this call is about, a request sock included, which the
+ * context does not show.  The verifier takes the context for the address that
+ * it is; the kernel keeps its own struct behind it.
+ */
+static __always_inline __u64 kernel_sock(struct bpf_sock_ops *skops)
+{
+	return (__u64)read_kernel(struct bpf_sock_ops_kern, skops, sk);
+}
+
+static __always_inline int is_loopback(const __be32 ip[4])
+{
+	if (is_mapped(ip))
+		return (ip[3] & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000);
+	return !ip[0] && !ip[1] && !ip[2] && ip[3] == bpf_htonl(1);
+}
+
+/* From the part that full socks and request socks have in common. */
+static __always_inline void build_key(struct sock_key *key, __u64 sk, __u32 local_seq,
+				      __u32 remote_seq)
+{
+	key->local_seq = local_seq;
+	key->remote_seq = remote_seq;
+	key->local_port = read_kernel(struct sock_common, sk, skc_num);
+	key->remote_port = bpf_ntohs(read_kernel(struct sock_common, sk, skc_dport));
+
+	if (read_kernel(struct sock_common, sk, skc_family) == AF_INET6 &&
+	    bpf_core_field_exists(((struct sock_common *)0)->skc_v6_daddr)) {
+		bpf_core_read(key->local_ip, sizeof(key->local_ip),
+			      &((struct sock_common *)sk)->skc_v6_rcv_saddr);
+		bpf_core_read(key->remote_ip, sizeof(key->remote_ip),
+			      &((struct sock_common *)sk)->skc_v6_daddr);
+	} else {
+		key->local_ip[2] = key->remote_ip[2] = bpf_htonl(0xffff);
+		key->local_ip[3] = read_kernel(struct sock_common, sk, skc_rcv_saddr);
+		key->remote_ip[3] = read_kernel(struct sock_common, sk, skc_daddr);
+	}
+
+	if (is_loopback(key->local_ip) || is_loopback(key->remote_ip)) {
+		__u64 net = (__u64)read_kernel(struct sock_common, sk, skc_net.net);
+
+		key->netns = read_kernel(struct net, net, ns.inum);
+	}
+}
+
+/* The reason not to admit a socket that is its own, whoever its peer is. */
+static __always_inline __u64 *reason_to_refuse(struct sock_stats *stats, __u64 sk)
+{
+	if (!switched_on())
+		return &stats->refused_off;
+	if (bpf_core_field_exists(((struct tcp_sock *)0)->is_mptcp) &&
+	    read_kernel(struct tcp_sock, sk, is_mptcp))
+		return &stats->refused_mptcp;
+	/*
+	 * The kernel's own users (NFS, iSCSI) read a socket with callbacks, past
+	 * the psock.  TCP_REPAIR sets sequence numbers at will.
+	 */
+	if (has_ulp(sk) || read_kernel_bit(struct sock, sk, sk_kern_sock) ||
+	    read_kernel_bit(struct tcp_sock, sk, repair))
+		return &stats->refused_special;
+	return 0;
+}
+
+static __always_inline void trace_admitted(struct sock_cpu *cpu, const struct sock_key *key,
+					   __u32 op)
+{
+	if (!may_trace(cpu, 2))
+		return;
+	trace_addresses("update sockmap", "->", key);
+	if (op == BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB)
+		bpf_printk("update sockmap: op=4(Active connect), port %d-->%d", key->local_port,
+			   key->remote_port);
+	else
+		bpf_printk("update sockmap: op=5(Passive connect), port %d-->%d", key->local_port,
+			   key->remote_port);
+}
+
+/*
+ * Leave the record for the other end and enter the map.  The other end cannot
+ * act before the second step: a redirect to a key that is not there fails.
+ */
+static __always_inline int admit(struct bpf_sock_ops *skops, __u64 sk, struct sock_key *key,
+				 const struct sock_key *peer_key, __u64 peer)
+{
+	__u32 has = skops->bpf_sock_ops_cb_flags;
+	struct bpf_sock *ctx_sk = skops->sk;
+	struct sock_record *rec;
+	__u64 address;
+
+	if (!ctx_sk)
+		return 0;
+	rec = bpf_sk_storage_get(&sock_ops_record, ctx_sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!rec)
+		return 0;
+	rec->view.sk = sk;
+	rec->key = *key;
+	rec->peer_key = *peer_key;
+	rec->write_seq = key->local_seq;
+	if (peer) {
+		rec->peer = peer;
+		bpf_probe_read_kernel(
+			&rec->peer_sk, sizeof(rec->peer_sk),
+			(void *)(peer + __builtin_offsetof(struct sock_record, view.sk)));
+	}
+
+	address = (__u64)rec;
+	if (bpf_map_update_elem(&sock_ops_meet, key, &address, BPF_ANY))
+		return 0;
+	if (bpf_sock_hash_update(skops, &sock_ops_map, key, BPF_NOEXIST)) {
+		bpf_map_delete_elem(&sock_ops_meet, key);
+		return 0;
+	}
+	/*
+	 * The packets of this socket bring it to on_packet().  A failure means
+	 * that it stays in the map until it is closed.
+	 */
+	rec->in_map = 1;
+	rec->cb_flags = CB_FLAGS & ~has;
+	bpf_sock_ops_cb_flags_set(skops, has | CB_FLAGS);
+	return 1;
+}
+
+static __always_inline void announce_server(struct bpf_sock_ops *skops)
+{
+	struct sock_key key = {};
+	__u64 req, none = 0;
+
+	if (skops->is_fullsock || !switched_on())
+		return;
+	req = kernel_sock(skops);
+	build_key(&key, req, read_kernel(struct tcp_request_sock, req, snt_isn) + 1,
+		  read_kernel(struct tcp_request_sock, req, rcv_isn) + 1);
+	/* Failing, the client finds nothing and is not admitted. */
+	bpf_map_update_elem(&sock_ops_meet, &key, &none, BPF_ANY);
+}
+
+static __always_inline void admit_client(struct bpf_sock_ops *skops, struct sock_cpu *cpu)
+{
+	struct sock_stats *stats = &cpu->stats;
+	struct sock_key key = {}, peer_key;
+	__u64 sk = kernel_sock(skops), *refused;
+
+	build_key(&key, sk, read_kernel(struct tcp_sock, sk, snd_nxt),
+		  read_kernel(struct tcp_sock, sk, rcv_nxt));
+	swap_key(&peer_key, &key);
+	if (bpf_map_delete_elem(&sock_ops_meet, &peer_key)) {
+		stats->refused_remote++;
+		return;
+	}
+	refused = reason_to_refuse(stats, sk);
+	if (refused) {
+		(*refused)++;
+		return;
+	}
+	if (read_kernel(struct tcp_sock, sk, data_segs_out) ||
+	    read_kernel(struct tcp_sock, sk, write_seq) != key.local_seq) {
+		stats->refused_early_data++;
+		return;
+	}
+	if (!admit(skops, sk, &key, &peer_key, 0)) {
+		stats->refused_full++;
+		return;
+	}
+	stats->admitted_active++;
+	trace_admitted(cpu, &key, BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB);
+}
+
+static __always_inline void admit_server(struct bpf_sock_ops *skops, struct sock_cpu *cpu)
+{
+	struct sock_stats *stats = &cpu->stats;
+	struct sock_key key = {}, peer_key;
+	__u64 sk = kernel_sock(skops), *note, *refused, peer;
+	struct sock_view client = {};
+
+	build_key(&key, sk, read_kernel(struct tcp_sock, sk, snd_nxt),
+		  read_kernel(struct tcp_sock, sk, rcv_nxt));
+	swap_key(&peer_key, &key);
+	note = bpf_map_lookup_elem(&sock_ops_meet, &peer_key);
+	if (!note) {
+		stats->refused_no_client++;
+		/*
+		 * A Fast Open server is established at the SYN: its client is
+		 * still to come and must not find the announcement.
+		 */
+		bpf_map_delete_elem(&sock_ops_meet, &key);
+		return;
+	}
+	peer = *note;
+	refused = reason_to_refuse(stats, sk);
+	if (refused) {
+		(*refused)++;
+		return;
+	}
+	/*
+	 * Whoever removes the note decides: a client that found no peer for its
+	 * first send removes it as well, and stays alone.
+	 */
+	bpf_probe_read_kernel(&client, sizeof(client), (void *)peer);
+	if (client.leaving || bpf_map_delete_elem(&sock_ops_meet, &peer_key)) {
+		stats->refused_client_left++;
+		return;
+	}
+	if (!admit(skops, sk, &key, &peer_key, peer)) {
+		stats->refused_full++;
+		/* Given back, so that the client knows that it is alone. */
+		bpf_map_update_elem(&sock_ops_meet, &peer_key, &peer, BPF_ANY);
+		return;
+	}
+	stats->admitted_passive++;
+	trace_admitted(cpu, &key, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB);
+}
+
+/* struct sock since 7.0, where struct inet_connection_sock lost its timer. */
+struct sock___7_0 {
+	struct timer_list tcp_retransmit_timer;
+} __attribute__((preserve_access_index));
+
+#define timer_pending(type, sk, timer) (read_kernel(type, sk, timer.entry.pprev) != 0)
+
+/* The references to a socket that are its own, its psock's and its timers'. */
+static __always_inline int own_references(__u64 sk)
+{
+	int refs = 2 + timer_pending(struct sock, sk, sk_timer) +
+		   timer_pending(struct tcp_sock, sk, inet_conn.icsk_delack_timer);
+
+	if (bpf_core_field_exists(((struct sock___7_0 *)0)->tcp_retransmit_timer))
+		return refs + timer_pending(struct sock___7_0, sk, tcp_retransmit_timer);
+	return refs + timer_pending(struct tcp_sock, sk, inet_conn.icsk_retransmit_timer);
+}
+
+/*
+ * No thread of the peer stands between having read this end's record and this
+ * end's queue.  A send of the peer holds a reference to the peer's psock, besides
+ * the map's; it reads our record while it holds the peer's lock, and from there
+ * until its message is queued holds a reference to our socket
+ * (sk_psock_msg_verdict).  Other references only hide a quiet peer.  Timers are
+ * counted last: they may go meanwhile, but none comes while we have the lock.
+ */
+static __always_inline int quiet(__u64 sk, __u64 peer_sk, __u64 peer_psock)
+{
+	int refs;
+
+	if (read_kernel(struct sk_psock, peer_psock, refcnt.refs.counter) == 1)
+		return 1;
+	if (read_kernel(struct sock, peer_sk, sk_lock.owned))
+		return 0;
+	refs = read_kernel(struct sock_common, sk, skc_refcnt.refs.counter);
+	return refs == own_references(sk);
+}
+
+/* Can the peer still put something into this end's psock queue, which is empty? */
+static __always_inline int peer_may_redirect(struct sock_record *rec, __u64 peer_psock)
+{
+	struct sock_view peer = {};
+
+	if (!peer_psock)
+		return 0;
+	bpf_probe_read_kernel(&peer, sizeof(peer), (void *)rec->peer);
+	/* Set by the peer's own send: that thread's earlier redirects are complete. */
+	if (peer.leaving && !peer.threads)
+		return 0;
+	/* Once it is quiet, the peer's next send sees this and leaves. */
+	if (peer.leaving || rec->view.leaving || rec->view.finished) {
+		for (int i = 0; i < QUIET_STEPS; i++) {
+			if (quiet(rec->view.sk, rec->peer_sk, peer_psock))
+				return 0;
+			if (!rec->view.finished)
+				break;
+		}
+	}
+	return !peer.leaving || bpf_jiffies64() - peer.redirected_at <= SETTLE_JIFFIES;
+}
+
+/*
+ * A TCP packet of a socket in the map: its bytes, or its peer's, are on TCP
+ * again, or it ends its direction.  Once nothing can come in over the bypass,
+ * nor has to go out before what TCP carries, it leaves the map and is plain TCP.
+ */
+static __always_inline void on_packet(struct bpf_sock_ops *skops)
+{
+	struct bpf_sock *ctx_sk = skops->sk;
+	__u32 state = skops->state;
+	struct sock_record *rec;
+	struct sock_cpu *cpu;
+	__u64 queue, peer_psock;
+
+	if (!ctx_sk)
+		return;
+	rec = bpf_sk_storage_get(&sock_ops_record, ctx_sk, 0, 0);
+	if (!rec || !rec->in_map)
+		return;
+	/*
+	 * On a socket with a psock the acknowledgment of a FIN makes a blocking
+	 * recv return EAGAIN (tcp_msg_wait_data): this is the moment to go.
+	 */
+	if (state != BPF_TCP_ESTABLISHED && state != BPF_TCP_CLOSE_WAIT) {
+		rec->view.finished = 1;
+		__sync_fetch_and_add(&rec->fence, 0); /* before reading the peer's state */
+	}
+	queue = psock_queue(psock_of(rec->view.sk));
+	if (!queue || !queue_empty(queue))
+		return;
+	if (!rec->alone) {
+		if (!meet_peer(rec))
+			return;
+		peer_psock = psock_of(rec->peer_sk);
+		if (peer_may_redirect(rec, peer_psock))
+			return;
+		/* In order: what went over the bypass is read first. */
+		if (!rec->view.leaving && !rec->view.finished && peer_psock &&
+		    !queue_empty(psock_queue(peer_psock)))
+			return;
+	}
+
+	if (bpf_map_delete_elem(&sock_ops_map, &rec->key))
+		return; /* the socket is being closed, which removes it */
+	bpf_sock_ops_cb_flags_set(skops, skops->bpf_sock_ops_cb_flags & ~rec->cb_flags);
+	rec->in_map = 0;
+	cpu = this_cpu();
+	if (cpu)
+		cpu->stats.ejected++;
+}
+
+SEC("sockops")
+int bpf_sockops(struct bpf_sock_ops *skops)
+{
+	struct sock_cpu *cpu = this_cpu();
+
+	if (!cpu)
+		return 1;
+	switch (skops->op) {
+	case BPF_SOCK_OPS_RWND_INIT:
+		announce_server(skops);
+		break;
+	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
+		admit_client(skops, cpu);
+		break;
+	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
+		admit_server(skops, cpu);
+		break;
+	case BPF_SOCK_OPS_HDR_OPT_LEN_CB:
+	case BPF_SOCK_OPS_PARSE_HDR_OPT_CB:
+		on_packet(skops);
+		break;
+	}
+	return 1; /* the kernel uses `reply`, which stays as others left it */
+}
+
+char LICENSE[] SEC("license") = "GPL";

@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the two programs share: the key, the record, the maps, the limits, the
+ * counters, the trace budget, and how to look at a socket.
+ *
+ *   bpf_sockops (sock_ops)   pairs the two ends of a connection at its
+ *                            handshake, puts them into sock_ops_map, and takes
+ *                            them out once both directions are back on TCP.
+ *   bpf_tcpip_bypass (sk_msg) redirects each send to the other end's socket.
+ *
+ * Each direction of a connection uses the bypass from its first byte, or never.
+ * It may change from the bypass to TCP once, and does not come back.
+ * Whatever goes wrong, the bytes go over plain TCP.
+ */
+#ifndef BPF_SOCKOPS_H
+#define BPF_SOCKOPS_H
+
+#define BPF_NO_PRESERVE_ACCESS_INDEX /* contexts must not be relocated */
+#include <vmlinux.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#define AF_INET	 2
+#define AF_INET6 10
+
+/* Sockets in the map, two for each connection. */
+#define MAX_SOCKETS 65535
+
+/*
+ * Handshakes whose two ends have not met yet.  An LRU map: a flood of SYNs
+ * pushes out old entries, which costs those connections the bypass.
+ */
+#define MAX_HANDSHAKES 65536
+
+/*
+ * CREDIT, in bytes: what a direction may send in one burst and stay on the
+ * bypass.  A reader that asks FIONREAD how much there is must find it: before
+ * sk_psock.msg_tot_len (6.6.128, 6.12.75, 6.18.14, 7.0) the kernel does not
+ * count bypassed bytes there, and readers such as nginx then stop at what fits
+ * the buffer they have.
+ */
+#define CREDIT		 (64 * 1024)
+#define CREDIT_UNCOUNTED (4 * 1024)
+
+/*
+ * ROOM, in bytes: the unread backlog at which a direction leaves even though
+ * its peer has not read all: the sender's sk_sndbuf and the reader's sk_rcvbuf,
+ * which is what plain TCP holds.  Each message counts MESSAGE_COST more, for the
+ * kernel's struct sk_msg.  Below ROOM_LEAST the buffers are not looked at: they
+ * are never smaller (SOCK_MIN_SNDBUF and SOCK_MIN_RCVBUF in net/sock.h).
+ * Kernels without msg_tot_len get ROOM_UNCOUNTED: 5.10 does not add redirected
+ * bytes to sk_rmem_alloc, and an edge-triggered reader that had paused stalls
+ * there at the boundary between the two queues.
+ */
+#define MESSAGE_COST   1024
+#define ROOM_LEAST     4096
+#define ROOM_UNCOUNTED (64 * 1024 * 1024)
+
+/*
+ * A look: how long, in nanoseconds, a send waits for the reader to catch up
+ * before a bulk direction leaves.  At most LOOK_STEPS reads of the queue.
+ */
+#define LOOK_NS	   150000
+#define LOOK_STEPS 1024
+
+/* How often a socket that ends its direction looks whether its peer is quiet. */
+#define QUIET_STEPS 64
+
+/*
+ * How long after its last redirect, in jiffies, the leaving of a socket with
+ * several sending threads is believed while quiet() cannot tell: one of them may
+ * stand between its verdict and the peer's queue.
+ */
+#define SETTLE_JIFFIES 250
+
+/* Trace lines per CPU and TRACE_JIFFIES (a second where HZ is 250). */
+#define TRACE_LINES   100
+#define TRACE_JIFFIES 250
+
+/*
+ * One end of one connection.  Addresses are in network byte order, IPv4 as
+ * ::ffff:a.b.c.d, so that an AF_INET socket meets a dual-stack one; ports and
+ * sequence numbers are in host byte order.  The sequence numbers are those
+ * right after the handshake: local_seq is the first byte that this end will
+ * send.  netns is the namespace's inode number where either address is a
+ * loopback address (such a connection cannot leave its namespace), else 0.
+ */
+struct sock_key {
+	__be32 local_ip[4];
+	__be32 remote_ip[4];
+	__u32 local_seq;
+	__u32 remote_seq;
+	__u16 local_port;
+	__u16 remote_port;
+	__u32 netns;
+};
+
+_Static_assert(sizeof(struct sock_key) == 48, "sock_key has no padding: maps hash all its bytes");
+
+/*
+ * What the other end reads of a record, with bpf_probe_read_kernel: it has no
+ * reference to it.  Stale memory is harmless: once a socket has gone its key
+ * has left the map, so a redirect to it finds nothing and the bytes go over TCP.
+ */
+struct sock_view {
+	__u64 sk;	     /* struct sock, this end's */
+	__u64 redirected_at; /* jiffies of the last redirect */
+	__u32 turn;	     /* counts sends that found the own queue empty: all was read */
+	__u8 leaving;	     /* this end sends over TCP for good */
+	__u8 finished;	     /* this end has ended its direction (SHUT_WR) */
+	__u8 threads;	     /* more than one thread has sent */
+	__u8 unused;
+};
+
+/*
+ * A socket's own record, kept with the socket (BPF sk_storage).  Written only
+ * by the programs that run on that socket, under its lock.
+ */
+struct sock_record {
+	struct sock_view view;	  /* first: the peer's pointer points here */
+	struct sock_key key;	  /* this end, in sock_ops_map */
+	struct sock_key peer_key; /* the other end, the target of redirects */
+	__u64 peer;		  /* the other end's struct sock_record, 0: not met */
+	__u64 peer_sk;		  /* its struct sock */
+	__u64 queue;		  /* &sk_psock.ingress_msg of this end, 0: not looked up */
+	__u64 peer_queue;	  /* the same of the other end */
+	__u64 sent_at;		  /* jiffies of the last send */
+	__u64 burst;		  /* bytes since the peer's last turn, or since a pause */
+	__u64 look_at;		  /* the burst at which the next look is due */
+	__u64 unread;	 /* bytes that the peer may not have read, plus MESSAGE_COST each */
+	__u64 fence;	 /* for the barrier of an atomic operation */
+	__u32 peer_turn; /* the peer's turn at the last send */
+	__u32 write_seq; /* tcp_sock.write_seq while nothing went over TCP */
+	__u32 sender;	 /* thread id of the last sender, 0: none yet */
+	__u32 cb_flags;	 /* callback flags that we have set on the socket */
+	__u8 in_map;
+	__u8 alone; /* no peer was admitted, and none will be */
+	__u8 unused[6];
+};
+
+/* Counters, in the order of a connection's life. */
+struct sock_stats {
+	__u64 admitted_active;	   /* clients put into the map */
+	__u64 admitted_passive;	   /* servers put into the map */
+	__u64 refused_off;	   /* either end: switched off */
+	__u64 refused_remote;	   /* client: no server of this host, in scope, answers there */
+	__u64 refused_no_client;   /* server: no client of this host, in scope, calls */
+	__u64 refused_client_left; /* server: the client had begun to send over TCP */
+	__u64 refused_early_data;  /* client: data in or before the handshake (Fast Open) */
+	__u64 refused_mptcp;	   /* either end: Multipath TCP */
+	__u64 refused_special; /* either end: a kernel socket, TCP_REPAIR, an upper-layer protocol
+				*/
+	__u64 refused_full;    /* either end: no memory, or no room in a map */
+	__u64 redirected_messages;
+	__u64 redirected_bytes;
+	__u64 passed_messages; /* sends over TCP by sockets that are still in the map */
+	__u64 left_no_peer;    /* directions that left: the peer is not in the map */
+	__u64 left_peer_left;  /* the peer's direction had left */
+	__u64 left_bulk;       /* a burst passed CREDIT */
+	__u64 left_room;       /* the unread backlog passed ROOM */
+	__u64 left_tcp_bytes;  /* bytes had gone over TCP past the program */
+	__u64 left_ulp;	       /* an upper-layer protocol was attached to either end (kTLS) */
+	__u64 left_closing;    /* neither ESTABLISHED nor CLOSE_WAIT any more */
+	__u64 left_off;	       /* switched off */
+	__u64 ejected;	       /* sockets taken out of the map while open */
+	__u64 trace_unshown;   /* trace lines over the budget */
+};
+
+/* Per-CPU state: the counters, and what is left of the trace budget. */
+struct sock_cpu {
+	struct sock_stats stats;
+	__u64 trace_since;  /* jiffies at which the budget was last filled */
+	__u64 trace_left;   /* lines */
+	__u64 trace_missed; /* lines over this budget */
+};
+
+struct sock_switch {
+	__u32 on; /* 0: admit nothing, and leave as soon as the reader has read all */
+};
+
+/* The sockets of admitted connections, by their own key. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SOCKHASH);
+	__uint(max_entries, MAX_SOCKETS);
+	__type(key, struct sock_key);
+	__type(value, __u32); /* the socket, stored by bpf_sock_hash_update */
+} sock_ops_map SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, struct sock_record);
+} sock_ops_record SEC(".maps");
+
+/*
+ * Where two ends meet, each entry under the key of the end that left it and
+ * removed by the end that finds it (deleting is atomic: one of two succeeds):
+ * the server's announcement (0), the client's record, the server's record.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, MAX_HANDSHAKES);
+	__type(key, struct sock_key);
+	__type(value, __u64);
+} sock_ops_meet SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct sock_cpu);
+} sock_ops_stats SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct sock_switch);
+} sock_ops_switch SEC(".maps");
+
+/* Entry 0 of an array always exists: the NULL of these two is the verifier's. */
+static __always_inline struct sock_cpu *this_cpu(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&sock_ops_stats, &zero);
+}
+
+static __always_inline int switched_on(void)
+{
+	__u32 zero = 0;
+	struct sock_switch *sw = bpf_map_lookup_elem(&sock_ops_switch, &zero);
+
+	return sw && sw->on;
+}
+
+static __always_inline void swap_key(struct sock_key *to, const struct sock_key *from)
+{
+	__builtin_memcpy(to->local_ip, from->remote_ip, sizeof(to->local_ip));
+	__builtin_memcpy(to->remote_ip, from->local_ip, sizeof(to->remote_ip));
+	to->local_seq = from->remote_seq;
+	to->remote_seq = from->local_seq;
+	to->local_port = from->remote_port;
+	to->remote_port = from->local_port;
+	to->netns = from->netns;
+}
+
+static __always_inline int is_mapped(const __be32 ip[4])
+{
+	return !ip[0] && !ip[1] && ip[2] == bpf_htonl(0xffff);
+}
+
+/*
+ * Kernel memory is addressed by number here: a socket's address outlives the
+ * verifier's pointer to it.  A failing read leaves zeroes.
+ */
+#define read_kernel(type, address, member)                                                         \
+	({                                                                                         \
+		type *p__ = (type *)(address);                                                     \
+		typeof(p__->member) val__ = 0;                                                     \
+		bpf_core_read(&val__, sizeof(val__), &p__->member);                                \
+		val__;                                                                             \
+	})
+
+#define read_kernel_bit(type, address, member)                                                     \
+	({                                                                                         \
+		type *p__ = (type *)(address);                                                     \
+		BPF_CORE_READ_BITFIELD_PROBED(p__, member);                                        \
+	})
+
+/*
+ * A socket's psock, 0 when it has none.  The lower bits of sk_user_data are
+ * flags (SK_USER_DATA_PTRMASK in net/sock.h).
+ */
+static __always_inline __u64 psock_of(__u64 sk)
+{
+	return (__u64)read_kernel(struct sock, sk, sk_user_data) & ~7ULL;
+}
+
+/* The address of its queue, an empty one points at itself. */
+static __always_inline __u64 psock_queue(__u64 psock)
+{
+	struct sk_psock *p = (struct sk_psock *)psock;
+
+	return psock ? (__u64)__builtin_preserve_access_index(&p->ingress_msg) : 0;
+}
+
+static __always_inline int queue_empty(__u64 queue)
+{
+	__u64 next = 0;
+
+	bpf_probe_read_kernel(&next, sizeof(next), (void *)queue);
+	return next == queue;
+}
+
+static __always_inline int has_ulp(__u64 sk)
+{
+	return read_kernel(struct tcp_sock, sk, inet_conn.icsk_ulp_ops) != 0;
+}
+
+/*
+ * Fetch the other end's record, if it has left one: a server learns its
+ * client's at the handshake, a client its server's here.
+ */
+static __always_inline int meet_peer(struct sock_record *rec)
+{
+	__u64 *peer;
+
+	if (rec->peer)
+		return 1;
+	peer = bpf_map_lookup_elem(&sock_ops_meet, &rec->peer_key);
+	if (!peer || !*peer)
+		return 0;
+	rec->peer = *peer;
+	rec->peer_sk = 0;
+	bpf_probe_read_kernel(
+		&rec->peer_sk, sizeof(rec->peer_sk),
+		(void *)(rec->peer + __builtin_offsetof(struct sock_record, view.sk)));
+	bpf_map_delete_elem(&sock_ops_meet, &rec->peer_key); /* only makes room earlier */
+	return 1;
+}
+
+/*
+ * Is there budget for so many trace lines?  The first call after a budget was
+ * overdrawn says by how much.
+ */
+static __always_inline int may_trace(struct sock_cpu *cpu, __u32 lines)
+{
+	__u64 now = bpf_jiffies64();
+
+	if (now - cpu->trace_since >= TRACE_JIFFIES) {
+		if (cpu->trace_missed)
+			bpf_printk("trace budget: %llu lines not shown", cpu->trace_missed);
+		cpu->trace_since = now;
+		cpu->trace_left = TRACE_LINES;
+		cpu->trace_missed = 0;
+	}
+	if (cpu->trace_left < lines) {
+		cpu->trace_missed += lines;
+		cpu->stats.trace_unshown += lines;
+		return 0;
+	}
+	cpu->trace_left -= lines;
+	return 1;
+}
+
+/*
+ * One line with the two addresses of a key.  %pI4 and %pI6c need 5.13: older
+ * kernels refuse the format and the line is missing there.
+ */
+#define trace_addresses(what, arrow, key)                                                          \
+	do {                                                                                       \
+		if (is_mapped((key)->local_ip))                                                    \
+			bpf_printk(what ": %pI4 " arrow " %pI4", &(key)->local_ip[3],              \
+				   &(key)->remote_ip[3]);                                          \
+		else                                                                               \
+			bpf_printk(what ": %pI6c " arrow " %pI6c", (key)->local_ip,                \
+				   (key)->remote_ip);                                              \
+	} while (0)
+
+#endif /* BPF_SOCKOPS_H */

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * bpf_tcpip_bypass: an sk_msg program, attached to sock_ops_map.  It runs at
+ * each send of a socket in the map, under that socket's lock, and redirects the
+ * message into the peer's psock queue, from where its recv takes it.
+ * On any failure the message goes over TCP, and so do all that follow it.
+ *
+ * Small talk stays on the bypass; bulk leaves, since TCP carries it faster and
+ * alone can make a sender wait.  A direction leaves when its reader has read
+ * everything: readers that stop at a short read, or ask FIONREAD, then never
+ * have bytes in two queues.
+ */
+#include "bpf_sockops.h"
+
+/*
+ * Wait a little for the reader to catch up; where both share one CPU it cannot.
+ * Each step asks the clock several times: the verifier walks every step, and
+ * allows 8192 branches on the way, while the wait leaves the reader's cache
+ * line alone.
+ */
+static __always_inline int look(__u64 queue)
+{
+	__u64 now = bpf_ktime_get_ns(), until = now + LOOK_NS;
+
+	for (int i = 0; i < LOOK_STEPS && now < until; i++) {
+		if (queue_empty(queue))
+			return 1;
+		bpf_ktime_get_ns();
+		bpf_ktime_get_ns();
+		bpf_ktime_get_ns();
+		now = bpf_ktime_get_ns();
+	}
+	return 0;
+}
+
+/*
+ * The counter of the reason to leave with this message, or NULL to redirect it.
+ * The order matters: first what must go over TCP now, last what would rather.
+ */
+static __always_inline __u64 *reason_to_leave(struct sock_stats *stats, struct sock_record *rec,
+					      __u32 state, __u32 size, __u64 now)
+{
+	int counted = bpf_core_field_exists(((struct sk_psock *)0)->msg_tot_len);
+	__u64 room = ROOM_UNCOUNTED, credit = counted ? CREDIT : CREDIT_UNCOUNTED;
+	struct sock_view peer = {};
+	int empty = 0, turned;
+	__u64 *wish;
+
+	/* tcp_bpf_sendmsg does not look at a shutdown: only TCP says EPIPE. */
+	if (state != BPF_TCP_ESTABLISHED && state != BPF_TCP_CLOSE_WAIT)
+		return &stats->left_closing;
+	/* A send that had begun before the socket entered the map, for one. */
+	if (read_kernel(struct tcp_sock, rec->view.sk, write_seq) != rec->write_seq)
+		return &stats->left_tcp_bytes;
+	if (!meet_peer(rec))
+		return &stats->left_no_peer;
+	if (!rec->queue)
+		rec->queue = psock_queue(psock_of(rec->view.sk));
+	if (!rec->peer_queue)
+		rec->peer_queue = psock_queue(psock_of(rec->peer_sk));
+	if (has_ulp(rec->view.sk) || has_ulp(rec->peer_sk))
+		return &stats->left_ulp;
+
+	if (queue_empty(rec->queue))
+		rec->view.turn++;
+	bpf_probe_read_kernel(&peer, sizeof(peer), (void *)rec->peer);
+	turned = peer.turn != rec->peer_turn;
+	rec->peer_turn = peer.turn;
+	if (turned || queue_empty(rec->peer_queue)) {
+		empty = !turned;
+		rec->unread = 0;
+		if (turned || rec->sent_at != now) {
+			rec->burst = 0;
+			rec->look_at = credit;
+		}
+	}
+	rec->sent_at = now;
+	rec->burst += size;
+	rec->unread += size + MESSAGE_COST;
+
+	if (rec->burst > credit)
+		wish = &stats->left_bulk;
+	else if (peer.leaving || peer.finished)
+		wish = &stats->left_peer_left;
+	else if (!switched_on())
+		wish = &stats->left_off;
+	else
+		wish = 0;
+	if (wish) {
+		if (empty || queue_empty(rec->peer_queue))
+			return wish;
+		/* Each look that fails doubles the burst to the next. */
+		if (rec->burst > rec->look_at) {
+			rec->look_at = 2 * rec->burst;
+			if (look(rec->peer_queue))
+				return wish;
+		}
+	}
+
+	if (rec->unread > ROOM_LEAST) {
+		if (counted)
+			room = (__u64)read_kernel(struct sock, rec->view.sk, sk_sndbuf) +
+			       read_kernel(struct sock, rec->peer_sk, sk_rcvbuf);
+		if (rec->unread > room)
+			return &stats->left_room;
+	}
+	return 0;
+}
+
+static __always_inline void leave(struct sock_record *rec, struct sock_stats *stats, __u64 *reason)
+{
+	rec->view.leaving = 1;
+	(*reason)++;
+	stats->passed_messages++;
+	/*
+	 * With no peer, take the note back that the server would find: if it is
+	 * still there, none has been admitted and none will be.
+	 */
+	if (!rec->peer && !bpf_map_delete_elem(&sock_ops_meet, &rec->key))
+		rec->alone = 1;
+}
+
+SEC("sk_msg")
+int bpf_tcpip_bypass(struct sk_msg_md *msg)
+{
+	struct bpf_sock *sk = msg->sk;
+	struct sock_cpu *cpu = this_cpu();
+	struct sock_record *rec;
+	__u32 state, size, thread;
+	__u64 *reason, now;
+
+	if (!sk || !cpu)
+		return SK_PASS;
+	rec = bpf_sk_storage_get(&sock_ops_record, sk, 0, 0);
+	if (!rec)
+		return SK_PASS;
+	if (rec->view.leaving) {
+		cpu->stats.passed_messages++;
+		return SK_PASS;
+	}
+
+	state = sk->state;
+	size = msg->size;
+	now = bpf_jiffies64();
+	reason = reason_to_leave(&cpu->stats, rec, state, size, now);
+	if (reason) {
+		leave(rec, &cpu->stats, reason);
+		return SK_PASS;
+	}
+	if (bpf_msg_redirect_hash(msg, &sock_ops_map, &rec->peer_key, BPF_F_INGRESS) != SK_PASS) {
+		leave(rec, &cpu->stats, &cpu->stats.left_no_peer);
+		return SK_PASS;
+	}
+
+	thread = bpf_get_current_pid_tgid();
+	if (rec->sender != thread) {
+		if (rec->sender)
+			rec->view.threads = 1;
+		rec->sender = thread;
+	}
+	rec->view.redirected_at = now;
+	cpu->stats.redirected_messages++;
+	cpu->stats.redirected_bytes += size;
+	if (may_trace(cpu, 2)) {
+		trace_addresses("sock_msg_redirect by sockmap", "-->", &rec->peer_key);
+		bpf_printk("sock_msg_redirect by sockmap: %d --> %d", rec->peer_key.local_port,
+			   rec->peer_key.remote_port);
+	}
+	return SK_PASS;
+}
+
+char LICENSE[] SEC("license") = "GPL";

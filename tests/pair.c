@@ -1,0 +1,918 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Both ends of one TCP connection, playing a scenario and checking every byte.
+ *
+ *   pair [OPTION]... SCENARIO           both ends, the server's in a child
+ *   pair [OPTION]... SCENARIO serve     one end: prints its port once it listens
+ *   pair [OPTION]... SCENARIO call      the other end, to --port
+ *
+ * Both ends must get the same options.  Exit status 0: as it should be;
+ * 1: what was received is wrong, said on stderr; 2: something else failed;
+ * 3: a hang (no progress within --timeout).
+ *
+ * Each direction carries a stream of bytes that both ends can compute from the
+ * seed, so that a byte lost, doubled, moved or foreign is seen where it occurs.
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#ifndef IPPROTO_MPTCP
+#define IPPROTO_MPTCP 262
+#endif
+
+#define KIB 1024UL
+#define MIB (1024 * KIB)
+
+static struct {
+	const char *listen, *connect;
+	int port, client_port;
+	int defer, fastopen, mptcp, nonblock, slow;
+	int timeout;
+	uint64_t seed;
+	size_t size;
+	int count;
+} opt = {
+	.listen = "127.0.0.1",
+	.timeout = 20,
+	.seed = 1,
+	.count = 100,
+};
+
+static const char *role = "both ends";
+
+static void die(int status, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	fprintf(stderr, "pair: %s: ", role);
+	vfprintf(stderr, fmt, ap);
+	fputc('\n', stderr);
+	va_end(ap);
+	exit(status);
+}
+
+#define fail(what) die(2, "%s: %s", what, strerror(errno))
+
+static void on_alarm(int sig)
+{
+	static const char msg[] = "pair: no progress: hangs\n";
+
+	(void)sig;
+	if (write(STDERR_FILENO, msg, sizeof(msg) - 1) < 0)
+		_exit(2);
+	_exit(3);
+}
+
+static void progress(void)
+{
+	alarm(opt.timeout);
+}
+
+/* ---- what is sent ---------------------------------------------------- */
+
+static uint64_t mix(uint64_t x)
+{
+	x += 0x9e3779b97f4a7c15;
+	x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
+	x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
+	return x ^ (x >> 31);
+}
+
+struct random {
+	uint64_t state;
+};
+
+static uint64_t draw(struct random *r, uint64_t below)
+{
+	return mix(r->state++) % below;
+}
+
+/* Sizes of all magnitudes: 1 up to `most`. */
+static size_t draw_size(struct random *r, size_t most)
+{
+	size_t bits = 1;
+
+	while (most >> bits)
+		bits++;
+	return 1 + draw(r, 1UL << (1 + draw(r, bits))) % most;
+}
+
+struct stream {
+	uint64_t seed, offset;
+};
+
+static void fill(struct stream *s, unsigned char *buf, size_t len)
+{
+	for (size_t i = 0; i < len;) {
+		uint64_t word = mix(s->seed ^ (s->offset / 8) * 0x100000001b3);
+		size_t at = s->offset % 8, n = 8 - at;
+
+		if (n > len - i)
+			n = len - i;
+		memcpy(buf + i, (unsigned char *)&word + at, n);
+		i += n;
+		s->offset += n;
+	}
+}
+
+static void check(struct stream *s, const unsigned char *buf, size_t len)
+{
+	static __thread unsigned char want[64 * KIB];
+
+	for (size_t i = 0; i < len;) {
+		size_t n = len - i < sizeof(want) ? len - i : sizeof(want);
+		uint64_t start = s->offset;
+
+		fill(s, want, n);
+		if (memcmp(want, buf + i, n)) {
+			for (size_t j = 0; j < n; j++)
+				if (want[j] != buf[i + j])
+					die(1, "wrong byte at offset %llu: have %#x, want %#x",
+					    (unsigned long long)(start + j), buf[i + j], want[j]);
+		}
+		i += n;
+	}
+}
+
+/* An end of the connection: what it sends and what it must receive. */
+struct end {
+	int fd;
+	struct stream out, in;
+};
+
+static void wait_for(int fd, short events)
+{
+	struct pollfd p = {.fd = fd, .events = events};
+
+	if (poll(&p, 1, -1) < 0)
+		fail("poll");
+}
+
+static void put(struct end *e, size_t len)
+{
+	static __thread unsigned char buf[4 * MIB];
+	size_t sent = 0;
+
+	if (len > sizeof(buf))
+		die(2, "a write of %zu bytes is too large for this test", len);
+	fill(&e->out, buf, len);
+	while (sent < len) {
+		ssize_t n = send(e->fd, buf + sent, len - sent, MSG_NOSIGNAL);
+
+		if (n < 0 && opt.nonblock && errno == EAGAIN) {
+			wait_for(e->fd, POLLOUT);
+			continue;
+		}
+		if (n < 0)
+			fail("send");
+		progress();
+		sent += n;
+	}
+}
+
+/* At most `len` bytes; 0 at the end of the stream. */
+static size_t get_some(struct end *e, size_t len)
+{
+	static __thread unsigned char buf[1 * MIB];
+	ssize_t n;
+
+	if (len > sizeof(buf))
+		len = sizeof(buf);
+	while ((n = recv(e->fd, buf, len, 0)) < 0) {
+		if (errno != EAGAIN || !opt.nonblock)
+			fail("recv");
+		wait_for(e->fd, POLLIN);
+	}
+	progress();
+	check(&e->in, buf, n);
+	return n;
+}
+
+static void get(struct end *e, size_t len)
+{
+	while (len) {
+		size_t n = get_some(e, len);
+
+		if (!n)
+			die(1, "end of stream with %zu bytes missing", len);
+		len -= n;
+	}
+}
+
+static void get_end(struct end *e)
+{
+	size_t n = get_some(e, 1);
+
+	if (n)
+		die(1, "a byte after the last one");
+}
+
+static void finish_sending(struct end *e)
+{
+	if (shutdown(e->fd, SHUT_WR))
+		fail("shutdown");
+}
+
+/* ---- scenarios ------------------------------------------------------- */
+
+/* Requests and answers of up to --size bytes (default 16 KiB), --count times. */
+static void talk(struct end *e, int client)
+{
+	struct random r = {.state = opt.seed};
+
+	for (int i = 0; i < opt.count; i++) {
+		size_t ask = draw_size(&r, opt.size ?: 16 * KIB);
+		size_t answer = draw_size(&r, opt.size ?: 16 * KIB);
+
+		if (client) {
+			put(e, ask);
+			get(e, answer);
+		} else {
+			get(e, ask);
+			put(e, answer);
+		}
+	}
+	finish_sending(e);
+	get_end(e);
+}
+
+/* Three small sends right after connect: a deferred accept sees them late. */
+static void three(struct end *e, int client)
+{
+	if (client) {
+		put(e, 10);
+		put(e, 10);
+		put(e, 10);
+		finish_sending(e);
+		get(e, 10);
+		get_end(e);
+	} else {
+		get(e, 30);
+		get_end(e);
+		put(e, 10);
+		finish_sending(e);
+	}
+}
+
+/* A slow reader rests now and then, whatever the size of its reads. */
+static void slow_down(struct random *r, size_t len)
+{
+	if (opt.slow && draw(r, 128 * KIB) < len)
+		usleep(draw(r, 5000));
+}
+
+/* --count turns of up to --size bytes (default 12 MiB) from a random end. */
+static void turns(struct end *e, int client)
+{
+	struct random plan = {.state = opt.seed};
+	struct random own = {.state = opt.seed * 7 + client};
+
+	for (int i = 0; i < opt.count; i++) {
+		int from_client = draw(&plan, 2);
+		size_t len = draw_size(&plan, opt.size ?: 12 * MIB);
+		size_t most = draw_size(&plan, 1 * MIB);
+
+		while (len && from_client == client) {
+			size_t n = draw_size(&own, most);
+
+			n = n < len ? n : len;
+			put(e, n);
+			len -= n;
+		}
+		while (len) {
+			size_t n = draw_size(&own, most);
+
+			n = get_some(e, n < len ? n : len);
+			slow_down(&own, n);
+			if (!n)
+				die(1, "end of stream with %zu bytes missing", len);
+			len -= n;
+		}
+	}
+	finish_sending(e);
+	get_end(e);
+}
+
+static void *duplex_writer(void *arg)
+{
+	struct end *e = arg;
+	struct random own = {.state = e->out.seed};
+	size_t left = opt.size ?: 16 * MIB;
+
+	while (left) {
+		size_t burst = draw_size(&own, 1 * MIB), most = draw_size(&own, 64 * KIB);
+
+		burst = burst < left ? burst : left;
+		left -= burst;
+		while (burst) {
+			size_t n = draw_size(&own, most);
+
+			n = n < burst ? n : burst;
+			put(e, n);
+			burst -= n;
+		}
+		if (!draw(&own, 8))
+			usleep(draw(&own, 8000));
+	}
+	finish_sending(e);
+	return NULL;
+}
+
+/* Both ends send --size bytes (default 16 MiB) in bursts, at the same time. */
+static void duplex(struct end *e, int client)
+{
+	struct random own = {.state = opt.seed * 11 + client};
+	pthread_t writer;
+	size_t n;
+
+	if (pthread_create(&writer, NULL, duplex_writer, e))
+		fail("pthread_create");
+	while ((n = get_some(e, draw_size(&own, 256 * KIB))))
+		slow_down(&own, n);
+	if (e->in.offset != (opt.size ?: 16 * MIB))
+		die(1, "end of stream after %llu bytes", (unsigned long long)e->in.offset);
+	pthread_join(writer, NULL);
+}
+
+/*
+ * A reader that has stopped: the client sends until it would block, prints how
+ * many bytes the connection held, and the server then reads them all.
+ */
+static void stopped(struct end *e, int client)
+{
+	unsigned char buf[64 * KIB];
+	struct pollfd p = {.fd = e->fd, .events = POLLOUT};
+	size_t limit = 512 * MIB, total = 0;
+	uint64_t net;
+
+	if (!client) {
+		sleep(2);
+		while (get_some(e, 1 * MIB))
+			;
+		net = e->in.offset;
+		if (send(e->fd, &net, sizeof(net), MSG_NOSIGNAL) != sizeof(net))
+			fail("send");
+		return;
+	}
+	fcntl(e->fd, F_SETFL, O_NONBLOCK);
+	while (total < limit) {
+		size_t len = opt.size ?: sizeof(buf);
+		struct stream before = e->out;
+		ssize_t n;
+
+		fill(&e->out, buf, len);
+		n = send(e->fd, buf, len, MSG_NOSIGNAL);
+		if (n < 0 && errno != EAGAIN)
+			fail("send");
+		if (n < (ssize_t)len) {
+			e->out = before;
+			e->out.offset += n > 0 ? n : 0;
+		}
+		total += n > 0 ? n : 0;
+		if (n < 0 && poll(&p, 1, 200) == 0)
+			break;
+	}
+	printf("held %zu bytes\n", total);
+	fcntl(e->fd, F_SETFL, 0);
+	finish_sending(e);
+	if (recv(e->fd, &net, sizeof(net), MSG_WAITALL) != sizeof(net))
+		fail("recv");
+	if (net != total)
+		die(1, "sent %zu bytes, the server got %llu", total, (unsigned long long)net);
+}
+
+/* A blocking upload of --size bytes (default 300 MiB), then a blocking recv. */
+static void upload(struct end *e, int client)
+{
+	size_t left = opt.size ?: 300 * MIB;
+
+	if (client) {
+		for (; left; left -= left < MIB ? left : MIB)
+			put(e, left < MIB ? left : MIB);
+		get(e, 100);
+		finish_sending(e);
+	} else {
+		get(e, left);
+		usleep(300000); /* the client waits in its recv meanwhile */
+		put(e, 100);
+		get_end(e);
+	}
+}
+
+/* Half-close: the client ends its direction, the answer comes afterwards. */
+static void half_close(struct end *e, int client, size_t before)
+{
+	if (client) {
+		if (before)
+			put(e, before);
+		finish_sending(e);
+		if (send(e->fd, "", 1, MSG_NOSIGNAL) >= 0 || errno != EPIPE)
+			die(1, "a send after shutdown did not fail with EPIPE");
+		get(e, 100 * KIB);
+		get(e, 100);
+		get_end(e);
+	} else {
+		get(e, before);
+		get_end(e);
+		/* Longer than a delayed acknowledgment: the client waits in its recv. */
+		usleep(100000);
+		put(e, 100 * KIB);
+		usleep(20000);
+		put(e, 100);
+		finish_sending(e);
+	}
+}
+
+static void half_close_early(struct end *e, int client)
+{
+	half_close(e, client, 0);
+}
+
+static void half_close_late(struct end *e, int client)
+{
+	for (int i = 0; i < 10; i++) {
+		if (client) {
+			put(e, 1000);
+			get(e, 1000);
+		} else {
+			get(e, 1000);
+			put(e, 1000);
+		}
+	}
+	half_close(e, client, opt.size ?: 3000);
+}
+
+/* The client resets the connection: what it had sent can be read, then ECONNRESET. */
+static void reset(struct end *e, int client)
+{
+	struct linger abort = {.l_onoff = 1};
+	char byte;
+
+	if (client) {
+		put(e, 100);
+		get(e, 100);
+		put(e, 5000);
+		get(e, 1); /* the server knows that the 5000 have come */
+		if (setsockopt(e->fd, SOL_SOCKET, SO_LINGER, &abort, sizeof(abort)))
+			fail("SO_LINGER");
+		return; /* closes */
+	}
+	get(e, 100);
+	put(e, 100);
+	while (recv(e->fd, &byte, 1, MSG_PEEK) != 1)
+		;
+	put(e, 1);
+	wait_for(e->fd, POLLHUP);
+	get(e, 5000);
+	if (recv(e->fd, &byte, 1, 0) != -1 || errno != ECONNRESET)
+		die(1, "no ECONNRESET after a reset");
+}
+
+/*
+ * The client sends batches of random messages; each is answered with one byte
+ * when the server, whose reading differs, has all of it.
+ */
+static void send_batches(struct end *e)
+{
+	struct random r = {.state = opt.seed};
+
+	for (int i = 0; i < opt.count; i++) {
+		int messages = 1 + draw(&r, 20);
+		size_t most = opt.size ?: 32 * KIB;
+
+		while (messages--) {
+			put(e, draw_size(&r, most));
+			if (!draw(&r, 8))
+				usleep(draw(&r, 3000));
+		}
+		put(e, 1);
+		get(e, 1);
+	}
+	finish_sending(e);
+	get_end(e);
+}
+
+/* The size of batch `i` cannot be told from the bytes: draw it again. */
+static size_t batch_size(struct random *r)
+{
+	int messages = 1 + draw(r, 20);
+	size_t total = 1, most = opt.size ?: 32 * KIB;
+
+	while (messages--) {
+		total += draw_size(r, most);
+		if (!draw(r, 8))
+			draw(r, 3000);
+	}
+	return total;
+}
+
+/* An edge-triggered reader that takes a short read for "all read". */
+static void edge(struct end *e, int client)
+{
+	static unsigned char buf[16 * KIB];
+	struct epoll_event ev = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET};
+	struct random r = {.state = opt.seed}, own = {.state = opt.seed * 13};
+	int ep, batch = 0, ended = 0;
+	size_t want;
+
+	if (client) {
+		send_batches(e);
+		return;
+	}
+	ep = epoll_create1(0);
+	fcntl(e->fd, F_SETFL, O_NONBLOCK);
+	if (epoll_ctl(ep, EPOLL_CTL_ADD, e->fd, &ev))
+		fail("epoll_ctl");
+	want = batch_size(&r);
+	while (!ended) {
+		ssize_t n;
+
+		if (epoll_wait(ep, &ev, 1, -1) < 0)
+			fail("epoll_wait");
+		do {
+			n = recv(e->fd, buf, sizeof(buf), 0);
+			if (n < 0 && errno != EAGAIN)
+				fail("recv");
+			if (n <= 0)
+				break;
+			check(&e->in, buf, n);
+			if ((size_t)n > want)
+				die(1, "%zu bytes more than sent", n - want);
+			want -= n;
+			if (opt.slow && !draw(&own, 8))
+				usleep(1000);
+		} while (n == sizeof(buf));
+		progress();
+		ended = n == 0;
+		if (!want && batch < opt.count) {
+			put(e, 1);
+			if (++batch < opt.count)
+				want = batch_size(&r);
+		}
+	}
+	if (batch != opt.count)
+		die(1, "%d of %d batches", batch, opt.count);
+}
+
+/* A reader that reads as much as FIONREAD says there is. */
+static void fionread(struct end *e, int client)
+{
+	struct random r = {.state = opt.seed};
+	int batch = 0;
+	size_t want;
+
+	if (client) {
+		send_batches(e);
+		return;
+	}
+	want = batch_size(&r);
+	for (;;) {
+		int ready;
+		char byte;
+
+		wait_for(e->fd, POLLIN);
+		if (ioctl(e->fd, FIONREAD, &ready))
+			fail("FIONREAD");
+		if (!ready) {
+			if (recv(e->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
+				break;
+			continue;
+		}
+		want -= get_some(e, ready);
+		if (!want && batch < opt.count) {
+			put(e, 1);
+			if (++batch < opt.count)
+				want = batch_size(&r);
+		}
+	}
+	if (batch != opt.count)
+		die(1, "%d of %d batches", batch, opt.count);
+}
+
+#define WRITERS 4
+#define RECORD	512
+
+struct writer {
+	pthread_t thread;
+	struct end *e;
+	uint32_t id;
+};
+
+static void *write_records(void *arg)
+{
+	struct writer *w = arg;
+	unsigned char record[RECORD];
+
+	for (uint32_t i = 0; i < (uint32_t)opt.count; i++) {
+		struct stream s = {.seed = (uint64_t)w->id << 32 | i};
+
+		memcpy(record, &w->id, 4);
+		memcpy(record + 4, &i, 4);
+		fill(&s, record + 8, RECORD - 8);
+		if (send(w->e->fd, record, RECORD, MSG_NOSIGNAL) != RECORD)
+			fail("send of a record");
+		progress();
+	}
+	return NULL;
+}
+
+/* Four threads send records without a lock; none is lost, each thread's in order. */
+static void writers(struct end *e, int client)
+{
+	struct writer w[WRITERS];
+	uint32_t next[WRITERS] = {0}, id, number;
+	unsigned char record[RECORD];
+
+	if (client) {
+		for (uint32_t i = 0; i < WRITERS; i++) {
+			w[i].e = e;
+			w[i].id = i;
+			if (pthread_create(&w[i].thread, NULL, write_records, &w[i]))
+				fail("pthread_create");
+		}
+		for (int i = 0; i < WRITERS; i++)
+			pthread_join(w[i].thread, NULL);
+		finish_sending(e);
+		get_end(e);
+		return;
+	}
+	for (int i = 0; i < WRITERS * opt.count; i++) {
+		size_t got = 0;
+		struct stream s;
+
+		while (got < RECORD) {
+			ssize_t n = recv(e->fd, record + got, RECORD - got, 0);
+
+			if (n < 0)
+				fail("recv");
+			if (!n)
+				die(1, "%d of %d records", i, WRITERS * opt.count);
+			got += n;
+		}
+		progress();
+		memcpy(&id, record, 4);
+		memcpy(&number, record + 4, 4);
+		if (id >= WRITERS || number != next[id])
+			die(1, "record %u of thread %u where %u should be", number, id,
+			    id < WRITERS ? next[id] : 0);
+		next[id]++;
+		s = (struct stream){.seed = (uint64_t)id << 32 | number};
+		check(&s, record + 8, RECORD - 8);
+	}
+	get_end(e);
+}
+
+/* --count requests of one byte; the server then keeps the connection until --hold ends. */
+static void hold(struct end *e, int client)
+{
+	for (int i = 0; i < opt.count; i++) {
+		if (client) {
+			put(e, 1);
+			get(e, 1);
+		} else {
+			get(e, 1);
+			put(e, 1);
+		}
+	}
+	if (client) {
+		printf("held\n");
+		fflush(stdout);
+		alarm(0);
+		while (getchar() != EOF) {
+			put(e, 1);
+			get(e, 1);
+			printf("again\n");
+			fflush(stdout);
+		}
+		finish_sending(e);
+		get_end(e);
+	} else {
+		while (get_some(e, 1)) {
+			put(e, 1);
+			alarm(0);
+		}
+	}
+}
+
+static const struct scenario {
+	const char *name;
+	void (*play)(struct end *e, int client);
+} scenarios[] = {
+	{"talk", talk},
+	{"three", three},
+	{"turns", turns},
+	{"duplex", duplex},
+	{"stopped", stopped},
+	{"upload", upload},
+	{"half-close-early", half_close_early},
+	{"half-close-late", half_close_late},
+	{"reset", reset},
+	{"edge", edge},
+	{"fionread", fionread},
+	{"writers", writers},
+	{"hold", hold},
+};
+
+/* ---- the connection -------------------------------------------------- */
+
+static socklen_t address(const char *text, int port, struct sockaddr_storage *to)
+{
+	struct sockaddr_in *v4 = (void *)to;
+	struct sockaddr_in6 *v6 = (void *)to;
+
+	memset(to, 0, sizeof(*to));
+	if (inet_pton(AF_INET, text, &v4->sin_addr) == 1) {
+		v4->sin_family = AF_INET;
+		v4->sin_port = htons(port);
+		return sizeof(*v4);
+	}
+	if (inet_pton(AF_INET6, text, &v6->sin6_addr) == 1) {
+		v6->sin6_family = AF_INET6;
+		v6->sin6_port = htons(port);
+		return sizeof(*v6);
+	}
+	die(2, "no address: %s", text);
+	return 0;
+}
+
+static int new_socket(int family)
+{
+	int fd = socket(family, SOCK_STREAM, opt.mptcp ? IPPROTO_MPTCP : 0), one = 1;
+
+	if (fd < 0)
+		fail("socket");
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	return fd;
+}
+
+static int start_listening(void)
+{
+	struct sockaddr_storage addr;
+	socklen_t len = address(opt.listen, opt.port, &addr);
+	int fd = new_socket(addr.ss_family), off = 0, seconds = 5, queue = 16;
+
+	if (addr.ss_family == AF_INET6)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
+	if (bind(fd, (void *)&addr, len))
+		fail("bind");
+	if (opt.defer && setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &seconds, sizeof(seconds)))
+		fail("TCP_DEFER_ACCEPT");
+	if (opt.fastopen && setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN, &queue, sizeof(queue)))
+		fail("TCP_FASTOPEN");
+	if (listen(fd, 16))
+		fail("listen");
+	len = sizeof(addr);
+	if (getsockname(fd, (void *)&addr, &len))
+		fail("getsockname");
+	opt.port = ntohs(((struct sockaddr_in *)&addr)->sin_port);
+	return fd;
+}
+
+static int call(void)
+{
+	struct sockaddr_storage addr, own;
+	socklen_t len = address(opt.connect ?: opt.listen, opt.port, &addr);
+	int fd = new_socket(addr.ss_family), one = 1;
+
+	if (opt.client_port) {
+		socklen_t own_len = address(opt.connect ?: opt.listen, opt.client_port, &own);
+
+		if (bind(fd, (void *)&own, own_len))
+			fail("bind");
+	}
+	if (opt.fastopen && setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &one, sizeof(one)))
+		fail("TCP_FASTOPEN_CONNECT");
+	if (connect(fd, (void *)&addr, len))
+		fail("connect");
+	return fd;
+}
+
+static void run(const struct scenario *s, int fd, int client)
+{
+	struct stream up = {.seed = opt.seed * 2}, down = {.seed = opt.seed * 2 + 1};
+	struct end e = {.fd = fd};
+	int one = 1;
+
+	e.out = client ? up : down;
+	e.in = client ? down : up;
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	if (opt.nonblock)
+		fcntl(fd, F_SETFL, O_NONBLOCK);
+	s->play(&e, client);
+	close(fd);
+}
+
+static void serve(const struct scenario *s, int listener)
+{
+	int fd = accept(listener, NULL, NULL);
+
+	role = "server";
+	progress();
+	if (fd < 0)
+		fail("accept");
+	close(listener);
+	run(s, fd, 0);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{"listen", 1, 0, 'l'},	     {"connect", 1, 0, 'c'},
+		{"port", 1, 0, 'p'},	     {"client-port", 1, 0, 'q'},
+		{"seed", 1, 0, 's'},	     {"count", 1, 0, 'n'},
+		{"size", 1, 0, 'z'},	     {"timeout", 1, 0, 't'},
+		{"defer", 0, &opt.defer, 1}, {"fastopen", 0, &opt.fastopen, 1},
+		{"mptcp", 0, &opt.mptcp, 1}, {"nonblock", 0, &opt.nonblock, 1},
+		{"slow", 0, &opt.slow, 1},   {0}};
+	const struct scenario *s = NULL;
+	int c, listener, status;
+	pid_t server;
+
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (c) {
+		case 'l':
+			opt.listen = optarg;
+			break;
+		case 'c':
+			opt.connect = optarg;
+			break;
+		case 'p':
+			opt.port = atoi(optarg);
+			break;
+		case 'q':
+			opt.client_port = atoi(optarg);
+			break;
+		case 's':
+			opt.seed = strtoull(optarg, NULL, 0);
+			break;
+		case 'n':
+			opt.count = atoi(optarg);
+			break;
+		case 'z':
+			opt.size = strtoull(optarg, NULL, 0);
+			break;
+		case 't':
+			opt.timeout = atoi(optarg);
+			break;
+		case 0:
+			break;
+		default:
+			return 2;
+		}
+	}
+	for (size_t i = 0; optind < argc && i < sizeof(scenarios) / sizeof(*scenarios); i++)
+		if (!strcmp(argv[optind], scenarios[i].name))
+			s = &scenarios[i];
+	if (!s)
+		die(2, "no such scenario: %s", optind < argc ? argv[optind] : "(none)");
+
+	signal(SIGALRM, on_alarm);
+	progress();
+	if (argv[optind + 1] && !strcmp(argv[optind + 1], "serve")) {
+		listener = start_listening();
+		printf("%d\n", opt.port);
+		fflush(stdout);
+		alarm(0);
+		serve(s, listener);
+		return 0;
+	}
+	if (argv[optind + 1] && !strcmp(argv[optind + 1], "call")) {
+		role = "client";
+		run(s, call(), 1);
+		return 0;
+	}
+
+	listener = start_listening();
+	server = fork();
+	if (!server) {
+		serve(s, listener);
+		exit(0);
+	}
+	close(listener);
+	role = "client";
+	run(s, call(), 1);
+	if (waitpid(server, &status, 0) != server)
+		fail("waitpid");
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 2;
+}
