@@ -12,7 +12,7 @@ VMLINUX ?= .
 BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror -I$(VMLINUX)
 
 OBJECTS := bpf_sockops.o bpf_tcpip_bypass.o
-C_FILES = $(wildcard *.c *.h tests/*.c tests/*/*.c)
+C_FILES = $(wildcard *.c *.h tests/*.c tests/*/*.[ch])
 SHELL_FILES = $(wildcard *.sh tests/*.sh tests/*.bash) .ci/run
 
 ifeq ($(V),1)
@@ -24,14 +24,30 @@ msg = @printf '  %-8s %s\n' "$(1)" "$(2)";
 MAKEFLAGS += --no-print-directory
 endif
 
+# What the tests and measurements run: both ends of a connection, and the control.
+TEST_PROGRAMS := build/pair build/bench \
+	build/classic/bpf_sockops.o build/classic/bpf_tcpip_bypass.o
+
 .DELETE_ON_ERROR:
-.PHONY: all vmlinux test bench lint format clean help
+.PHONY: all vmlinux test-programs test bench lint format clean help
 
 all: $(OBJECTS)
 
 %.o: %.c
 	$(call msg,CLANG,$@)
 	$(Q)$(CLANG) $(BPF_CFLAGS) -MMD -MP -c $< -o $@
+
+test-programs: $(TEST_PROGRAMS)
+
+build/%: tests/%.c
+	$(call msg,CC,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) -O2 -g -Wall -Wextra -Werror -pthread $< -o $@
+
+build/classic/%.o: tests/classic/%.c tests/classic/classic.h vmlinux.h
+	$(call msg,CLANG,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -c $< -o $@
 
 vmlinux:
 	$(call msg,DUMP,build/vmlinux.h)
@@ -48,7 +64,7 @@ lint:
 	$(call msg,LINT,C)
 	$(Q)$(CLANG_FORMAT) --dry-run -Werror $(C_FILES)
 	$(call msg,LINT,shell)
-	$(Q)$(SHELLCHECK) -x $(SHELL_FILES)
+	$(Q)$(SHELLCHECK) -x -e SC2016 $(SHELL_FILES)
 	$(Q)$(SHFMT) -d $(SHELL_FILES) tests/*.bats
 
 format:

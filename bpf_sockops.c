@@ -253,18 +253,15 @@ static __always_inline int own_references(__u64 sk)
 
 /*
  * No thread of the peer stands between having read this end's record and this
- * end's queue.  A send of the peer holds a reference to the peer's psock, besides
- * the map's; it reads our record while it holds the peer's lock, and from there
- * until its message is queued holds a reference to our socket
+ * end's queue: it reads the record while it holds the peer's lock, and from
+ * there until its message is queued it holds a reference to our socket
  * (sk_psock_msg_verdict).  Other references only hide a quiet peer.  Timers are
  * counted last: they may go meanwhile, but none comes while we have the lock.
  */
-static __always_inline int quiet(__u64 sk, __u64 peer_sk, __u64 peer_psock)
+static __always_inline int quiet(__u64 sk, __u64 peer_sk)
 {
 	int refs;
 
-	if (read_kernel(struct sk_psock, peer_psock, refcnt.refs.counter) == 1)
-		return 1;
 	if (read_kernel(struct sock, peer_sk, sk_lock.owned))
 		return 0;
 	refs = read_kernel(struct sock_common, sk, skc_refcnt.refs.counter);
@@ -285,7 +282,7 @@ static __always_inline int peer_may_redirect(struct sock_record *rec, __u64 peer
 	/* Once it is quiet, the peer's next send sees this and leaves. */
 	if (peer.leaving || rec->view.leaving || rec->view.finished) {
 		for (int i = 0; i < QUIET_STEPS; i++) {
-			if (quiet(rec->view.sk, rec->peer_sk, peer_psock))
+			if (quiet(rec->view.sk, rec->peer_sk))
 				return 0;
 			if (!rec->view.finished)
 				break;

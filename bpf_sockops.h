@@ -109,7 +109,7 @@ struct sock_view {
 	__u32 turn;	     /* counts sends that found the own queue empty: all was read */
 	__u8 leaving;	     /* this end sends over TCP for good */
 	__u8 finished;	     /* this end has ended its direction (SHUT_WR) */
-	__u8 threads;	     /* more than one thread has sent */
+	__u8 threads;	     /* more than one thread has sent, or tried to */
 	__u8 unused;
 };
 
@@ -347,7 +347,7 @@ static __always_inline int may_trace(struct sock_cpu *cpu, __u32 lines)
 }
 
 /*
- * One line with the two addresses of a key.  %pI4 and %pI6c need 5.13: older
+ * One line with the two addresses of a key.  %pI4 and %pI6 need 5.13: older
  * kernels refuse the format and the line is missing there.
  */
 #define trace_addresses(what, arrow, key)                                                          \
@@ -356,7 +356,7 @@ static __always_inline int may_trace(struct sock_cpu *cpu, __u32 lines)
 			bpf_printk(what ": %pI4 " arrow " %pI4", &(key)->local_ip[3],              \
 				   &(key)->remote_ip[3]);                                          \
 		else                                                                               \
-			bpf_printk(what ": %pI6c " arrow " %pI6c", (key)->local_ip,                \
+			bpf_printk(what ": %pI6 " arrow " %pI6", (key)->local_ip,                  \
 				   (key)->remote_ip);                                              \
 	} while (0)
 

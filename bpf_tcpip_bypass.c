@@ -134,14 +134,26 @@ int bpf_tcpip_bypass(struct sk_msg_md *msg)
 	rec = bpf_sk_storage_get(&sock_ops_record, sk, 0, 0);
 	if (!rec)
 		return SK_PASS;
+	now = bpf_jiffies64();
+	thread = bpf_get_current_pid_tgid();
+	if (rec->sender != thread) {
+		if (rec->sender)
+			rec->view.threads = 1;
+		rec->sender = thread;
+	}
 	if (rec->view.leaving) {
+		/*
+		 * What this thread itself has redirected a moment ago, while
+		 * another one left, is to be read before this message.
+		 */
+		if (rec->view.threads && now - rec->view.redirected_at <= 1)
+			look(rec->peer_queue);
 		cpu->stats.passed_messages++;
 		return SK_PASS;
 	}
 
 	state = sk->state;
 	size = msg->size;
-	now = bpf_jiffies64();
 	reason = reason_to_leave(&cpu->stats, rec, state, size, now);
 	if (reason) {
 		leave(rec, &cpu->stats, reason);
@@ -152,12 +164,6 @@ int bpf_tcpip_bypass(struct sk_msg_md *msg)
 		return SK_PASS;
 	}
 
-	thread = bpf_get_current_pid_tgid();
-	if (rec->sender != thread) {
-		if (rec->sender)
-			rec->view.threads = 1;
-		rec->sender = thread;
-	}
 	rec->view.redirected_at = now;
 	cpu->stats.redirected_messages++;
 	cpu->stats.redirected_bytes += size;

@@ -5,7 +5,7 @@
 # anything is changed; what was done is undone when a later step fails.
 
 set -euo pipefail
-HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 # shellcheck source=lib.sh
 . "$HERE/lib.sh"
 

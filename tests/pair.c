@@ -44,9 +44,9 @@
 #define MIB (1024 * KIB)
 
 static struct {
-	const char *listen, *connect;
+	const char *listen, *connect, *client;
 	int port, client_port;
-	int defer, fastopen, mptcp, nonblock, slow;
+	int defer, fastopen, mptcp, nonblock, slow, abort, buffers;
 	int timeout;
 	uint64_t seed;
 	size_t size;
@@ -228,6 +228,15 @@ static void get_end(struct end *e)
 		die(1, "a byte after the last one");
 }
 
+/* close() then sends a reset, and no TIME_WAIT keeps the port. */
+static void abort_on_close(int fd)
+{
+	struct linger abort = {.l_onoff = 1};
+
+	if (setsockopt(fd, SOL_SOCKET, SO_LINGER, &abort, sizeof(abort)))
+		fail("SO_LINGER");
+}
+
 static void finish_sending(struct end *e)
 {
 	if (shutdown(e->fd, SHUT_WR))
@@ -402,18 +411,31 @@ static void stopped(struct end *e, int client)
 		die(1, "sent %zu bytes, the server got %llu", total, (unsigned long long)net);
 }
 
-/* A blocking upload of --size bytes (default 300 MiB), then a blocking recv. */
+/* Small talk, a blocking upload of --size bytes (default 300 MiB), a blocking recv. */
 static void upload(struct end *e, int client)
 {
 	size_t left = opt.size ?: 300 * MIB;
 
 	if (client) {
+		put(e, 100);
+		get(e, 100);
 		for (; left; left -= left < MIB ? left : MIB)
 			put(e, left < MIB ? left : MIB);
 		get(e, 100);
 		finish_sending(e);
 	} else {
-		get(e, left);
+		struct random own = {.state = opt.seed};
+
+		get(e, 100);
+		put(e, 100);
+		while (left) {
+			size_t n = get_some(e, left < 64 * KIB ? left : 64 * KIB);
+
+			if (!n)
+				die(1, "end of stream with %zu bytes missing", left);
+			left -= n;
+			slow_down(&own, n);
+		}
 		usleep(300000); /* the client waits in its recv meanwhile */
 		put(e, 100);
 		get_end(e);
@@ -466,7 +488,6 @@ static void half_close_late(struct end *e, int client)
 /* The client resets the connection: what it had sent can be read, then ECONNRESET. */
 static void reset(struct end *e, int client)
 {
-	struct linger abort = {.l_onoff = 1};
 	char byte;
 
 	if (client) {
@@ -474,8 +495,7 @@ static void reset(struct end *e, int client)
 		get(e, 100);
 		put(e, 5000);
 		get(e, 1); /* the server knows that the 5000 have come */
-		if (setsockopt(e->fd, SOL_SOCKET, SO_LINGER, &abort, sizeof(abort)))
-			fail("SO_LINGER");
+		abort_on_close(e->fd);
 		return; /* closes */
 	}
 	get(e, 100);
@@ -641,7 +661,7 @@ static void *write_records(void *arg)
 static void writers(struct end *e, int client)
 {
 	struct writer w[WRITERS];
-	uint32_t next[WRITERS] = {0}, id, number;
+	uint32_t next[WRITERS] = {0}, id, number, disorder = 0;
 	unsigned char record[RECORD];
 
 	if (client) {
@@ -667,25 +687,38 @@ static void writers(struct end *e, int client)
 			if (n < 0)
 				fail("recv");
 			if (!n)
-				die(1, "%d of %d records", i, WRITERS * opt.count);
+				die(1, "%d of %d records, %u out of order", i, WRITERS * opt.count,
+				    disorder);
 			got += n;
 		}
 		progress();
 		memcpy(&id, record, 4);
 		memcpy(&number, record + 4, 4);
-		if (id >= WRITERS || number != next[id])
-			die(1, "record %u of thread %u where %u should be", number, id,
-			    id < WRITERS ? next[id] : 0);
-		next[id]++;
+		if (id >= WRITERS)
+			die(1, "no such thread: %u", id);
+		disorder += number != next[id];
+		next[id] = number + 1;
 		s = (struct stream){.seed = (uint64_t)id << 32 | number};
 		check(&s, record + 8, RECORD - 8);
 	}
+	if (disorder)
+		die(1, "%u records out of order", disorder);
 	get_end(e);
 }
 
-/* --count requests of one byte; the server then keeps the connection until --hold ends. */
+/*
+ * --size bytes from the client (default none) and --count round trips of one
+ * byte; then one more for each line on the client's stdin, until that ends.
+ */
 static void hold(struct end *e, int client)
 {
+	if (client && opt.size)
+		for (size_t left = opt.size, n; left; left -= n) {
+			n = left < MIB ? left : MIB;
+			put(e, n);
+		}
+	else if (opt.size)
+		get(e, opt.size);
 	for (int i = 0; i < opt.count; i++) {
 		if (client) {
 			put(e, 1);
@@ -695,24 +728,26 @@ static void hold(struct end *e, int client)
 			put(e, 1);
 		}
 	}
-	if (client) {
-		printf("held\n");
-		fflush(stdout);
-		alarm(0);
-		while (getchar() != EOF) {
-			put(e, 1);
-			get(e, 1);
-			printf("again\n");
-			fflush(stdout);
-		}
-		finish_sending(e);
-		get_end(e);
-	} else {
+	alarm(0);
+	if (!client) {
 		while (get_some(e, 1)) {
 			put(e, 1);
 			alarm(0);
 		}
+		finish_sending(e);
+		return;
 	}
+	printf("held\n");
+	fflush(stdout);
+	while (getchar() != EOF) {
+		put(e, 1);
+		get(e, 1);
+		alarm(0);
+		printf("again\n");
+		fflush(stdout);
+	}
+	finish_sending(e);
+	get_end(e);
 }
 
 static const struct scenario {
@@ -763,6 +798,10 @@ static int new_socket(int family)
 	if (fd < 0)
 		fail("socket");
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if (opt.buffers) {
+		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &opt.buffers, sizeof(opt.buffers));
+		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &opt.buffers, sizeof(opt.buffers));
+	}
 	return fd;
 }
 
@@ -795,8 +834,8 @@ static int call(void)
 	socklen_t len = address(opt.connect ?: opt.listen, opt.port, &addr);
 	int fd = new_socket(addr.ss_family), one = 1;
 
-	if (opt.client_port) {
-		socklen_t own_len = address(opt.connect ?: opt.listen, opt.client_port, &own);
+	if (opt.client || opt.client_port) {
+		socklen_t own_len = address(opt.client ?: opt.listen, opt.client_port, &own);
 
 		if (bind(fd, (void *)&own, own_len))
 			fail("bind");
@@ -820,6 +859,8 @@ static void run(const struct scenario *s, int fd, int client)
 	if (opt.nonblock)
 		fcntl(fd, F_SETFL, O_NONBLOCK);
 	s->play(&e, client);
+	if (opt.abort)
+		abort_on_close(fd);
 	close(fd);
 }
 
@@ -837,14 +878,23 @@ static void serve(const struct scenario *s, int listener)
 
 int main(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{"listen", 1, 0, 'l'},	     {"connect", 1, 0, 'c'},
-		{"port", 1, 0, 'p'},	     {"client-port", 1, 0, 'q'},
-		{"seed", 1, 0, 's'},	     {"count", 1, 0, 'n'},
-		{"size", 1, 0, 'z'},	     {"timeout", 1, 0, 't'},
-		{"defer", 0, &opt.defer, 1}, {"fastopen", 0, &opt.fastopen, 1},
-		{"mptcp", 0, &opt.mptcp, 1}, {"nonblock", 0, &opt.nonblock, 1},
-		{"slow", 0, &opt.slow, 1},   {0}};
+	static const struct option options[] = {{"listen", 1, 0, 'l'},
+						{"connect", 1, 0, 'c'},
+						{"port", 1, 0, 'p'},
+						{"client", 1, 0, 'a'},
+						{"client-port", 1, 0, 'q'},
+						{"buffers", 1, 0, 'b'},
+						{"abort", 0, &opt.abort, 1},
+						{"seed", 1, 0, 's'},
+						{"count", 1, 0, 'n'},
+						{"size", 1, 0, 'z'},
+						{"timeout", 1, 0, 't'},
+						{"defer", 0, &opt.defer, 1},
+						{"fastopen", 0, &opt.fastopen, 1},
+						{"mptcp", 0, &opt.mptcp, 1},
+						{"nonblock", 0, &opt.nonblock, 1},
+						{"slow", 0, &opt.slow, 1},
+						{0}};
 	const struct scenario *s = NULL;
 	int c, listener, status;
 	pid_t server;
@@ -859,6 +909,12 @@ int main(int argc, char **argv)
 			break;
 		case 'p':
 			opt.port = atoi(optarg);
+			break;
+		case 'a':
+			opt.client = optarg;
+			break;
+		case 'b':
+			opt.buffers = atoi(optarg);
 			break;
 		case 'q':
 			opt.client_port = atoi(optarg);

@@ -1,0 +1,51 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Runs the checks and the tests, as root:
+#
+#   tests/run.sh [--install-deps] [BATS-FILE]...
+#
+# --install-deps first installs what they need, from Debian's packages.  With
+# files, only these tests.  Closes with the line `N passed, M failed`.
+
+set -euo pipefail
+export LC_ALL=C
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+PACKAGES=(bats bpftool clang clang-format gcc libbpf-dev libc6-dev make
+	iproute2 iputils-ping mount netcat-openbsd procps shellcheck shfmt socat util-linux)
+
+if [[ $EUID -ne 0 ]]; then
+	echo "run.sh: needs root: sudo $0" >&2
+	exit 1
+fi
+if [[ ${1:-} == --install-deps ]]; then
+	shift
+	apt-get update -q
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${PACKAGES[@]}"
+fi
+
+failed=0
+passed=0
+files=("$@")
+if [[ ${#files[@]} -eq 0 ]]; then
+	files=(tests/*.bats)
+	if make lint; then
+		passed=1
+	else
+		failed=1
+	fi
+fi
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+status=0
+bats --formatter tap "${files[@]}" | tee "$log" || status=$?
+passed=$((passed + $(grep -c '^ok ' "$log" || true)))
+failed=$((failed + $(grep -c '^not ok ' "$log" || true)))
+# A failure outside of any test, such as in setup_suite.
+if ((status && !failed)); then
+	failed=1
+fi
+echo "$passed passed, $failed failed"
+((failed == 0))

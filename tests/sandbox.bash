@@ -1,0 +1,161 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# A sandbox for each test: a new cgroup, and in it a process with cgroup, mount
+# and network namespaces of its own, a bpffs and a cgroup v2 mount that shows
+# the new cgroup as the root.
+#
+#      machine's cgroup v2 root
+#        └─ tcpip-bypass-test.XXXX        <- "/" of the cgroup namespace:
+#             │                              load.sh attaches here
+#             ├─ in_box ...                  (lo up, empty /sys/fs/bpf)
+#             └─ namespaces made by in_box ip netns add ...
+#      out_of_box ...: same network, but outside of that cgroup
+#
+# The scripts run unchanged, with their defaults.  All waits are bounded.
+
+# Read by the tests, or set by them.
+# shellcheck disable=SC2034
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+PAIR=$ROOT/build/pair
+
+box_up() {
+	local root
+	root=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/self/mounts)
+	BOX_HOME=$(sed -n 's/^0:://p' /proc/self/cgroup)
+	BOX_HOME=$root${BOX_HOME%/}
+	BOX_CGROUP=$(mktemp -d "$BOX_HOME/tcpip-bypass-test.XXXX")
+	BOX_TMP=$(mktemp -d)
+	(
+		echo "$BASHPID" >"$BOX_CGROUP/cgroup.procs"
+		exec unshare --cgroup --mount --net --propagation private -- \
+			bash -euc '
+				umount --lazy "$1"
+				mount -t cgroup2 none "$1"
+				mount -t bpf bpf /sys/fs/bpf
+				mountpoint -q /sys/kernel/tracing ||
+					mount -t tracefs none /sys/kernel/tracing
+				mount -t tmpfs none /run
+				ip link set lo up
+				touch "$2/ready"
+				exec sleep 900' box "$root" "$BOX_TMP"
+	) >"$BOX_TMP/box.log" 2>&1 3>&- &
+	BOX_PID=$!
+	wait_until 5 "the sandbox" test -e "$BOX_TMP/ready"
+}
+
+box_down() {
+	local i pid
+	# Only what runs in the test's own cgroup.
+	for ((i = 0; i < 50; i++)); do
+		while read -r pid; do
+			kill -9 "$pid" 2>/dev/null || true
+		done < <(find "$BOX_CGROUP" -name cgroup.procs -exec cat {} +)
+		rmdir "$BOX_CGROUP" 2>/dev/null && break
+		sleep 0.1
+	done
+	rm -rf "$BOX_TMP"
+	[[ ! -d $BOX_CGROUP ]]
+}
+
+# in_box COMMAND...: in the sandbox's namespaces and cgroup.
+in_box() {
+	(
+		echo "$BASHPID" >"$BOX_CGROUP/cgroup.procs"
+		exec nsenter --target "$BOX_PID" --cgroup --mount --net -- "$@"
+	)
+}
+
+# out_of_box COMMAND...: in its network, but in the cgroup above it.
+out_of_box() {
+	nsenter --target "$BOX_PID" --mount --net -- "$@"
+}
+
+# wait_until SECONDS WHAT COMMAND...: poll until the command succeeds.
+wait_until() {
+	local end=$((SECONDS + $1)) what=$2
+	shift 2
+	until "$@"; do
+		if ((SECONDS > end)); then
+			echo "timed out waiting for $what" >&2
+			return 1
+		fi
+		sleep 0.02
+	done
+}
+
+load_pair() {
+	in_box "$ROOT/load.sh" "$@"
+}
+
+unload_pair() {
+	in_box "$ROOT/unload.sh" "$@"
+}
+
+# The classic pair in the place of ours.
+load_classic() {
+	local bpf=/sys/fs/bpf cgroup id
+	cgroup=$(in_box awk '$3 == "cgroup2" { print $2; exit }' /proc/self/mounts)
+	in_box bpftool prog load "$ROOT/build/classic/bpf_sockops.o" $bpf/bpf_sockops type sockops
+	id=$(in_box bpftool prog show pinned $bpf/bpf_sockops | sed -n 's/.*map_ids \([0-9]*\).*/\1/p')
+	in_box bpftool map pin id "$id" $bpf/sock_ops_map
+	in_box bpftool prog load "$ROOT/build/classic/bpf_tcpip_bypass.o" $bpf/bpf_tcpip_bypass \
+		type sk_msg map name sock_ops_map pinned $bpf/sock_ops_map
+	in_box bpftool prog attach pinned $bpf/bpf_tcpip_bypass msg_verdict pinned $bpf/sock_ops_map
+	in_box bpftool cgroup attach "$cgroup" sock_ops pinned $bpf/bpf_sockops multi
+}
+
+# map_id NAME: of one of our maps.
+map_id() {
+	local id ids
+	ids=$(in_box bpftool -j prog show pinned /sys/fs/bpf/bpf_sockops |
+		sed 's/.*"map_ids":\[\([0-9,]*\)\].*/\1/')
+	for id in ${ids//,/ }; do
+		if in_box bpftool map show id "$id" | grep -q "name $1 "; then
+			echo "$id"
+			return
+		fi
+	done
+	return 1
+}
+
+# counter NAME...: the sum over all CPUs of these counters.
+counter() {
+	local id names
+	id=$(map_id sock_ops_stats)
+	names=$(IFS='|' && echo "$*")
+	in_box bpftool map dump id "$id" |
+		awk -v want="^\"($names)\":\$" '$1 ~ want { sum += $2 } END { print sum + 0 }'
+}
+
+# Sockets that are in the map now.  The kernel shows their keys, not their values.
+in_map() {
+	in_box bpftool map dump pinned /sys/fs/bpf/sock_ops_map | grep -c ^key: || true
+}
+
+# have_want WHAT HAVE OPERATOR WANT: an assertion that says what it found.
+have_want() {
+	if ! test "$2" "$3" "$4"; then
+		echo "$1: have $2, want $3 $4" >&2
+		return 1
+	fi
+}
+
+# Bytes that have gone over an interface of the sandbox, headers included.
+device_bytes() {
+	in_box awk -v dev="$1:" '$1 == dev { print $10 }' /proc/net/dev
+}
+
+# serve FILE WRAPPER... -- PAIR-ARGUMENTS: start one end, wait for its port.
+serve() {
+	local port_file=$1 wrapper=()
+	shift
+	while [[ $1 != -- ]]; do
+		wrapper+=("$1")
+		shift
+	done
+	shift
+	"${wrapper[@]}" "$PAIR" "$@" serve >"$port_file" 2>"$port_file.err" 3>&- &
+	SERVER=$!
+	wait_until 5 "a server to listen" test -s "$port_file"
+}

@@ -1,0 +1,70 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Checks that ours must pass and the control must fail.
+
+# Three small sends to a deferred accept, 20 times: prints how often they came
+# in the wrong order.
+disorders() {
+	local i wrong=0
+	for i in {1..20}; do
+		in_box "$PAIR" --seed "$i" --timeout 5 --defer three 2>>"$BOX_TMP/disorders" || wrong=$((wrong + 1))
+	done
+	echo "$wrong"
+}
+
+# held_by_stopped_reader OPTION...: how many bytes a connection took whose reader
+# had stopped.
+held_by_stopped_reader() {
+	in_box "$PAIR" "$@" stopped | sed -n 's/held \([0-9]*\) bytes/\1/p'
+}
+
+answers() {
+	grep -c again "$1" 2>/dev/null || true
+}
+
+has_answers() {
+	[[ $(answers "$1") -ge $2 ]]
+}
+
+# hold_in NAMESPACE SEED WRAPPER: a connection 127.0.0.1:7001 -> 127.0.0.1:7000 in
+# that namespace, the server run by WRAPPER (in_box or out_of_box).  It carries a
+# byte each way for each line written to $BOX_TMP/NAMESPACE.go.
+hold_in() {
+	local name=$1 seed=$2 wrapper=$3 file=$BOX_TMP/$1
+	local args=(--seed "$seed" --port 7000 --count 20 --timeout 5 hold)
+	in_box ip netns add "$name"
+	in_box ip -n "$name" link set lo up
+	serve "$file.port" "$wrapper" ip netns exec "$name" -- "${args[@]}"
+	mkfifo "$file.go"
+	in_box ip netns exec "$name" "$PAIR" --client-port 7001 "${args[@]}" call \
+		<"$file.go" >"$file.out" 3>&- &
+	HOLDERS+=("$!" "$SERVER")
+}
+
+# talk_on NAMESPACE FD ROUND: one more round trip on that connection.
+talk_on() {
+	echo >&"$2" && wait_until 5 "an answer in $1" has_answers "$BOX_TMP/$1.out" "$3"
+}
+
+# One 4-tuple in two namespaces, the second one's server run by in_box or
+# out_of_box; fails when an end reads what is not its own, or nothing.
+same_tuple_in_two_namespaces() {
+	local round pid status=0
+	HOLDERS=()
+	hold_in one 1 in_box
+	exec 8>"$BOX_TMP/one.go"
+	wait_until 5 "the first connection" grep -q held "$BOX_TMP/one.out" || status=1
+	hold_in two 2 "$1"
+	exec 9>"$BOX_TMP/two.go"
+	wait_until 5 "the second connection" grep -q held "$BOX_TMP/two.out" || status=1
+	for round in {1..40}; do
+		((status == 0)) || break
+		talk_on one 8 "$round" && talk_on two 9 "$round" || status=1
+	done
+	exec 8>&- 9>&-
+	for pid in "${HOLDERS[@]}"; do
+		wait "$pid" || status=1
+	done
+	return "$status"
+}

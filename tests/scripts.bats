@@ -1,0 +1,179 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0
+#
+# load.sh and unload.sh: what they refuse, what they undo, what they leave.
+
+bats_require_minimum_version 1.5.0
+load sandbox.bash
+
+setup() {
+	box_up
+	FAKE=$BOX_TMP/bin
+	mkdir "$FAKE"
+}
+
+teardown() {
+	box_down
+}
+
+# Nothing of the pair is in the sandbox.
+assert_nothing_loaded() {
+	local pin cgroup
+	for pin in bpf_sockops bpf_tcpip_bypass sock_ops_map; do
+		in_box test ! -e "/sys/fs/bpf/$pin"
+	done
+	cgroup=$(in_box awk '$3 == "cgroup2" { print $2; exit }' /proc/self/mounts)
+	[[ -z $(in_box bpftool cgroup show "$cgroup") ]]
+}
+
+# fake TOOL SCRIPT: comes before the real one in PATH; $REAL is the real one.
+fake() {
+	printf '#!/bin/bash\nREAL=%q\n%s\n' "$(command -v "$1")" "$2" >"$FAKE/$1"
+	chmod +x "$FAKE/$1"
+}
+
+with_fakes() {
+	in_box env PATH="$FAKE:$PATH" "$@"
+}
+
+@test "load.sh: works from any directory, and through a symbolic link" {
+	cd /
+	ln -s "$ROOT/load.sh" "$BOX_TMP/on"
+	in_box "$BOX_TMP/on"
+	unload_pair
+	assert_nothing_loaded
+}
+
+@test "load.sh: refuses when already loaded, and changes nothing" {
+	load_pair
+	local before
+	before=$(in_box bpftool prog show pinned /sys/fs/bpf/bpf_sockops)
+	run -1 load_pair
+	[[ $output == *"already loaded"*"unload.sh"* ]]
+	[[ $(in_box bpftool prog show pinned /sys/fs/bpf/bpf_sockops) == "$before" ]]
+	unload_pair
+}
+
+@test "load.sh: refuses an unknown argument, and changes nothing" {
+	run -1 load_pair --no-such-option
+	[[ $output == *"--no-such-option"*"--help"* ]]
+	assert_nothing_loaded
+}
+
+@test "load.sh: refuses to run without root" {
+	run -1 in_box setpriv --reuid 65534 --clear-groups "$ROOT/load.sh"
+	[[ $output == *"needs root"* ]]
+	assert_nothing_loaded
+}
+
+@test "load.sh: names a missing tool and the command that installs it" {
+	local tool path=$BOX_TMP/path
+	mkdir "$path"
+	for tool in bash env dirname uname sed grep cat make mount stat id readlink; do
+		ln -s "$(command -v "$tool")" "$path/$tool"
+	done
+	run -1 in_box env PATH="$path" "$ROOT/load.sh"
+	[[ $output == *"missing: "*clang*"--install-deps"* ]]
+	assert_nothing_loaded
+}
+
+@test "load.sh: mounts a missing bpffs, and unmounts it when a later step fails" {
+	in_box umount /sys/fs/bpf
+	fake bpftool '[[ "$*" == "prog attach"* ]] && exit 1; exec "$REAL" "$@"'
+	run ! with_fakes "$ROOT/load.sh"
+	[[ $(in_box stat -f -c %T /sys/fs/bpf) != bpf_fs ]]
+	load_pair
+	[[ $(in_box stat -f -c %T /sys/fs/bpf) == bpf_fs ]]
+	unload_pair
+}
+
+@test "load.sh: undoes everything when any bpftool command fails" {
+	local step
+	for step in "prog load * type sockops*" "cgroup attach*" "map pin*" \
+		"prog load * type sk_msg*" "prog attach*" "map update*"; do
+		fake bpftool "step='$step'
+			[[ \$* == \$step ]] && { echo injected >&2; exit 1; }
+			exec \"\$REAL\" \"\$@\""
+		run ! with_fakes "$ROOT/load.sh"
+		[[ $output == *injected*"not loaded"* ]]
+		assert_nothing_loaded
+	done
+	load_pair
+	unload_pair
+}
+
+@test "load.sh: undoes everything when the second program does not compile" {
+	mkdir "$BOX_TMP/copy"
+	cp "$ROOT"/*.[ch] "$ROOT"/*.sh "$ROOT/Makefile" "$BOX_TMP/copy"
+	echo 'syntax error' >>"$BOX_TMP/copy/bpf_tcpip_bypass.c"
+	run ! in_box "$BOX_TMP/copy/load.sh"
+	[[ $output == *error*"not loaded"* ]]
+	assert_nothing_loaded
+}
+
+@test "unload.sh: is no error when nothing is loaded" {
+	run -0 unload_pair
+	[[ $output == "nothing is loaded" ]]
+}
+
+@test "unload.sh: works from every partial state" {
+	local pin
+	for pin in bpf_sockops bpf_tcpip_bypass sock_ops_map; do
+		load_pair
+		in_box rm "/sys/fs/bpf/$pin"
+		run -1 load_pair
+		[[ $output == *"partly loaded"*"unload.sh"* ]]
+		run -0 unload_pair
+		assert_nothing_loaded
+	done
+	load_pair
+	in_box rm /sys/fs/bpf/{bpf_sockops,bpf_tcpip_bypass,sock_ops_map}
+	run -1 load_pair
+	[[ $output == *"partly loaded"* ]]
+	run -0 unload_pair
+	assert_nothing_loaded
+}
+
+@test "unload.sh: leaves other programs on the cgroup alone" {
+	local cgroup
+	cgroup=$(in_box awk '$3 == "cgroup2" { print $2; exit }' /proc/self/mounts)
+	in_box bpftool prog load "$ROOT/build/classic/bpf_sockops.o" /sys/fs/bpf/other type sockops
+	in_box mkdir "$cgroup/child"
+	in_box bpftool cgroup attach "$cgroup/child" sock_ops pinned /sys/fs/bpf/other multi
+	load_pair
+	unload_pair
+	[[ $(in_box bpftool cgroup show "$cgroup/child") == *sock_ops* ]]
+	in_box rmdir "$cgroup/child"
+	in_box rm /sys/fs/bpf/other
+}
+
+@test "unload.sh: open connections stay usable, then and after they are read" {
+	local out=$BOX_TMP/out go=$BOX_TMP/go pid round
+	load_pair
+	mkfifo "$go"
+	in_box "$PAIR" --count 20 --timeout 5 hold <"$go" >"$out" 3>&- &
+	pid=$!
+	exec 8>"$go"
+	wait_until 5 "small talk" grep -q held "$out"
+	have_want "redirected messages" "$(counter redirected_messages)" -eq 40
+	unload_pair
+	for round in {1..20}; do
+		echo >&8
+		wait_until 5 "an answer after unload" has_line_count "$out" "$round"
+	done
+	exec 8>&-
+	wait "$pid"
+	wait_until 5 "the program to go" no_program_left
+	load_pair # and again, from the start
+	in_box "$PAIR" talk
+	have_want "redirected messages" "$(counter redirected_messages)" -eq 200
+	unload_pair
+}
+
+has_line_count() {
+	[[ $(grep -c again "$1") -ge $2 ]]
+}
+
+no_program_left() {
+	[[ $(bpftool prog show | grep -c 'name bpf_tcpip_bypas') -le $OURS_BEFORE ]]
+}

@@ -1,0 +1,173 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0
+#
+# What programs see of a connection, whatever path its bytes take: every byte
+# once and in order (both ends check each against the seed), no stall, memory
+# bounded, the ends of the stream as in TCP.  The counters prove that the bypass
+# was used, and left where it must be.
+
+bats_require_minimum_version 1.5.0
+load sandbox.bash
+load scenarios.bash
+
+setup() {
+	box_up
+	load_pair >/dev/null 2>&1
+}
+
+teardown() {
+	box_down
+}
+
+# Both ends on two CPUs, then on one.
+on_each_affinity() {
+	in_box taskset 3 "$@"
+	in_box taskset 1 "$@"
+}
+
+assert_bypass_used() {
+	have_want "redirected messages" "$(counter redirected_messages)" -gt 0
+	have_want "sockets in the map" "$(in_map)" -eq 0
+}
+
+@test "order: three small sends to a deferred accept, 20 times" {
+	have_want "connections in disorder" "$(disorders)" -eq 0
+}
+
+@test "order: random turns up to 12 MB both ways, blocking senders" {
+	local seed
+	for seed in 1 2 3; do
+		on_each_affinity "$PAIR" --seed "$seed" --count 30 turns
+	done
+	assert_bypass_used
+	have_want "left as bulk" "$(counter left_bulk left_room)" -ge 1
+}
+
+@test "order: random turns up to 12 MB both ways, non-blocking senders" {
+	local seed
+	for seed in 4 5 6; do
+		on_each_affinity "$PAIR" --seed "$seed" --count 30 --nonblock turns
+	done
+	assert_bypass_used
+}
+
+@test "order: random turns up to 2 MB both ways, slow readers" {
+	local seed
+	for seed in 7 8 9 10 11 12; do
+		in_box "$PAIR" --seed "$seed" --count 6 --slow --size 2000000 turns
+	done
+	assert_bypass_used
+}
+
+@test "order: both ends send bursts at the same time" {
+	on_each_affinity "$PAIR" --size 4000000 duplex
+	in_box "$PAIR" --seed 2 --size 2000000 --slow duplex
+	assert_bypass_used
+}
+
+@test "order: four threads send without a lock, 20 rounds" {
+	local i
+	for i in {1..20}; do
+		in_box "$PAIR" --seed "$i" --count 1000 writers
+	done
+	assert_bypass_used
+	have_want "left as bulk" "$(counter left_bulk left_room)" -eq 20
+}
+
+@test "bound: a stopped reader holds no more than the buffers of TCP allow" {
+	have_want "bytes held, writes of 64 KiB" "$(held_by_stopped_reader)" -le $((8 * 1024 * 1024))
+	have_want "bytes held, writes of 100 bytes" "$(held_by_stopped_reader --size 100)" -le $((8 * 1024 * 1024))
+	assert_bypass_used
+	have_want "left for want of room" "$(counter left_room)" -eq 2
+}
+
+@test "bound: explicit small buffers are honoured" {
+	# setsockopt doubles them; plain TCP adds what is on the way.
+	have_want "bytes held" "$(held_by_stopped_reader --buffers 8192 --size 1000)" -le $((128 * 1024))
+	have_want "left for want of room" "$(counter left_room)" -eq 1
+}
+
+@test "bulk: leaves, and both ends are plain TCP afterwards" {
+	local out=$BOX_TMP/out go=$BOX_TMP/go
+	mkfifo "$go"
+	in_box "$PAIR" --size 32000000 hold <"$go" >"$out" 3>&- &
+	local pid=$!
+	exec 8>"$go"
+	wait_until 10 "the bulk to be through" grep -q held "$out"
+	have_want "admitted" "$(counter admitted_active admitted_passive)" -eq 2
+	have_want "ejected" "$(counter ejected)" -eq 2
+	have_want "sockets in the map" "$(in_map)" -eq 0
+	local redirected passed
+	redirected=$(counter redirected_messages)
+	passed=$(counter passed_messages)
+	have_want "messages over TCP while in the map" "$passed" -le 30
+	echo >&8
+	wait_until 10 "a small answer" grep -q again "$out"
+	exec 8>&-
+	wait "$pid"
+	have_want "redirected messages afterwards" "$(counter redirected_messages)" -eq "$redirected"
+	have_want "passed messages afterwards" "$(counter passed_messages)" -eq "$passed"
+}
+
+@test "bulk: a blocking upload of 300 MB, then a blocking recv" {
+	in_box "$PAIR" upload
+	in_box taskset 1 "$PAIR" upload
+	assert_bypass_used
+}
+
+@test "bulk: a blocking upload to a slow reader, then a blocking recv" {
+	local seed
+	for seed in 1 2 3; do
+		in_box "$PAIR" --seed "$seed" --size 6000000 --slow upload
+	done
+}
+
+@test "ends: half-close at once, the answer comes late" {
+	local seed
+	for seed in 1 2 3 4 5; do
+		on_each_affinity "$PAIR" --seed "$seed" half-close-early
+	done
+}
+
+@test "ends: half-close after small talk, the answer comes late" {
+	local seed
+	for seed in 1 2 3 4 5; do
+		on_each_affinity "$PAIR" --seed "$seed" half-close-late
+	done
+	assert_bypass_used
+	have_want "left when closing" "$(counter left_closing)" -eq 0
+}
+
+@test "ends: half-close after bulk" {
+	on_each_affinity "$PAIR" --size 3000000 half-close-late
+	assert_bypass_used
+}
+
+@test "ends: a reset after data, the data can be read" {
+	local seed
+	for seed in 1 2 3; do
+		on_each_affinity "$PAIR" --seed "$seed" reset
+	done
+	assert_bypass_used
+}
+
+@test "readers: edge-triggered, stopping at a short read, never stall" {
+	local seed size
+	for seed in 1 2 3 4; do
+		for size in 1000 30000 300000; do
+			on_each_affinity "$PAIR" --seed "$seed" --size "$size" --timeout 10 edge
+			in_box "$PAIR" --seed "$seed" --size "$size" --timeout 10 --slow edge
+		done
+	done
+	assert_bypass_used
+}
+
+@test "readers: driven by FIONREAD, never stall" {
+	local seed size
+	for seed in 1 2 3 4; do
+		for size in 1000 30000 300000; do
+			on_each_affinity "$PAIR" --seed "$seed" --size "$size" --timeout 10 fionread
+		done
+	done
+	assert_bypass_used
+}
