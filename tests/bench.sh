@@ -12,7 +12,7 @@
 set -euo pipefail
 export LC_ALL=C
 HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
-# shellcheck source=sandbox.bash
+# shellcheck source=tests/sandbox.bash
 . "$HERE/sandbox.bash"
 
 SECONDS_EACH=${1:-0.5}
