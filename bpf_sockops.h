@@ -64,6 +64,15 @@
 #define LOOK_NS	   150000
 #define LOOK_STEPS 1024
 
+/*
+ * A reader that shares the sender's CPU cannot run before the sender is
+ * preempted: PATIENCE looks (5 ms, a scheduler's tick at 250 Hz and more) are
+ * spent past ROOM, and up to twice ROOM, before the direction leaves regardless.
+ * TCP bytes that meet a full receive buffer are dropped, and wait for a
+ * retransmission.
+ */
+#define PATIENCE 32
+
 /* How often a socket that ends its direction looks whether its peer is quiet. */
 #define QUIET_STEPS 64
 
@@ -135,8 +144,9 @@ struct sock_record {
 	__u32 sender;	 /* thread id of the last sender, 0: none yet */
 	__u32 cb_flags;	 /* callback flags that we have set on the socket */
 	__u8 in_map;
+	__u8 looks; /* past ROOM, in this burst */
 	__u8 alone; /* no peer was admitted, and none will be */
-	__u8 unused[6];
+	__u8 unused[5];
 };
 
 /* Counters, in the order of a connection's life. */

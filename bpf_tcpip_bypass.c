@@ -71,6 +71,7 @@ static __always_inline __u64 *reason_to_leave(struct sock_stats *stats, struct s
 		rec->unread = 0;
 		if (turned || rec->sent_at != now) {
 			rec->burst = 0;
+			rec->looks = 0;
 			rec->look_at = credit;
 		}
 	}
@@ -101,8 +102,13 @@ static __always_inline __u64 *reason_to_leave(struct sock_stats *stats, struct s
 		if (counted)
 			room = (__u64)read_kernel(struct sock, rec->view.sk, sk_sndbuf) +
 			       read_kernel(struct sock, rec->peer_sk, sk_rcvbuf);
-		if (rec->unread > room)
+		if (rec->unread > 2 * room || (rec->unread > room && rec->looks == PATIENCE))
 			return &stats->left_room;
+		if (rec->unread > room) {
+			rec->looks++;
+			if (look(rec->peer_queue))
+				return &stats->left_bulk;
+		}
 	}
 	return 0;
 }

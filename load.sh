@@ -156,7 +156,7 @@ undo_with() {
 # ---- the steps -----------------------------------------------------------
 
 build() {
-	cmd make -C "$HERE" "$1.o"
+	cmd make -s -C "$HERE" "$1.o"
 }
 
 mount_bpffs() {

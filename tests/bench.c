@@ -5,8 +5,12 @@
  *
  *   bench rr SIZE SECONDS CPU_CLIENT CPU_SERVER      round trips per second
  *   bench stream SIZE SECONDS CPU_CLIENT CPU_SERVER  MB per second received
+ *   bench warm SIZE SECONDS CPU_CLIENT CPU_SERVER    the same, after small talk
  *
- * SIZE is that of each write, in bytes.  Prints the rate alone.
+ * SIZE is that of each write, in bytes.  Prints the rate alone.  A `warm` stream
+ * follows ten round trips of 100 bytes, as on most connections of real programs:
+ * what plain TCP reaches depends on it, since the first moments of a connection
+ * decide how large its receive buffer grows, and whether that fits the cache.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -67,6 +71,23 @@ static void write_all(int fd, const char *buf, size_t len)
 	}
 }
 
+#define SMALL_TALK 10
+#define SMALL	   100
+
+static void small_talk(int fd, int client)
+{
+	char buf[SMALL] = {0};
+
+	for (int i = 0; i < SMALL_TALK; i++) {
+		if (client)
+			write_all(fd, buf, SMALL);
+		if (!read_all(fd, buf, SMALL))
+			errx(2, "the connection ended early");
+		if (!client)
+			write_all(fd, buf, SMALL);
+	}
+}
+
 static void serve_rr(int fd, char *buf, size_t size)
 {
 	while (read_all(fd, buf, size))
@@ -96,14 +117,16 @@ int main(int argc, char **argv)
 	struct sockaddr_in addr = {.sin_family = AF_INET,
 				   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	socklen_t len = sizeof(addr);
-	int listener, fd, status, one = 1;
+	int listener, fd, status, one = 1, rr, warm;
 	double seconds, start, rate;
 	size_t size;
 	char *buf;
 	pid_t pid;
 
 	if (argc != 6)
-		errx(2, "usage: bench rr|stream SIZE SECONDS CPU_CLIENT CPU_SERVER");
+		errx(2, "usage: bench rr|stream|warm SIZE SECONDS CPU_CLIENT CPU_SERVER");
+	rr = !strcmp(argv[1], "rr");
+	warm = !strcmp(argv[1], "warm");
 	size = atol(argv[2]);
 	seconds = atof(argv[3]);
 	buf = calloc(1, size);
@@ -119,7 +142,9 @@ int main(int argc, char **argv)
 		pin(atoi(argv[5]));
 		fd = accept(listener, NULL, NULL);
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-		if (!strcmp(argv[1], "rr"))
+		if (warm)
+			small_talk(fd, 0);
+		if (rr)
 			serve_rr(fd, buf, size);
 		else
 			serve_stream(fd);
@@ -130,8 +155,10 @@ int main(int argc, char **argv)
 	if (connect(fd, (void *)&addr, len))
 		err(2, "connect");
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	if (warm)
+		small_talk(fd, 1);
 	start = now();
-	if (!strcmp(argv[1], "rr")) {
+	if (rr) {
 		long trips = 0;
 
 		while (now() - start < seconds) {

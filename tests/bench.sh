@@ -5,7 +5,8 @@
 #
 #   tests/bench.sh [SECONDS]     for each measurement, default 0.5
 #
-# Request/response and streams over 127.0.0.1, on one core and on two, cubic.
+# Request/response and streams over 127.0.0.1, on one core and on two, cubic; the
+# patterns are those of bench.c.
 # Each figure is the median of five runs of each kind, in turns: the pair is
 # unloaded for plain TCP, loaded for ours.  Takes some minutes.
 
@@ -73,7 +74,9 @@ for size in 64 1024 16384; do
 	compare "1/s" rr "$size" 0 1
 done
 for cpu in 0 1; do
-	for size in 64 1024 4096 16384 65536 262144 1048576 4194304; do
-		compare "MB/s" stream "$size" 0 "$cpu"
+	for pattern in warm stream; do
+		for size in 64 1024 4096 16384 65536 262144 1048576 4194304; do
+			compare "MB/s" "$pattern" "$size" 0 "$cpu"
+		done
 	done
 done
