@@ -156,7 +156,7 @@ undo_with() {
 # ---- the steps -----------------------------------------------------------
 
 build() {
-	cmd make -s -C "$HERE" "$1.o"
+	cmd make -s "$1.o"
 }
 
 mount_bpffs() {
@@ -167,7 +167,7 @@ mount_bpffs() {
 }
 
 attach_sockops() {
-	cmd bpftool prog load "$HERE/$SOCKOPS.o" "$SOCKOPS_PIN" type sockops
+	cmd bpftool prog load "$SOCKOPS.o" "$SOCKOPS_PIN" type sockops
 	undo_with rm "$SOCKOPS_PIN"
 	cmd bpftool cgroup attach "$CGROUP" sock_ops pinned "$SOCKOPS_PIN" multi
 	undo_with bpftool cgroup detach "$CGROUP" sock_ops pinned "$SOCKOPS_PIN"
@@ -186,7 +186,7 @@ attach_bypass() {
 		id=$(map_id "$name" pinned "$SOCKOPS_PIN") || die "$SOCKOPS has no map $name"
 		maps+=(map name "$name" id "$id")
 	done
-	cmd bpftool prog load "$HERE/$BYPASS.o" "$BYPASS_PIN" type sk_msg "${maps[@]}"
+	cmd bpftool prog load "$BYPASS.o" "$BYPASS_PIN" type sk_msg "${maps[@]}"
 	undo_with rm "$BYPASS_PIN"
 	cmd bpftool prog attach pinned "$BYPASS_PIN" msg_verdict pinned "$MAP_PIN"
 	undo_with bpftool prog detach pinned "$BYPASS_PIN" msg_verdict pinned "$MAP_PIN"
@@ -215,6 +215,7 @@ main() {
 	done
 
 	need_root
+	cd "$HERE"
 	if ((install)); then
 		install_deps
 	fi

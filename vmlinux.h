@@ -228,7 +228,6 @@ struct sock {
 struct tcp_ulp_ops;
 
 struct inet_connection_sock {
-	struct timer_list icsk_retransmit_timer;
 	struct timer_list icsk_delack_timer;
 	const struct tcp_ulp_ops *icsk_ulp_ops;
 };

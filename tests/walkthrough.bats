@@ -14,8 +14,10 @@ teardown() {
 	box_down
 }
 
-# What the kernel's trace says from now on goes to $BOX_TMP/trace.
+# What the kernel's trace says from now on goes to $BOX_TMP/trace.  There is one
+# trace for the whole machine: what earlier tests left in it is read first.
 start_trace() {
+	in_box timeout 0.5 cat /sys/kernel/tracing/trace_pipe >/dev/null || true
 	in_box cat /sys/kernel/tracing/trace_pipe >"$BOX_TMP/trace" 3>&- &
 	TRACER=$!
 }
