@@ -61,17 +61,17 @@
  * A look: how long, in nanoseconds, a send waits for the reader to catch up
  * before a bulk direction leaves.  At most LOOK_STEPS reads of the queue.
  */
-#define LOOK_NS	   150000
-#define LOOK_STEPS 1024
+#define LOOK_NS	   200000
+#define LOOK_STEPS 1536
 
 /*
  * A reader that shares the sender's CPU cannot run before the sender is
- * preempted: PATIENCE looks (5 ms, a scheduler's tick at 250 Hz and more) are
- * spent past ROOM, and up to twice ROOM, before the direction leaves regardless.
- * TCP bytes that meet a full receive buffer are dropped, and wait for a
- * retransmission.
+ * preempted: from half of ROOM on, up to PATIENCE looks are spent (5 ms, more
+ * than a scheduler's tick at 250 Hz), one for each send.  A direction that leaves
+ * with its reader's buffer full pays more: TCP bytes that find no room are
+ * dropped, and wait for a retransmission.
  */
-#define PATIENCE 32
+#define PATIENCE 25
 
 /* How often a socket that ends its direction looks whether its peer is quiet. */
 #define QUIET_STEPS 64
@@ -144,7 +144,7 @@ struct sock_record {
 	__u32 sender;	 /* thread id of the last sender, 0: none yet */
 	__u32 cb_flags;	 /* callback flags that we have set on the socket */
 	__u8 in_map;
-	__u8 looks; /* past ROOM, in this burst */
+	__u8 looks; /* past half of ROOM, in this burst */
 	__u8 alone; /* no peer was admitted, and none will be */
 	__u8 unused[5];
 };

@@ -102,9 +102,9 @@ static __always_inline __u64 *reason_to_leave(struct sock_stats *stats, struct s
 		if (counted)
 			room = (__u64)read_kernel(struct sock, rec->view.sk, sk_sndbuf) +
 			       read_kernel(struct sock, rec->peer_sk, sk_rcvbuf);
-		if (rec->unread > 2 * room || (rec->unread > room && rec->looks == PATIENCE))
+		if (rec->unread > room)
 			return &stats->left_room;
-		if (rec->unread > room) {
+		if (rec->unread > room / 2 && rec->looks < PATIENCE) {
 			rec->looks++;
 			if (look(rec->peer_queue))
 				return &stats->left_bulk;
