@@ -8,7 +8,8 @@ SHFMT ?= shfmt
 # Where vmlinux.h is: the small one of the repository, or `build` for a full dump.
 VMLINUX ?= .
 
-# v3: 32-bit registers and jumps.  The programs use no atomics, which came later.
+# v3: 32-bit registers and jumps.  Of the atomics, which came with it, the programs
+# use the addition without result alone: 5.10 has no other.
 BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror -I$(VMLINUX)
 
 OBJECTS := bpf_sockops.o bpf_tcpip_bypass.o

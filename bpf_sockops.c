@@ -167,24 +167,24 @@ static __always_inline void admit_client(struct bpf_sock_ops *skops, struct sock
 		  read_kernel(struct tcp_sock, sk, rcv_nxt));
 	swap_key(&peer_key, &key);
 	if (bpf_map_delete_elem(&sock_ops_meet, &peer_key)) {
-		stats->refused_remote++;
+		add(&stats->refused_remote, 1);
 		return;
 	}
 	refused = reason_to_refuse(stats, sk);
 	if (refused) {
-		(*refused)++;
+		add(refused, 1);
 		return;
 	}
 	if (read_kernel(struct tcp_sock, sk, data_segs_out) ||
 	    read_kernel(struct tcp_sock, sk, write_seq) != key.local_seq) {
-		stats->refused_early_data++;
+		add(&stats->refused_early_data, 1);
 		return;
 	}
 	if (!admit(skops, sk, &key, &peer_key, 0)) {
-		stats->refused_full++;
+		add(&stats->refused_full, 1);
 		return;
 	}
-	stats->admitted_active++;
+	add(&stats->admitted_active, 1);
 	trace_admitted(cpu, &key, BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB);
 }
 
@@ -199,8 +199,8 @@ static __always_inline void admit_server(struct bpf_sock_ops *skops, struct sock
 		  read_kernel(struct tcp_sock, sk, rcv_nxt));
 	swap_key(&peer_key, &key);
 	note = bpf_map_lookup_elem(&sock_ops_meet, &peer_key);
-	if (!note) {
-		stats->refused_no_client++;
+	if (!note || !*note) {
+		add(&stats->refused_no_client, 1);
 		/*
 		 * A Fast Open server is established at the SYN: its client is
 		 * still to come and must not find the announcement.
@@ -211,7 +211,7 @@ static __always_inline void admit_server(struct bpf_sock_ops *skops, struct sock
 	peer = *note;
 	refused = reason_to_refuse(stats, sk);
 	if (refused) {
-		(*refused)++;
+		add(refused, 1);
 		return;
 	}
 	/*
@@ -220,16 +220,16 @@ static __always_inline void admit_server(struct bpf_sock_ops *skops, struct sock
 	 */
 	bpf_probe_read_kernel(&client, sizeof(client), (void *)peer);
 	if (client.leaving || bpf_map_delete_elem(&sock_ops_meet, &peer_key)) {
-		stats->refused_client_left++;
+		add(&stats->refused_client_left, 1);
 		return;
 	}
 	if (!admit(skops, sk, &key, &peer_key, peer)) {
-		stats->refused_full++;
+		add(&stats->refused_full, 1);
 		/* Given back, so that the client knows that it is alone. */
 		bpf_map_update_elem(&sock_ops_meet, &peer_key, &peer, BPF_ANY);
 		return;
 	}
-	stats->admitted_passive++;
+	add(&stats->admitted_passive, 1);
 	trace_admitted(cpu, &key, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB);
 }
 
@@ -339,7 +339,7 @@ static __always_inline void on_packet(struct bpf_sock_ops *skops)
 	rec->in_map = 0;
 	cpu = this_cpu();
 	if (cpu)
-		cpu->stats.ejected++;
+		add(&cpu->stats.ejected, 1);
 }
 
 SEC("sockops")

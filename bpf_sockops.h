@@ -230,6 +230,12 @@ struct {
 	__type(value, struct sock_switch);
 } sock_ops_switch SEC(".maps");
 
+/* Atomic: a softirq, or another sender after preemption, counts here as well. */
+static __always_inline void add(__u64 *counter, __u64 n)
+{
+	__sync_fetch_and_add(counter, n);
+}
+
 /* Entry 0 of an array always exists: the NULL of these two is the verifier's. */
 static __always_inline struct sock_cpu *this_cpu(void)
 {
@@ -349,7 +355,7 @@ static __always_inline int may_trace(struct sock_cpu *cpu, __u32 lines)
 	}
 	if (cpu->trace_left < lines) {
 		cpu->trace_missed += lines;
-		cpu->stats.trace_unshown += lines;
+		add(&cpu->stats.trace_unshown, lines);
 		return 0;
 	}
 	cpu->trace_left -= lines;

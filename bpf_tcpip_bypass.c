@@ -116,8 +116,8 @@ static __always_inline __u64 *reason_to_leave(struct sock_stats *stats, struct s
 static __always_inline void leave(struct sock_record *rec, struct sock_stats *stats, __u64 *reason)
 {
 	rec->view.leaving = 1;
-	(*reason)++;
-	stats->passed_messages++;
+	add(reason, 1);
+	add(&stats->passed_messages, 1);
 	/*
 	 * With no peer, take the note back that the server would find: if it is
 	 * still there, none has been admitted and none will be.
@@ -154,7 +154,7 @@ int bpf_tcpip_bypass(struct sk_msg_md *msg)
 		 */
 		if (rec->view.threads && now - rec->view.redirected_at <= 1)
 			look(rec->peer_queue);
-		cpu->stats.passed_messages++;
+		add(&cpu->stats.passed_messages, 1);
 		return SK_PASS;
 	}
 
@@ -171,8 +171,8 @@ int bpf_tcpip_bypass(struct sk_msg_md *msg)
 	}
 
 	rec->view.redirected_at = now;
-	cpu->stats.redirected_messages++;
-	cpu->stats.redirected_bytes += size;
+	add(&cpu->stats.redirected_messages, 1);
+	add(&cpu->stats.redirected_bytes, size);
 	if (may_trace(cpu, 2)) {
 		trace_addresses("sock_msg_redirect by sockmap", "-->", &rec->peer_key);
 		bpf_printk("sock_msg_redirect by sockmap: %d --> %d", rec->peer_key.local_port,

@@ -89,12 +89,20 @@ set_switch() {
 }
 
 # attached_ids CGROUP: ids of the sock_ops programs of our name attached there.
+# Fails when the kernel does not tell: bpftool 7 asks 5.10 for too much.
 attached_ids() {
-	local line
+	local list line
+	list=$(bpftool cgroup show "$1" 2>/dev/null) || return
 	# Columns: ID AttachType AttachFlags Name; the flags may be empty.
-	bpftool cgroup show "$1" 2>/dev/null | while read -r line; do
+	while read -r line; do
 		if [[ $line =~ ^([0-9]+)\ .*sock_ops.*\ $SOCKOPS$ ]]; then
 			say "${BASH_REMATCH[1]}"
 		fi
-	done
+	done <<<"$list"
+}
+
+# loaded_ids: ids of all programs of our name, wherever they are attached.
+loaded_ids() {
+	{ bpftool prog show name "$SOCKOPS" 2>/dev/null || true; } |
+		sed -n 's/^\([0-9]*\): sock_ops .*/\1/p'
 }

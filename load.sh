@@ -126,7 +126,7 @@ check_not_loaded() {
 	done
 	if [[ ${#left[@]} -eq ${#PINS[@]} ]]; then
 		die "already loaded; to unload: sudo $HERE/unload.sh"
-	elif [[ ${#left[@]} -gt 0 || -n $(attached_ids "$CGROUP") ]]; then
+	elif [[ ${#left[@]} -gt 0 || -n $(attached_ids "$CGROUP" || true) ]]; then
 		die "partly loaded (${left[*]:-attached, but not pinned}); to clean up: sudo $HERE/unload.sh"
 	fi
 }

@@ -32,17 +32,33 @@ try() {
 	fi
 }
 
-# Ids of the programs that are ours: pinned here, or attached to this cgroup.
-# Others of the same name may belong to another cgroup.
-sockops_ids() {
-	local cgroup=$1 json
-	{
-		if json=$(bpftool -j prog show pinned "$SOCKOPS_PIN" 2>/dev/null) &&
-			[[ $json =~ \"id\":([0-9]+) ]]; then
-			say "${BASH_REMATCH[1]}"
+OURS=() # ids of the sock_ops programs that were pinned here, or attached
+
+pinned_id() {
+	local json
+	json=$(bpftool -j prog show pinned "$SOCKOPS_PIN" 2>/dev/null) || return 0
+	if [[ $json =~ \"id\":([0-9]+) ]]; then
+		say "${BASH_REMATCH[1]}"
+	fi
+}
+
+detach_sockops() {
+	local cgroup=$1 id ids
+	if ids=$(attached_ids "$cgroup"); then
+		for id in $ids; do
+			try bpftool cgroup detach "$cgroup" sock_ops id "$id"
+			OURS+=("$id")
+		done
+		return
+	fi
+	# What is attached cannot be seen: detaching fails where it was not.
+	for id in $(loaded_ids); do
+		if bpftool cgroup detach "$cgroup" sock_ops id "$id" 2>/dev/null; then
+			say "[#] bpftool cgroup detach $cgroup sock_ops id $id" >&2
+			DONE=$((DONE + 1))
+			OURS+=("$id")
 		fi
-		[[ -z $cgroup ]] || attached_ids "$cgroup"
-	} | sort -un
+	done
 }
 
 # Every direction then leaves the bypass, and nothing is admitted.
@@ -55,13 +71,6 @@ switch_off() {
 		else
 			FAILED=$((FAILED + 1))
 		fi
-	done
-}
-
-detach_sockops() {
-	local cgroup=$1 id
-	for id in $(attached_ids "$cgroup"); do
-		try bpftool cgroup detach "$cgroup" sock_ops id "$id"
 	done
 }
 
@@ -95,7 +104,7 @@ report_rest() {
 }
 
 main() {
-	local cgroup programs id maps=()
+	local cgroup id maps=()
 	while [[ $# -gt 0 ]]; do
 		case $1 in
 		-h | --help)
@@ -111,14 +120,15 @@ main() {
 		die "bpftool is missing; to install it: sudo $HERE/load.sh --install-deps"
 
 	cgroup=$(cgroup2_root)
-	mapfile -t programs < <(sockops_ids "$cgroup")
-	for id in "${programs[@]}"; do
-		maps+=("$(map_id "$MAP" id "$id")") || true
-	done
-	switch_off "${programs[@]}"
+	mapfile -t OURS < <(pinned_id)
 	if [[ -n $cgroup ]]; then
 		detach_sockops "$cgroup"
 	fi
+	mapfile -t OURS < <(printf '%s\n' "${OURS[@]}" | sort -un | sed '/^$/d')
+	for id in "${OURS[@]}"; do
+		maps+=("$(map_id "$MAP" id "$id")") || true
+	done
+	switch_off "${OURS[@]}"
 	detach_bypass
 	unpin
 
