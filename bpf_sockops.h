@@ -21,7 +21,6 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
-#define AF_INET	 2
 #define AF_INET6 10
 
 /* Sockets in the map, two for each connection. */
