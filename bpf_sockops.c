@@ -233,42 +233,6 @@ static __always_inline void admit_server(struct bpf_sock_ops *skops, struct sock
 	trace_admitted(cpu, &key, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB);
 }
 
-/*
- * Timers that not every kernel has: in 7.0 the retransmit timer moved to where
- * the keepalive timer had been, sk_timer.
- */
-struct inet_connection_sock___timers {
-	struct timer_list icsk_retransmit_timer;
-	struct timer_list icsk_keepalive_timer;
-} __attribute__((preserve_access_index));
-
-#define timer_pending(type, sk, timer)                                                             \
-	(bpf_core_field_exists(((type *)0)->timer) && read_kernel(type, sk, timer.entry.pprev) != 0)
-
-/*
- * No thread of the peer stands between having read this end's record and this
- * end's queue: it reads the record while it holds the peer's lock, and from
- * there until its message is queued it holds a reference to our socket
- * (sk_psock_msg_verdict).  So there is none when all references are the
- * socket's own, its psock's and its timers'; others only hide a quiet peer.
- * Timers are counted last: they may go meanwhile, but none comes while we have
- * the lock.
- */
-static __always_inline int quiet(__u64 sk, __u64 peer_sk)
-{
-	int refs;
-
-	if (read_kernel(struct sock, peer_sk, sk_lock.owned))
-		return 0;
-	refs = read_kernel(struct sock_common, sk, skc_refcnt.refs.counter);
-	return refs == 2 + timer_pending(struct sock, sk, sk_timer) +
-			       timer_pending(struct inet_connection_sock, sk, icsk_delack_timer) +
-			       timer_pending(struct inet_connection_sock___timers, sk,
-					     icsk_retransmit_timer) +
-			       timer_pending(struct inet_connection_sock___timers, sk,
-					     icsk_keepalive_timer);
-}
-
 /* Can the peer still put something into this end's psock queue, which is empty? */
 static __always_inline int peer_may_redirect(struct sock_record *rec, __u64 peer_psock)
 {

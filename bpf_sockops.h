@@ -46,13 +46,15 @@
  * ROOM, in bytes: the unread backlog at which a direction leaves even though
  * its peer has not read all: the sender's sk_sndbuf and the reader's sk_rcvbuf,
  * which is what plain TCP holds.  Each message counts MESSAGE_COST more, for the
- * kernel's struct sk_msg.  Below ROOM_LEAST the buffers are not looked at: they
- * are never smaller (SOCK_MIN_SNDBUF and SOCK_MIN_RCVBUF in net/sock.h).
- * Kernels without msg_tot_len get ROOM_UNCOUNTED: 5.10 does not add redirected
- * bytes to sk_rmem_alloc, and an edge-triggered reader that had paused stalls
- * there at the boundary between the two queues.
+ * kernel's struct sk_msg.  A socket on which another thread waits in a recv gets
+ * ROOM_WAITING times as much, each send past ROOM slowed down by a look: leaving
+ * would end that recv with EAGAIN (reader_waits).  Below ROOM_LEAST the buffers are not looked at:
+ * they are never smaller (SOCK_MIN_SNDBUF and SOCK_MIN_RCVBUF in net/sock.h). Kernels without
+ * msg_tot_len get ROOM_UNCOUNTED: 5.10 does not add redirected bytes to sk_rmem_alloc, and an
+ * edge-triggered reader that had paused stalls there at the boundary between the two queues.
  */
 #define MESSAGE_COST   1024
+#define ROOM_WAITING   4 /* times ROOM, while another thread waits in a recv */
 #define ROOM_LEAST     4096
 #define ROOM_UNCOUNTED (64 * 1024 * 1024)
 
@@ -143,7 +145,7 @@ struct sock_record {
 	__u32 sender;	 /* thread id of the last sender, 0: none yet */
 	__u32 cb_flags;	 /* callback flags that we have set on the socket */
 	__u8 in_map;
-	__u8 looks; /* past half of ROOM, in this burst */
+	__u8 looks; /* past half of ROOM, since the peer had read all */
 	__u8 alone; /* no peer was admitted, and none will be */
 	__u8 unused[5];
 };
@@ -313,6 +315,42 @@ static __always_inline int queue_empty(__u64 queue)
 static __always_inline int has_ulp(__u64 sk)
 {
 	return read_kernel(struct tcp_sock, sk, inet_conn.icsk_ulp_ops) != 0;
+}
+
+/*
+ * Timers that not every kernel has: in 7.0 the retransmit timer moved to where
+ * the keepalive timer had been, sk_timer.
+ */
+struct inet_connection_sock___timers {
+	struct timer_list icsk_retransmit_timer;
+	struct timer_list icsk_keepalive_timer;
+} __attribute__((preserve_access_index));
+
+#define timer_pending(type, sk, timer)                                                             \
+	(bpf_core_field_exists(((type *)0)->timer) && read_kernel(type, sk, timer.entry.pprev) != 0)
+
+/*
+ * No thread of the peer stands between having read this end's record and this
+ * end's queue: it reads the record while it holds the peer's lock, and from
+ * there until its message is queued it holds a reference to our socket
+ * (sk_psock_msg_verdict).  So there is none when all references are the
+ * socket's own, its psock's and its timers'; others only hide a quiet peer.
+ * Timers are counted last: they may go meanwhile, but none comes while we have
+ * the lock.
+ */
+static __always_inline int quiet(__u64 sk, __u64 peer_sk)
+{
+	int refs;
+
+	if (read_kernel(struct sock, peer_sk, sk_lock.owned))
+		return 0;
+	refs = read_kernel(struct sock_common, sk, skc_refcnt.refs.counter);
+	return refs == 2 + timer_pending(struct sock, sk, sk_timer) +
+			       timer_pending(struct inet_connection_sock, sk, icsk_delack_timer) +
+			       timer_pending(struct inet_connection_sock___timers, sk,
+					     icsk_retransmit_timer) +
+			       timer_pending(struct inet_connection_sock___timers, sk,
+					     icsk_keepalive_timer);
 }
 
 /*

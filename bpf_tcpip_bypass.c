@@ -34,6 +34,20 @@ static __always_inline int look(__u64 queue)
 }
 
 /*
+ * Does another thread wait in a recv on this socket?  If the direction left now,
+ * that recv would return EAGAIN when TCP's send buffer, once full, has room again:
+ * on a psock any wake-up without data does that (tcp_msg_wait_data).  The map and
+ * our send hold a reference to the psock each.  Once several threads have sent, a
+ * waiting reader cannot be told from a waiting sender.
+ */
+static __always_inline int reader_waits(const struct sock_record *rec)
+{
+	__u64 psock = psock_of(rec->view.sk);
+
+	return !rec->view.threads && read_kernel(struct sk_psock, psock, refcnt.refs.counter) > 2;
+}
+
+/*
  * The counter of the reason to leave with this message, or NULL to redirect it.
  * The order matters: first what must go over TCP now, last what would rather.
  */
@@ -43,7 +57,7 @@ static __always_inline __u64 *reason_to_leave(struct sock_stats *stats, struct s
 	int counted = bpf_core_field_exists(((struct sk_psock *)0)->msg_tot_len);
 	__u64 room = ROOM_UNCOUNTED, credit = counted ? CREDIT : CREDIT_UNCOUNTED;
 	struct sock_view peer = {};
-	int empty = 0, turned;
+	int empty = 0, caught_up, turned;
 	__u64 *wish;
 
 	/* tcp_bpf_sendmsg does not look at a shutdown: only TCP says EPIPE. */
@@ -61,7 +75,8 @@ static __always_inline __u64 *reason_to_leave(struct sock_stats *stats, struct s
 	if (has_ulp(rec->view.sk) || has_ulp(rec->peer_sk))
 		return &stats->left_ulp;
 
-	if (queue_empty(rec->queue))
+	caught_up = queue_empty(rec->queue);
+	if (caught_up)
 		rec->view.turn++;
 	bpf_probe_read_kernel(&peer, sizeof(peer), (void *)rec->peer);
 	turned = peer.turn != rec->peer_turn;
@@ -80,7 +95,10 @@ static __always_inline __u64 *reason_to_leave(struct sock_stats *stats, struct s
 	rec->unread += size + MESSAGE_COST;
 
 	if (rec->burst > credit)
-		wish = &stats->left_bulk;
+		/* quiet(): on_packet() then takes the socket out of the map at once. */
+		wish = caught_up && !reader_waits(rec) && quiet(rec->view.sk, rec->peer_sk)
+			       ? &stats->left_bulk
+			       : 0;
 	else if (peer.leaving || peer.finished)
 		wish = &stats->left_peer_left;
 	else if (!switched_on())
@@ -102,12 +120,16 @@ static __always_inline __u64 *reason_to_leave(struct sock_stats *stats, struct s
 		if (counted)
 			room = (__u64)read_kernel(struct sock, rec->view.sk, sk_sndbuf) +
 			       read_kernel(struct sock, rec->peer_sk, sk_rcvbuf);
-		if (rec->unread > room)
+		if (rec->unread > ROOM_WAITING * room || (rec->unread > room && !reader_waits(rec)))
 			return &stats->left_room;
-		if (rec->unread > room / 2 && rec->looks < PATIENCE) {
+		if (rec->unread > room || (rec->unread > room / 2 && rec->looks < PATIENCE)) {
 			rec->looks++;
-			if (look(rec->peer_queue))
-				return &stats->left_bulk;
+			if (look(rec->peer_queue)) {
+				if (wish)
+					return wish;
+				rec->unread = size + MESSAGE_COST;
+				rec->looks = 0;
+			}
 		}
 	}
 	return 0;

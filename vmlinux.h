@@ -254,6 +254,7 @@ struct bpf_sock_ops_kern {
 struct sk_psock {
 	struct list_head ingress_msg;
 	u32 msg_tot_len;
+	refcount_t refcnt;
 };
 
 #pragma clang attribute pop

@@ -344,7 +344,6 @@ static void *duplex_writer(void *arg)
 		if (!draw(&own, 8))
 			usleep(draw(&own, 8000));
 	}
-	finish_sending(e);
 	return NULL;
 }
 
@@ -352,16 +351,24 @@ static void *duplex_writer(void *arg)
 static void duplex(struct end *e, int client)
 {
 	struct random own = {.state = opt.seed * 11 + client};
+	size_t left = opt.size ?: 16 * MIB;
 	pthread_t writer;
-	size_t n;
 
 	if (pthread_create(&writer, NULL, duplex_writer, e))
 		fail("pthread_create");
-	while ((n = get_some(e, draw_size(&own, 256 * KIB))))
+	while (left) {
+		size_t n = draw_size(&own, 256 * KIB);
+
+		n = get_some(e, n < left ? n : left);
+		if (!n)
+			die(1, "end of stream with %zu bytes missing", left);
+		left -= n;
 		slow_down(&own, n);
-	if (e->in.offset != (opt.size ?: 16 * MIB))
-		die(1, "end of stream after %llu bytes", (unsigned long long)e->in.offset);
+	}
 	pthread_join(writer, NULL);
+	/* Not while the reader waits: its recv would return EAGAIN (README, limits). */
+	finish_sending(e);
+	get_end(e);
 }
 
 /*
@@ -440,6 +447,35 @@ static void upload(struct end *e, int client)
 		put(e, 100);
 		get_end(e);
 	}
+}
+
+static void *get_answer(void *end)
+{
+	get(end, 100);
+	return NULL;
+}
+
+/* The same upload, while another thread already waits for the answer. */
+static void upload_waiting(struct end *e, int client)
+{
+	size_t left = opt.size ?: 300 * MIB;
+	pthread_t reader;
+
+	if (!client) {
+		upload(e, 0);
+		return;
+	}
+	put(e, 100);
+	get(e, 100);
+	if (pthread_create(&reader, NULL, get_answer, e))
+		fail("pthread_create");
+	usleep(20000); /* it is in its recv */
+	for (size_t n; left; left -= n) {
+		n = left < 32 * KIB ? left : 32 * KIB;
+		put(e, n);
+	}
+	pthread_join(reader, NULL);
+	finish_sending(e);
 }
 
 /* Half-close: the client ends its direction, the answer comes afterwards. */
@@ -760,6 +796,7 @@ static const struct scenario {
 	{"duplex", duplex},
 	{"stopped", stopped},
 	{"upload", upload},
+	{"upload-waiting", upload_waiting},
 	{"half-close-early", half_close_early},
 	{"half-close-late", half_close_late},
 	{"reset", reset},

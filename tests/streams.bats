@@ -122,6 +122,12 @@ assert_bypass_used() {
 	done
 }
 
+@test "bulk: an upload while another thread waits in a blocking recv" {
+	on_each_affinity "$PAIR" --size 60000000 upload-waiting
+	assert_bypass_used
+	have_want "left for want of room" "$(counter left_room)" -eq 0
+}
+
 @test "ends: half-close at once, the answer comes late" {
 	local seed
 	for seed in 1 2 3 4 5; do
