@@ -48,6 +48,15 @@ static __always_inline int reader_waits(const struct sock_record *rec)
 }
 
 /*
+ * With the peer's queue empty: leave only when on_packet() then takes the socket
+ * out of the map with this very send.
+ */
+static __always_inline int may_leave(const struct sock_record *rec, int caught_up)
+{
+	return caught_up && !reader_waits(rec) && quiet(rec->view.sk, rec->peer_sk);
+}
+
+/*
  * The counter of the reason to leave with this message, or NULL to redirect it.
  * The order matters: first what must go over TCP now, last what would rather.
  */
@@ -95,10 +104,7 @@ static __always_inline __u64 *reason_to_leave(struct sock_stats *stats, struct s
 	rec->unread += size + MESSAGE_COST;
 
 	if (rec->burst > credit)
-		/* quiet(): on_packet() then takes the socket out of the map at once. */
-		wish = caught_up && !reader_waits(rec) && quiet(rec->view.sk, rec->peer_sk)
-			       ? &stats->left_bulk
-			       : 0;
+		wish = &stats->left_bulk;
 	else if (peer.leaving || peer.finished)
 		wish = &stats->left_peer_left;
 	else if (!switched_on())
@@ -106,12 +112,12 @@ static __always_inline __u64 *reason_to_leave(struct sock_stats *stats, struct s
 	else
 		wish = 0;
 	if (wish) {
-		if (empty || queue_empty(rec->peer_queue))
+		if ((empty || queue_empty(rec->peer_queue)) && may_leave(rec, caught_up))
 			return wish;
 		/* Each look that fails doubles the burst to the next. */
 		if (rec->burst > rec->look_at) {
 			rec->look_at = 2 * rec->burst;
-			if (look(rec->peer_queue))
+			if (look(rec->peer_queue) && may_leave(rec, caught_up))
 				return wish;
 		}
 	}
@@ -125,7 +131,7 @@ static __always_inline __u64 *reason_to_leave(struct sock_stats *stats, struct s
 		if (rec->unread > room || (rec->unread > room / 2 && rec->looks < PATIENCE)) {
 			rec->looks++;
 			if (look(rec->peer_queue)) {
-				if (wish)
+				if (wish && may_leave(rec, caught_up))
 					return wish;
 				rec->unread = size + MESSAGE_COST;
 				rec->looks = 0;
