@@ -12,7 +12,7 @@ VMLINUX ?= .
 # use the addition without result alone: 5.10 has no other.
 BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror -I$(VMLINUX)
 
-OBJECTS := bpf_sockops.o bpf_tcpip_bypass.o
+OBJECTS := bpf_sockops.o bpf_tcpip_bypass.o sock_ops_status.o
 C_FILES = $(wildcard *.c *.h tests/*.c tests/*/*.[ch])
 SHELL_FILES = $(wildcard *.sh tests/*.sh tests/*.bash) .ci/run
 
@@ -26,7 +26,7 @@ MAKEFLAGS += --no-print-directory
 endif
 
 # What the tests and measurements run: both ends of a connection, and the control.
-TEST_PROGRAMS := build/pair build/bench \
+TEST_PROGRAMS := build/pair build/many build/bench \
 	build/classic/bpf_sockops.o build/classic/bpf_tcpip_bypass.o
 
 .DELETE_ON_ERROR:

@@ -66,6 +66,25 @@ static __always_inline void build_key(struct sock_key *key, __u64 sk, __u32 loca
 	}
 }
 
+/* Is a server's port within what load.sh was told to admit? */
+static __always_inline int in_scope(__u16 port)
+{
+	int otherwise = 1;
+
+	for (__u32 i = 0; i < MAX_RANGES; i++) {
+		__u32 index = i;
+		struct sock_range *range = bpf_map_lookup_elem(&sock_ops_ports, &index);
+
+		if (!range || !range->last)
+			break;
+		if (port >= range->first && port <= range->last)
+			return range->admit != 0;
+		if (range->admit)
+			otherwise = 0;
+	}
+	return otherwise;
+}
+
 /* The reason not to admit a socket that is its own, whoever its peer is. */
 static __always_inline __u64 *reason_to_refuse(struct sock_stats *stats, __u64 sk)
 {
@@ -119,7 +138,10 @@ static __always_inline int admit(struct bpf_sock_ops *skops, __u64 sk, struct so
 	rec->key = *key;
 	rec->peer_key = *peer_key;
 	rec->write_seq = key->local_seq;
+	rec->admitted_at = bpf_jiffies64();
+	rec->admitted_ns = bpf_ktime_get_ns();
 	if (peer) {
+		rec->server = 1;
 		rec->peer = peer;
 		bpf_probe_read_kernel(
 			&rec->peer_sk, sizeof(rec->peer_sk),
@@ -151,6 +173,8 @@ static __always_inline void announce_server(struct bpf_sock_ops *skops)
 	if (skops->is_fullsock || !switched_on())
 		return;
 	req = kernel_sock(skops);
+	if (!in_scope(read_kernel(struct sock_common, req, skc_num)))
+		return;
 	build_key(&key, req, read_kernel(struct tcp_request_sock, req, snt_isn) + 1,
 		  read_kernel(struct tcp_request_sock, req, rcv_isn) + 1);
 	/* Failing, the client finds nothing and is not admitted. */
@@ -166,6 +190,10 @@ static __always_inline void admit_client(struct bpf_sock_ops *skops, struct sock
 	build_key(&key, sk, read_kernel(struct tcp_sock, sk, snd_nxt),
 		  read_kernel(struct tcp_sock, sk, rcv_nxt));
 	swap_key(&peer_key, &key);
+	if (!in_scope(key.remote_port)) {
+		add(&stats->refused_port, 1);
+		return;
+	}
 	if (bpf_map_delete_elem(&sock_ops_meet, &peer_key)) {
 		add(&stats->refused_remote, 1);
 		return;
@@ -198,6 +226,10 @@ static __always_inline void admit_server(struct bpf_sock_ops *skops, struct sock
 	build_key(&key, sk, read_kernel(struct tcp_sock, sk, snd_nxt),
 		  read_kernel(struct tcp_sock, sk, rcv_nxt));
 	swap_key(&peer_key, &key);
+	if (!in_scope(key.local_port)) {
+		add(&stats->refused_port, 1);
+		return;
+	}
 	note = bpf_map_lookup_elem(&sock_ops_meet, &peer_key);
 	if (!note || !*note) {
 		add(&stats->refused_no_client, 1);

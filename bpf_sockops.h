@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the two programs share: the key, the record, the maps, the limits, the
+ * What the programs share: the key, the record, the maps, the limits, the
  * counters, the trace budget, and how to look at a socket.
  *
  *   bpf_sockops (sock_ops)   pairs the two ends of a connection at its
  *                            handshake, puts them into sock_ops_map, and takes
  *                            them out once both directions are back on TCP.
  *   bpf_tcpip_bypass (sk_msg) redirects each send to the other end's socket.
+ *   sock_ops_status (iter)   lists the map, for status.sh and unload.sh.
  *
  * Each direction of a connection uses the bypass from its first byte, or never.
  * It may change from the bypass to TCP once, and does not come back.
@@ -74,6 +75,9 @@
  */
 #define PATIENCE 25
 
+/* Ranges of ports in the filter. */
+#define MAX_RANGES 64
+
 /* How often a socket that ends its direction looks whether its peer is quiet. */
 #define QUIET_STEPS 64
 
@@ -136,6 +140,9 @@ struct sock_record {
 	__u64 queue;		  /* &sk_psock.ingress_msg of this end, 0: not looked up */
 	__u64 peer_queue;	  /* the same of the other end */
 	__u64 sent_at;		  /* jiffies of the last send */
+	__u64 since;		  /* jiffies of the oldest send that the peer may not have read */
+	__u64 admitted_at;	  /* jiffies */
+	__u64 admitted_ns;	  /* bpf_ktime_get_ns() of the same moment */
 	__u64 burst;		  /* bytes since the peer's last turn, or since a pause */
 	__u64 look_at;		  /* the burst at which the next look is due */
 	__u64 unread;	 /* bytes that the peer may not have read, plus MESSAGE_COST each */
@@ -145,9 +152,10 @@ struct sock_record {
 	__u32 sender;	 /* thread id of the last sender, 0: none yet */
 	__u32 cb_flags;	 /* callback flags that we have set on the socket */
 	__u8 in_map;
-	__u8 looks; /* past half of ROOM, since the peer had read all */
-	__u8 alone; /* no peer was admitted, and none will be */
-	__u8 unused[5];
+	__u8 looks;  /* past half of ROOM, since the peer had read all */
+	__u8 alone;  /* no peer was admitted, and none will be */
+	__u8 server; /* accepted here */
+	__u8 unused[4];
 };
 
 /* Counters, in the order of a connection's life. */
@@ -155,6 +163,7 @@ struct sock_stats {
 	__u64 admitted_active;	   /* clients put into the map */
 	__u64 admitted_passive;	   /* servers put into the map */
 	__u64 refused_off;	   /* either end: switched off */
+	__u64 refused_port;	   /* either end: the server's port is not in the filter's scope */
 	__u64 refused_remote;	   /* client: no server of this host, in scope, answers there */
 	__u64 refused_no_client;   /* server: no client of this host, in scope, calls */
 	__u64 refused_client_left; /* server: the client had begun to send over TCP */
@@ -186,71 +195,28 @@ struct sock_cpu {
 	__u64 trace_missed; /* lines over this budget */
 };
 
-struct sock_switch {
-	__u32 on; /* 0: admit nothing, and leave as soon as the reader has read all */
+/* Written by the scripts, in the host's byte order. */
+struct sock_config {
+	__u64 cgroup; /* inode number of the cgroup's directory, for the scripts alone */
+	__u32 on;     /* 0: admit nothing, and leave as soon as the reader has read all */
+	__u32 quiet;  /* 1: no trace lines */
 };
 
-/* The sockets of admitted connections, by their own key. */
-struct {
-	__uint(type, BPF_MAP_TYPE_SOCKHASH);
-	__uint(max_entries, MAX_SOCKETS);
-	__type(key, struct sock_key);
-	__type(value, __u32); /* the socket, stored by bpf_sock_hash_update */
-} sock_ops_map SEC(".maps");
+_Static_assert(sizeof(struct sock_config) == 16, "lib.sh writes it");
 
-struct {
-	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, __u32);
-	__type(value, struct sock_record);
-} sock_ops_record SEC(".maps");
+/* Ports of the listening side, both included, in host byte order. */
+struct sock_range {
+	__u16 first;
+	__u16 last;  /* 0: this range, and all that follow, are not in use */
+	__u32 admit; /* 0: not these */
+};
 
-/*
- * Where two ends meet, each entry under the key of the end that left it and
- * removed by the end that finds it (deleting is atomic: one of two succeeds):
- * the server's announcement (0), the client's record, the server's record.
- */
-struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, MAX_HANDSHAKES);
-	__type(key, struct sock_key);
-	__type(value, __u64);
-} sock_ops_meet SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct sock_cpu);
-} sock_ops_stats SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct sock_switch);
-} sock_ops_switch SEC(".maps");
+_Static_assert(sizeof(struct sock_range) == 8, "lib.sh writes it");
 
 /* Atomic: a softirq, or another sender after preemption, counts here as well. */
 static __always_inline void add(__u64 *counter, __u64 n)
 {
 	__sync_fetch_and_add(counter, n);
-}
-
-/* Entry 0 of an array always exists: the NULL of these two is the verifier's. */
-static __always_inline struct sock_cpu *this_cpu(void)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&sock_ops_stats, &zero);
-}
-
-static __always_inline int switched_on(void)
-{
-	__u32 zero = 0;
-	struct sock_switch *sw = bpf_map_lookup_elem(&sock_ops_switch, &zero);
-
-	return sw && sw->on;
 }
 
 static __always_inline void swap_key(struct sock_key *to, const struct sock_key *from)
@@ -338,19 +304,107 @@ struct inet_connection_sock___timers {
  * Timers are counted last: they may go meanwhile, but none comes while we have
  * the lock.
  */
-static __always_inline int quiet(__u64 sk, __u64 peer_sk)
+static __always_inline int own_references_only(__u64 sk)
 {
-	int refs;
+	int refs = read_kernel(struct sock_common, sk, skc_refcnt.refs.counter);
 
-	if (read_kernel(struct sock, peer_sk, sk_lock.owned))
-		return 0;
-	refs = read_kernel(struct sock_common, sk, skc_refcnt.refs.counter);
 	return refs == 2 + timer_pending(struct sock, sk, sk_timer) +
 			       timer_pending(struct inet_connection_sock, sk, icsk_delack_timer) +
 			       timer_pending(struct inet_connection_sock___timers, sk,
 					     icsk_retransmit_timer) +
 			       timer_pending(struct inet_connection_sock___timers, sk,
 					     icsk_keepalive_timer);
+}
+
+static __always_inline int quiet(__u64 sk, __u64 peer_sk)
+{
+	return !read_kernel(struct sock, peer_sk, sk_lock.owned) && own_references_only(sk);
+}
+
+#ifndef WITHOUT_MAPS /* sock_ops_status works on the map that it is given */
+
+/*
+ * Each map is pinned under its name in /sys/fs/bpf by libbpf when the first
+ * program is loaded, and found there when the second one is.
+ */
+
+/* The sockets of admitted connections, by their own key. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SOCKHASH);
+	__uint(max_entries, MAX_SOCKETS);
+	__type(key, struct sock_key);
+	__type(value, __u32); /* the socket, stored by bpf_sock_hash_update */
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} sock_ops_map SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, struct sock_record);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} sock_ops_record SEC(".maps");
+
+/*
+ * Where two ends meet, each entry under the key of the end that left it and
+ * removed by the end that finds it (deleting is atomic: one of two succeeds):
+ * the server's announcement (0), the client's record, the server's record.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, MAX_HANDSHAKES);
+	__type(key, struct sock_key);
+	__type(value, __u64);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} sock_ops_meet SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct sock_cpu);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} sock_ops_stats SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct sock_config);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} sock_ops_config SEC(".maps");
+
+/* The filter: the first range that holds the port decides. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, MAX_RANGES);
+	__type(key, __u32);
+	__type(value, struct sock_range);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} sock_ops_ports SEC(".maps");
+
+/* Entry 0 of an array always exists: the NULL of these is the verifier's. */
+static __always_inline struct sock_cpu *this_cpu(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&sock_ops_stats, &zero);
+}
+
+static __always_inline int switched_on(void)
+{
+	__u32 zero = 0;
+	struct sock_config *config = bpf_map_lookup_elem(&sock_ops_config, &zero);
+
+	return config && config->on;
+}
+
+static __always_inline int silenced(void)
+{
+	__u32 zero = 0;
+	struct sock_config *config = bpf_map_lookup_elem(&sock_ops_config, &zero);
+
+	return !config || config->quiet;
 }
 
 /*
@@ -381,8 +435,11 @@ static __always_inline int meet_peer(struct sock_record *rec)
  */
 static __always_inline int may_trace(struct sock_cpu *cpu, __u32 lines)
 {
-	__u64 now = bpf_jiffies64();
+	__u64 now;
 
+	if (silenced())
+		return 0;
+	now = bpf_jiffies64();
 	if (now - cpu->trace_since >= TRACE_JIFFIES) {
 		if (cpu->trace_missed)
 			bpf_printk("trace budget: %llu lines not shown", cpu->trace_missed);
@@ -412,5 +469,7 @@ static __always_inline int may_trace(struct sock_cpu *cpu, __u32 lines)
 			bpf_printk(what ": %pI6 " arrow " %pI6", (key)->local_ip,                  \
 				   (key)->remote_ip);                                              \
 	} while (0)
+
+#endif /* WITHOUT_MAPS */
 
 #endif /* BPF_SOCKOPS_H */

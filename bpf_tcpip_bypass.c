@@ -66,7 +66,7 @@ static __always_inline __u64 *reason_to_leave(struct sock_stats *stats, struct s
 	int counted = bpf_core_field_exists(((struct sk_psock *)0)->msg_tot_len);
 	__u64 room = ROOM_UNCOUNTED, credit = counted ? CREDIT : CREDIT_UNCOUNTED;
 	struct sock_view peer = {};
-	int empty = 0, caught_up, turned;
+	int empty = 0, must, caught_up, turned;
 	__u64 *wish;
 
 	/* tcp_bpf_sendmsg does not look at a shutdown: only TCP says EPIPE. */
@@ -93,6 +93,7 @@ static __always_inline __u64 *reason_to_leave(struct sock_stats *stats, struct s
 	if (turned || queue_empty(rec->peer_queue)) {
 		empty = !turned;
 		rec->unread = 0;
+		rec->since = now;
 		if (turned || rec->sent_at != now) {
 			rec->burst = 0;
 			rec->looks = 0;
@@ -103,21 +104,26 @@ static __always_inline __u64 *reason_to_leave(struct sock_stats *stats, struct s
 	rec->burst += size;
 	rec->unread += size + MESSAGE_COST;
 
-	if (rec->burst > credit)
-		wish = &stats->left_bulk;
-	else if (peer.leaving || peer.finished)
+	/*
+	 * Off, or with a peer that goes: never another redirect to an empty queue.
+	 * Whoever takes that peer out of the map relies on it.
+	 */
+	must = 1;
+	if (peer.leaving || peer.finished) {
 		wish = &stats->left_peer_left;
-	else if (!switched_on())
+	} else if (!switched_on()) {
 		wish = &stats->left_off;
-	else
-		wish = 0;
+	} else {
+		wish = rec->burst > credit ? &stats->left_bulk : 0;
+		must = 0;
+	}
 	if (wish) {
-		if ((empty || queue_empty(rec->peer_queue)) && may_leave(rec, caught_up))
+		if ((empty || queue_empty(rec->peer_queue)) && (must || may_leave(rec, caught_up)))
 			return wish;
 		/* Each look that fails doubles the burst to the next. */
 		if (rec->burst > rec->look_at) {
 			rec->look_at = 2 * rec->burst;
-			if (look(rec->peer_queue) && may_leave(rec, caught_up))
+			if (look(rec->peer_queue) && (must || may_leave(rec, caught_up)))
 				return wish;
 		}
 	}
@@ -131,7 +137,7 @@ static __always_inline __u64 *reason_to_leave(struct sock_stats *stats, struct s
 		if (rec->unread > room || (rec->unread > room / 2 && rec->looks < PATIENCE)) {
 			rec->looks++;
 			if (look(rec->peer_queue)) {
-				if (wish && may_leave(rec, caught_up))
+				if (wish && (must || may_leave(rec, caught_up)))
 					return wish;
 				rec->unread = size + MESSAGE_COST;
 				rec->looks = 0;

@@ -1,10 +1,10 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# What load.sh and unload.sh share: names, messages, and how to find things.
-# Sourced, after `set -euo pipefail`.
+# What load.sh, unload.sh and status.sh share: names, messages, and how to find
+# and read things.  Sourced, after `set -euo pipefail`, with HERE set.
 #
-# shellcheck disable=SC2034 # names that only one of them uses
+# shellcheck disable=SC2034 # names that only some of them use
 
 export LC_ALL=C
 PATH=$PATH:/usr/sbin:/sbin # bpftool lives there, su leaves it out
@@ -12,18 +12,27 @@ PATH=$PATH:/usr/sbin:/sbin # bpftool lives there, su leaves it out
 BPFFS=/sys/fs/bpf
 SOCKOPS=bpf_sockops
 BYPASS=bpf_tcpip_bypass
+STATUS=sock_ops_status
 MAP=sock_ops_map
-MAP_SWITCH=sock_ops_switch
-# Maps that the second program takes over from the first, besides MAP.
-SHARED_MAPS=(sock_ops_record sock_ops_meet sock_ops_stats "$MAP_SWITCH")
+CONFIG=sock_ops_config
 
 SOCKOPS_PIN=$BPFFS/$SOCKOPS
 BYPASS_PIN=$BPFFS/$BYPASS
 MAP_PIN=$BPFFS/$MAP
-PINS=("$BYPASS_PIN" "$SOCKOPS_PIN" "$MAP_PIN")
+STATS_PIN=$BPFFS/sock_ops_stats
+BTF=/sys/kernel/btf/vmlinux
+CONFIG_PIN=$BPFFS/$CONFIG
+PORTS_PIN=$BPFFS/sock_ops_ports
+# libbpf pins the maps when it loads the first program (bpf_sockops.h).
+MAP_PINS=("$MAP_PIN" "$BPFFS/sock_ops_record" "$BPFFS/sock_ops_meet" "$STATS_PIN" "$CONFIG_PIN" "$PORTS_PIN")
+PINS=("$BYPASS_PIN" "$SOCKOPS_PIN" "${MAP_PINS[@]}")
 
 say() {
 	printf '%s\n' "$*"
+}
+
+say_each() {
+	printf '%s\n' "$@"
 }
 
 warn() {
@@ -33,6 +42,12 @@ warn() {
 die() {
 	warn "$@"
 	exit 1
+}
+
+# What was asked for cannot be understood.
+usage_error() {
+	warn "$*; see: $0 --help"
+	exit 2
 }
 
 # Echo a command that changes the system's state, then run it.
@@ -45,47 +60,40 @@ need_root() {
 	[[ $EUID -eq 0 ]] || die "needs root: sudo $0"
 }
 
-# The first cgroup v2 mount; nothing when there is none.
-cgroup2_root() {
+# Several scripts at once would take each other's work for leftovers.
+one_at_a_time() {
+	local dir lock
+	dir=$(cgroup2_root)
+	[[ -n $dir ]] || return 0 # nothing can be loaded
+	exec {lock}<"$dir"
+	flock --nonblock "$lock" && return
+	warn "waiting for another load.sh or unload.sh"
+	flock --wait 60 "$lock" || die "another load.sh or unload.sh has been at work for a minute; try again later"
+}
+
+# ---- cgroups ---------------------------------------------------------------
+
+cgroup2_mounts() {
 	local _ dir type
 	while read -r _ dir type _; do
 		if [[ $type == cgroup2 ]]; then
 			printf '%b\n' "$dir" # the kernel writes a space as \040
-			return
 		fi
 	done </proc/self/mounts
 }
 
-# ids_of_maps PROGRAM...: the ids of a program's maps.
-ids_of_maps() {
-	local json
-	json=$(bpftool -j prog show "$@")
-	[[ $json =~ \"map_ids\":\[([0-9,]*)\] ]] || return 0
-	say "${BASH_REMATCH[1]//,/ }"
+# The first one; nothing when there is none.
+cgroup2_root() {
+	cgroup2_mounts | sed -n 1p
 }
 
-# map_id NAME PROGRAM...: the id of the map of that name that a program uses.
-map_id() {
-	local name=$1 id ids
-	shift
-	ids=$(ids_of_maps "$@")
-	for id in $ids; do
-		if [[ $(bpftool -j map show id "$id") == *"\"name\":\"$name\""* ]]; then
-			say "$id"
-			return
-		fi
-	done
-	return 1
-}
-
-# set_switch MAP_ID 0|1: struct sock_switch in bpf_sockops.h, 32 bits in the
-# host's byte order.
-set_switch() {
-	local value=("$2" 0 0 0)
-	if [[ $(printf '\1\0' | od -An -tu2) -ne 1 ]]; then
-		value=(0 0 0 "$2")
-	fi
-	cmd bpftool map update id "$1" key 0 0 0 0 value "${value[@]}"
+# cgroup_path INODE: where that cgroup is; nothing when it is gone, or not to be
+# seen from here.
+cgroup_path() {
+	local dir
+	while read -r dir; do
+		find "$dir" -type d -inum "$1" -print -quit 2>/dev/null
+	done < <(cgroup2_mounts) | sed -n 1p
 }
 
 # attached_ids CGROUP: ids of the sock_ops programs of our name attached there.
@@ -101,8 +109,214 @@ attached_ids() {
 	done <<<"$list"
 }
 
-# loaded_ids: ids of all programs of our name, wherever they are attached.
-loaded_ids() {
-	{ bpftool prog show name "$SOCKOPS" 2>/dev/null || true; } |
-		sed -n 's/^\([0-9]*\): sock_ops .*/\1/p'
+# ---- programs and maps -----------------------------------------------------
+# A MAP below is what bpftool calls so: `pinned PATH` or `id N`.
+
+# program_ids NAME: ids of all loaded programs of that name.
+program_ids() {
+	# The kernel keeps 15 characters of a name.
+	{ bpftool prog show 2>/dev/null || true; } |
+		sed -n "s/^\([0-9]*\): [a-z_]*  name ${1:0:15}[a-z]*  .*/\1/p"
+}
+
+# map_id NAME PROGRAM...: the id of the map of that name that a program uses.
+map_id() {
+	local name=$1 json id
+	shift
+	json=$(bpftool -j prog show "$@" 2>/dev/null) || return
+	[[ $json =~ \"map_ids\":\[([0-9,]*)\] ]] || return
+	for id in ${BASH_REMATCH[1]//,/ }; do
+		if [[ $(bpftool -j map show id "$id" 2>/dev/null) == *"\"name\":\"$name\""* ]]; then
+			say "$id"
+			return
+		fi
+	done
+	return 1
+}
+
+# config_of MAP: the members of struct sock_config (bpf_sockops.h), as
+# `CGROUP ON QUIET`.
+config_of() {
+	local -A value
+	local name number
+	while read -r name number; do
+		value[$name]=$number
+	done < <(bpftool map lookup "$@" key 0 0 0 0 2>/dev/null |
+		sed -n 's/^ *"\(cgroup\|on\|quiet\)": *\([0-9]*\),*$/\1 \2/p')
+	[[ -n ${value[cgroup]:-} ]] && say "${value[cgroup]} ${value[on]} ${value[quiet]}"
+}
+
+# in_memory SIZE NUMBER: its bytes, in the host's byte order.
+in_memory() {
+	local i bytes=()
+	for ((i = 0; i < $1; i++)); do
+		bytes+=($(($2 >> 8 * i & 255)))
+	done
+	if [[ $(printf '\1\0' | od -An -tu2) -ne 1 ]]; then
+		for ((i = $1 - 1; i >= 0; i--)); do
+			printf '%s ' "${bytes[i]}"
+		done
+	else
+		printf '%s ' "${bytes[@]}"
+	fi
+}
+
+# set_config CGROUP ON QUIET MAP
+set_config() {
+	local value
+	read -ra value < <(in_memory 8 "$1" && in_memory 4 "$2" && in_memory 4 "$3" && echo)
+	shift 3
+	cmd bpftool map update "$@" key 0 0 0 0 value "${value[@]}"
+}
+
+# The pins that are there.
+pins() {
+	local pin
+	for pin in "${PINS[@]}"; do
+		[[ ! -e $pin ]] || say "$pin"
+	done
+}
+
+# All is pinned, and switched on: the last thing that load.sh does, and the first
+# that unload.sh undoes.
+is_loaded() {
+	local values
+	[[ $(pins) == "$(say_each "${PINS[@]}")" ]] || return
+	read -ra values < <(config_of pinned "$CONFIG_PIN")
+	[[ ${values[1]:-0} -eq 1 ]]
+}
+
+# ---- the connections -------------------------------------------------------
+
+# sockets MAP: a line for each socket of the map, see sock_ops_status.c.
+sockets() {
+	local pin=$BPFFS/$STATUS-$BASHPID status=0 log
+	if ! log=$(bpftool iter pin "$HERE/$STATUS.o" "$pin" map "$@" 2>&1); then
+		warn "cannot list the sockets: ${log##*$'\n'}"
+		return 1
+	fi
+	cat "$pin" || status=$?
+	rm -f "$pin"
+	return "$status"
+}
+
+# connections MAP: a line for each connection that has at least one end in the
+# map, of these fields, with "-" for what is not known:
+#
+#    1 client's address:port     2 server's address:port
+#    3 netns of the client       4 netns of the server
+#    5 bytes unread by client    6 for how many ms (at most)
+#    7 bytes unread by server    8 for how many ms (at most)
+#    9 1: the client leaves     10 1: the server leaves the bypass
+#   11 inode of the client's    12 inode of the server's socket
+#   13 ms since admission       14 1: idle, so that it can be taken out
+#   15 key of the client        16 key of the server
+connections() {
+	sockets "$@" | awk '
+		function number(hex,    i, n) {
+			for (i = 1; i <= length(hex); i++)
+				n = 16 * n + index("0123456789abcdef", substr(hex, i, 1)) - 1
+			return n
+		}
+		function address(hex) {
+			if (!(hex in text))
+				text[hex] = to_text(hex)
+			return text[hex]
+		}
+		# Of 32 digits; the longest run of zero groups of IPv6 becomes "::".
+		function to_text(hex,    i, groups, zeros) {
+			if (substr(hex, 1, 24) == "00000000000000000000ffff")
+				return number(substr(hex, 25, 2)) "." number(substr(hex, 27, 2)) "." \
+					number(substr(hex, 29, 2)) "." number(substr(hex, 31, 2))
+			for (i = 1; i < 32; i += 4)
+				groups = groups ":" sprintf("%x", number(substr(hex, i, 4)))
+			groups = groups ":"
+			for (zeros = ":0:0:0:0:0:0:0:0:"; length(zeros) > 3; zeros = substr(zeros, 3))
+				if (i = index(groups, zeros)) {
+					groups = substr(groups, 1, i) ":" substr(groups, i + length(zeros))
+					break
+				}
+			if (groups ~ /^:[^:]/)
+				groups = substr(groups, 2)
+			if (groups ~ /[^:]:$/)
+				groups = substr(groups, 1, length(groups) - 1)
+			return "[" groups "]"
+		}
+		function other_end(key) {
+			return substr(key, 33, 32) substr(key, 1, 32) substr(key, 73, 8) substr(key, 65, 8) \
+				substr(key, 85, 4) substr(key, 81, 4) substr(key, 89)
+		}
+		# The kernel may list a socket twice.
+		!($1 in row) {
+			row[$1] = $0
+			accepted[$1] = $4
+		}
+		END {
+			for (key in row) {
+				other = other_end(key)
+				# Of two ends the row of the server counts, or the first one.
+				if (other in row && (other in done || accepted[other] > accepted[key]))
+					continue
+				done[key]
+				split(row[key], own)
+				split("", peer)
+				if (other in row)
+					split(row[other], peer)
+				own_address = address(substr(key, 1, 32)) ":" own[2]
+				peer_address = address(substr(key, 33, 32)) ":" own[3]
+				if (accepted[key])
+					show(other in row ? other : "-", key, peer_address, own_address, peer, own)
+				else
+					show(key, other in row ? other : "-", own_address, peer_address, own, peer)
+			}
+		}
+		function known(value) {
+			return value == "" ? "-" : value
+		}
+		function unread(end) {
+			return known(end[5]) (end[6] + 0 ? "+" : "")
+		}
+		function show(client_key, server_key, client_address, server_address, client, server,    idle) {
+			if (client_key == "-" || server_key == "-")
+				idle = client[12] + server[12]
+			else # one of them knows the other
+				idle = client[12] + client[13] == 2 || server[12] + server[13] == 2
+			print client_address, server_address, known(client[10]), known(server[10]),
+				unread(client), known(server[7]), unread(server), known(client[7]),
+				known(client[9]), known(server[9]), client[11] + 0, server[11] + 0,
+				known(client[8]) == "-" ? server[8] : client[8], idle + 0, client_key, server_key
+		}' OFS='\t'
+}
+
+# with_programs: adds to the lines of connections() the fields 17 and 18, the
+# client's and the server's program as NAME/PID, by the sockets in /proc/PID/fd.
+with_programs() {
+	awk -F '\t' '
+		function program(inode,    pid, name, file) {
+			pid = owner[inode]
+			if (!inode || !pid)
+				return "-"
+			if (!(pid in names)) {
+				file = "/proc/" pid "/comm"
+				if ((getline name <file) <= 0)
+					name = "?"
+				close(file)
+				gsub(/[\t\\"]/, "?", name)
+				names[pid] = name
+			}
+			return names[pid] "/" pid
+		}
+		FNR == NR {
+			split($0, part, /[ \/]/)
+			inode = $0
+			gsub(/.*\[|\]$/, "", inode)
+			if (!(inode in owner) || part[3] + 0 < owner[inode])
+				owner[inode] = part[3] + 0
+			next
+		}
+		{ print $0, program($11), program($12) }' OFS='\t' \
+		<(
+			find /proc/[0-9]*/fd -maxdepth 1 -lname 'socket:*' -printf '%h %l\n' 2>/dev/null || true
+			echo /proc/0/fd
+		) -
 }

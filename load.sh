@@ -11,37 +11,111 @@ HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 
 usage() {
 	cat <<-END
-		usage: sudo ./load.sh [--install-deps]
+		load.sh - let TCP between programs of this host skip the TCP/IP stack
 
-		Makes TCP connections between programs of this host skip the TCP/IP stack.
-		Undo with: sudo ./unload.sh
+		SYNOPSIS
+		    sudo ./load.sh [--cgroup PATH] [--port LIST] [--exclude-port LIST]
+		                   [--quiet] [--install-deps]
+		    ./load.sh --help
 
-		  --install-deps  first install what is missing, from the distribution's packages
-		  --help          show this
+		OPTIONS
+		    --cgroup PATH        only connections with both ends under this cgroup, a
+		                         directory of cgroup v2; default: the root, all programs
+		    --port LIST          only connections to servers that listen on these ports:
+		                         numbers from 1 to 65535 and ranges, as in 80,8000-8100
+		    --exclude-port LIST  not these, whatever --port says; at most 64 numbers and
+		                         ranges in both lists
+		    --quiet              write no lines to the kernel's trace
+		    --install-deps       first install what is missing to compile and load, from
+		                         the distribution's packages
+		    --help               show this
+
+		EXIT STATUS
+		    0 loaded; 1 not loaded, and nothing changed; 2 the same, for an error in the
+		    arguments
+
+		SEE ALSO
+		    status.sh shows what is loaded, unload.sh undoes it
 	END
 }
 
-# ---- what is needed ------------------------------------------------------
+# ---- arguments -------------------------------------------------------------
 
-TOOLS=(make clang bpftool)
+CGROUP=
+PORTS=()   # ranges for --port, as FIRST-LAST
+EXCLUDE=() # and for --exclude-port
+QUIET=0
+INSTALL=0
+MAX_RANGES=64 # bpf_sockops.h
+
+# ranges OPTION LIST: prints them as FIRST-LAST.
+ranges() {
+	local option=$1 part first last
+	[[ $2 =~ ^[^,]+(,[^,]+)*$ ]] || usage_error "$option: not a list of ports: '$2'"
+	for part in ${2//,/ }; do
+		[[ $part =~ ^([0-9]+)(-([0-9]+))?$ ]] || usage_error "$option: not a port or a range: '$part'"
+		first=${BASH_REMATCH[1]}
+		last=${BASH_REMATCH[3]:-$first}
+		((${#first} <= 5 && ${#last} <= 5 && 10#$first >= 1 && 10#$last <= 65535)) ||
+			usage_error "$option: ports are from 1 to 65535: '$part'"
+		((10#$first <= 10#$last)) || usage_error "$option: the range ends before it begins: '$part'"
+		say "$((10#$first))-$((10#$last))"
+	done
+}
+
+parse() {
+	local list
+	while [[ $# -gt 0 ]]; do
+		case $1 in
+		--cgroup | --port | --exclude-port)
+			[[ $# -ge 2 ]] || usage_error "$1 needs an argument"
+			;;&
+		--cgroup)
+			CGROUP=$2
+			shift
+			;;
+		--port)
+			list=$(ranges "$1" "$2")
+			mapfile -t -O "${#PORTS[@]}" PORTS <<<"$list"
+			shift
+			;;
+		--exclude-port)
+			list=$(ranges "$1" "$2")
+			mapfile -t -O "${#EXCLUDE[@]}" EXCLUDE <<<"$list"
+			shift
+			;;
+		--quiet) QUIET=1 ;;
+		--install-deps) INSTALL=1 ;;
+		-h | --help)
+			usage
+			exit
+			;;
+		*) usage_error "unknown argument: $1" ;;
+		esac
+		shift
+	done
+	((${#PORTS[@]} + ${#EXCLUDE[@]} <= MAX_RANGES)) ||
+		usage_error "--port and --exclude-port: more than $MAX_RANGES ports and ranges"
+}
+
+# ---- what is needed --------------------------------------------------------
+
+# An installed copy has only the objects.
+has_sources() {
+	[[ -e $HERE/$SOCKOPS.c ]]
+}
 
 has_libbpf_headers() {
 	clang -E -include bpf/bpf_helpers.h -x c /dev/null >/dev/null 2>&1
 }
 
-has_bpftool() {
-	# Ubuntu's is a wrapper that fails without the running kernel's tools.
-	bpftool version >/dev/null 2>&1
-}
-
 missing_deps() {
 	local tool
-	for tool in "${TOOLS[@]}"; do
-		if [[ $tool == bpftool ]]; then
-			has_bpftool || say bpftool
-		else
-			command -v "$tool" >/dev/null || say "$tool"
-		fi
+	# Ubuntu's bpftool is a wrapper that fails without the running kernel's tools.
+	bpftool version >/dev/null 2>&1 || say bpftool
+	has_sources || return 0
+	for tool in make clang; do
+		command -v "$tool" >/dev/null || say "$tool"
 	done
 	has_libbpf_headers || say libbpf-headers
 }
@@ -103,35 +177,50 @@ check_deps() {
 		die "missing: ${missing[*]}; to install them: sudo $0 --install-deps"
 }
 
+# In a container root may lack them.
+check_capabilities() {
+	local effective
+	effective=$((16#$(sed -n 's/^CapEff:\t//p' /proc/self/status)))
+	# Of linux/capability.h: NET_ADMIN 12, SYS_ADMIN 21, PERFMON 38, BPF 39.
+	((effective >> 12 & 1 && (effective >> 21 & 1 || (effective >> 38 & 1 && effective >> 39 & 1)))) ||
+		die "root lacks capabilities here: CAP_NET_ADMIN, CAP_BPF and CAP_PERFMON are needed; in a container, run this on the host or grant them"
+}
+
 check_kernel() {
 	local release major minor
 	release=$(uname -r)
 	IFS=.- read -r major minor _ <<<"$release"
 	((major > 5 || (major == 5 && minor >= 10))) ||
 		die "kernel $release is too old: 5.10 or newer is needed"
-	[[ -r /sys/kernel/btf/vmlinux ]] ||
-		die "this kernel has no type information (/sys/kernel/btf/vmlinux): one built with CONFIG_DEBUG_INFO_BTF=y is needed"
+	[[ -r $BTF ]] ||
+		die "this kernel has no type information ($BTF): one built with CONFIG_DEBUG_INFO_BTF=y is needed"
+	[[ $(cat /sys/kernel/security/lockdown 2>/dev/null || true) != *"[confidentiality]"* ]] ||
+		die "this kernel is locked down for confidentiality, which forbids the programs to read kernel memory; boot it with lockdown=integrity or none"
 }
 
 check_cgroup() {
-	CGROUP=$(cgroup2_root)
-	[[ -n $CGROUP ]] ||
-		die "no cgroup v2 hierarchy is mounted; to mount it: mount -t cgroup2 none /sys/fs/cgroup"
+	if [[ -z $CGROUP ]]; then
+		CGROUP=$(cgroup2_root)
+		[[ -n $CGROUP ]] ||
+			die "no cgroup v2 hierarchy is mounted; to mount it: mount -t cgroup2 none /sys/fs/cgroup"
+		return
+	fi
+	[[ -d $CGROUP ]] || usage_error "--cgroup: no such directory: $CGROUP"
+	[[ $(stat -f -c %T "$CGROUP") == cgroup2fs ]] || usage_error "--cgroup: not a directory of cgroup v2: $CGROUP"
+	CGROUP=$(readlink -f "$CGROUP")
 }
 
 check_not_loaded() {
-	local pin left=()
-	for pin in "${PINS[@]}"; do
-		[[ -e $pin ]] && left+=("$pin")
-	done
-	if [[ ${#left[@]} -eq ${#PINS[@]} ]]; then
-		die "already loaded; to unload: sudo $HERE/unload.sh"
-	elif [[ ${#left[@]} -gt 0 || -n $(attached_ids "$CGROUP" || true) ]]; then
-		die "partly loaded (${left[*]:-attached, but not pinned}); to clean up: sudo $HERE/unload.sh"
-	fi
+	local left
+	is_loaded && die "already loaded; to unload: sudo $HERE/unload.sh"
+	left=$(pins)
+	[[ -z $left ]] ||
+		die "loaded in part, or switched off (${left//$'\n'/ }); to clean up: sudo $HERE/unload.sh"
+	[[ -z $(attached_ids "$CGROUP" || true) ]] ||
+		die "attached to $CGROUP, but not pinned; to clean up: sudo $HERE/unload.sh --cgroup $CGROUP"
 }
 
-# ---- undoing -------------------------------------------------------------
+# ---- undoing ---------------------------------------------------------------
 
 UNDO=() # commands, each one string, last step first
 
@@ -153,10 +242,16 @@ undo_with() {
 	UNDO=("$(printf '%q ' "$@")" "${UNDO[@]}")
 }
 
-# ---- the steps -----------------------------------------------------------
+# ---- the steps -------------------------------------------------------------
 
 build() {
-	cmd make -s "$1.o"
+	local object
+	if has_sources; then
+		cmd make -s -C "$HERE" all || die "cannot build in $HERE; to build there as its owner: make -C $HERE"
+	fi
+	for object in "$SOCKOPS" "$BYPASS" "$STATUS"; do
+		[[ -e $HERE/$object.o ]] || die "$HERE/$object.o is missing: install again"
+	done
 }
 
 mount_bpffs() {
@@ -166,28 +261,37 @@ mount_bpffs() {
 	undo_with umount "$BPFFS"
 }
 
+# load_program NAME TYPE
+load_program() {
+	local log
+	if ! log=$(cmd bpftool prog load "$HERE/$1.o" "$BPFFS/$1" type "$2" 2>&1); then
+		tail -n 20 <<<"$log" >&2 # the verifier's reason comes last
+		die "the kernel refuses $1"
+	fi
+	say "$log" >&2
+	undo_with rm "$BPFFS/$1"
+}
+
+# Everything but the switch.
+configure() {
+	local i=0 range admit
+	set_config "$(stat -c %i "$CGROUP")" 0 "$QUIET" pinned "$CONFIG_PIN"
+	# In the order of decision: exclusions first.
+	for range in "${EXCLUDE[@]/%/ 0}" "${PORTS[@]/%/ 1}"; do
+		read -r range admit <<<"$range"
+		# shellcheck disable=SC2046 # words
+		cmd bpftool map update pinned "$PORTS_PIN" key $(in_memory 4 "$i") \
+			value $(in_memory 2 "${range%-*}") $(in_memory 2 "${range#*-}") $(in_memory 4 "$admit")
+		i=$((i + 1))
+	done
+}
+
 attach_sockops() {
-	cmd bpftool prog load "$SOCKOPS.o" "$SOCKOPS_PIN" type sockops
-	undo_with rm "$SOCKOPS_PIN"
 	cmd bpftool cgroup attach "$CGROUP" sock_ops pinned "$SOCKOPS_PIN" multi
 	undo_with bpftool cgroup detach "$CGROUP" sock_ops pinned "$SOCKOPS_PIN"
 }
 
-pin_map() {
-	local id
-	id=$(map_id "$MAP" pinned "$SOCKOPS_PIN") || die "$SOCKOPS has no map $MAP"
-	cmd bpftool map pin id "$id" "$MAP_PIN"
-	undo_with rm "$MAP_PIN"
-}
-
 attach_bypass() {
-	local name id maps=(map name "$MAP" pinned "$MAP_PIN")
-	for name in "${SHARED_MAPS[@]}"; do
-		id=$(map_id "$name" pinned "$SOCKOPS_PIN") || die "$SOCKOPS has no map $name"
-		maps+=(map name "$name" id "$id")
-	done
-	cmd bpftool prog load "$BYPASS.o" "$BYPASS_PIN" type sk_msg "${maps[@]}"
-	undo_with rm "$BYPASS_PIN"
 	cmd bpftool prog attach pinned "$BYPASS_PIN" msg_verdict pinned "$MAP_PIN"
 	undo_with bpftool prog detach pinned "$BYPASS_PIN" msg_verdict pinned "$MAP_PIN"
 }
@@ -195,46 +299,80 @@ attach_bypass() {
 # Last: a socket that entered the map before its program was attached there
 # would never run it.
 switch_on() {
-	local id
-	id=$(map_id "$MAP_SWITCH" pinned "$SOCKOPS_PIN")
-	set_switch "$id" 1
+	set_config "$(stat -c %i "$CGROUP")" 1 "$QUIET" pinned "$CONFIG_PIN"
+}
+
+# ---- what to expect --------------------------------------------------------
+
+# kernel_before LIST: is this kernel older than what the list names, a version
+# for each series that got the change, the newest last?
+kernel_before() {
+	local version kernel series
+	kernel=$(uname -r)
+	kernel=${kernel%%[!0-9.]*}
+	for version in ${1//,/ }; do
+		series=$(cut -d. -f1,2 <<<"$version")
+		[[ $kernel == "$series".* ]] && break
+	done
+	[[ $kernel != "$version" && $(printf '%s\n' "$kernel" "$version" | sort -V | head -n 1) == "$kernel" ]]
+}
+
+applies() {
+	case $1 in
+	all) return 0 ;;
+	"before "*) kernel_before "${1#before }" ;;
+	*) [[ $(uname -r) == "$1".* ]] ;;
+	esac
+}
+
+# From the table in docs/limits.md; FIONREAD's row by what the programs go by.
+report() {
+	local counted=0 _ what differs=() kernels
+	if grep -q msg_tot_len "$BTF"; then
+		counted=1
+		say "kernel $(uname -r): FIONREAD counts bypassed bytes; a burst may be 64 KiB"
+	else
+		say "kernel $(uname -r): FIONREAD does not count bypassed bytes; a burst may be 4 KiB"
+	fi
+	while IFS='|' read -r _ what _ kernels _; do
+		read -r what <<<"$what" # without the blanks around it
+		read -r kernels <<<"$kernels"
+		if [[ $what == FIONREAD* ]]; then
+			((counted)) || differs+=("$what")
+		elif applies "$kernels"; then
+			differs+=("$what")
+		fi
+	done < <(sed -n '/^|---/,/^$/{/^| /p}' "$HERE/docs/limits.md" | tr -d '`')
+	say "not as in TCP while bypassed (docs/limits.md): $(printf '%s; ' "${differs[@]}" | sed 's/; $//')"
 }
 
 main() {
-	local install=0
-	while [[ $# -gt 0 ]]; do
-		case $1 in
-		--install-deps) install=1 ;;
-		-h | --help)
-			usage
-			return
-			;;
-		*) die "unknown argument: $1; see: $0 --help" ;;
-		esac
-		shift
-	done
-
+	parse "$@"
 	need_root
-	cd "$HERE"
-	if ((install)); then
+	if ((INSTALL)); then
 		install_deps
 	fi
 	check_deps
+	check_capabilities
 	check_kernel
 	check_cgroup
+	one_at_a_time
 	check_not_loaded
 
 	trap on_failure EXIT
 	trap 'exit 130' INT
 	trap 'exit 143' TERM HUP
-	build "$SOCKOPS"
+	build
 	mount_bpffs
+	undo_with rm -f "${MAP_PINS[@]}"
+	load_program "$SOCKOPS" sockops
+	configure
 	attach_sockops
-	pin_map
-	build "$BYPASS"
+	load_program "$BYPASS" sk_msg
 	attach_bypass
 	switch_on
 	trap - EXIT INT TERM HUP
+	report
 	say "loaded: TCP between programs of this host, under $CGROUP, skips the stack"
 }
 

@@ -1,23 +1,70 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Detach and unpin the two programs, from any partial state.  Connections that
-# are open stay usable: once switched off, each direction goes back to TCP when
-# its reader has read everything.
+# Switch the pair off, take every connection out of the map that has nothing
+# unread, detach and unpin.  Works from any partial state, and also ends what an
+# earlier run had to leave behind.
+#
+# Once off, a direction goes back to TCP at its first send that finds its
+# reader's queue empty, and nothing is redirected to an empty queue any more: a
+# connection that is idle in two looks in a row can be taken out.
 
 set -euo pipefail
 HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 # shellcheck source=lib.sh
 . "$HERE/lib.sh"
 
+TIMEOUT=10   # seconds to wait for what is unread
+CGROUP=      # where to look for programs without pins, besides the root
+LINGER=86400 # seconds that the process in the background waits at most
+
 usage() {
 	cat <<-END
-		usage: sudo ./unload.sh
+		unload.sh - end what load.sh has begun, without losing a byte
 
-		Ends what load.sh has begun.  No error when nothing is loaded.
+		SYNOPSIS
+		    sudo ./unload.sh [--timeout SECONDS] [--cgroup PATH]
+		    ./unload.sh --help
 
-		  --help  show this
+		OPTIONS
+		    --timeout SECONDS  how long to wait for programs to read what they have been
+		                       sent; default: $TIMEOUT.  Connections that still hold unread
+		                       bytes then are named and left alone; a process in the
+		                       background takes them out of the map once they are read.
+		    --cgroup PATH      detach from this cgroup as well; needed only when the pins
+		                       in $BPFFS are lost that tell where load.sh attached
+		    --help             show this
+
+		EXIT STATUS
+		    0 unloaded, or nothing was loaded; 1 a step failed; 2 an error in the
+		    arguments
 	END
+}
+
+parse() {
+	while [[ $# -gt 0 ]]; do
+		case $1 in
+		--timeout | --cgroup)
+			[[ $# -ge 2 ]] || usage_error "$1 needs an argument"
+			;;&
+		--timeout)
+			[[ $2 =~ ^[0-9]{1,5}$ ]] || usage_error "--timeout: not a number of seconds: '$2'"
+			TIMEOUT=$((10#$2))
+			shift
+			;;
+		--cgroup)
+			[[ -d $2 ]] || usage_error "--cgroup: no such directory: $2"
+			CGROUP=$2
+			shift
+			;;
+		-h | --help)
+			usage
+			exit
+			;;
+		*) usage_error "unknown argument: $1" ;;
+		esac
+		shift
+	done
 }
 
 DONE=0   # steps that changed something
@@ -32,51 +79,152 @@ try() {
 	fi
 }
 
-OURS=() # ids of the sock_ops programs that were pinned here, or attached
+# Both take the map of struct sock_config.
+is_off() {
+	local values
+	read -ra values < <(config_of "$@") && [[ ${values[1]} -eq 0 ]]
+}
 
-pinned_id() {
-	local json
-	json=$(bpftool -j prog show pinned "$SOCKOPS_PIN" 2>/dev/null) || return 0
-	if [[ $json =~ \"id\":([0-9]+) ]]; then
-		say "${BASH_REMATCH[1]}"
+switch_off() {
+	local values
+	is_off "$@" && return
+	read -ra values < <(config_of "$@") || return 0 # no map of ours
+	if set_config "${values[0]}" 0 "${values[2]}" "$@"; then
+		DONE=$((DONE + 1))
+	else
+		FAILED=$((FAILED + 1))
 	fi
 }
 
-detach_sockops() {
-	local cgroup=$1 id ids
-	if ids=$(attached_ids "$cgroup"); then
-		for id in $ids; do
-			try bpftool cgroup detach "$cgroup" sock_ops id "$id"
-			OURS+=("$id")
+# ---- taking connections out ------------------------------------------------
+
+LEFT=() # lines of connections() that had to stay
+TAKEN=0 # connections that were taken out, or have gone by themselves
+
+# take_out SECONDS MAP: until the map is empty, or for so long.
+take_out() {
+	local start=$SECONDS end=$((SECONDS + $1)) round=0 last=-1 count lines idle before='' both
+	shift
+	while lines=$(connections "$@" 2>/dev/null); do
+		count=$(grep -c . <<<"$lines" || true)
+		TAKEN=$((TAKEN + (last < 0 ? 0 : last - count)))
+		last=$count
+		((count)) || return 0
+		idle=$(awk -F '\t' '$14 { print $15; print $16 }' <<<"$lines" | sed '/^-$/d' | sort)
+		both=$(comm -12 <(say "$before") <(say "$idle") | sed '/^$/d')
+		before=$idle
+		if [[ -n $both ]]; then
+			# A socket that was closed meanwhile ends the batch: the rest is for
+			# the next round.
+			awk -v map="$*" '{ gsub(/../, " &"); print "map delete " map " key hex" $0 }' <<<"$both" |
+				bpftool batch file - >/dev/null 2>&1 || true
+		elif ((SECONDS >= end && ++round > 3)); then
+			mapfile -t -O "${#LEFT[@]}" LEFT <<<"$lines"
+			return 1
+		fi
+		# Often at first, when most are idle; later for programs that take their time.
+		if ((SECONDS - start < 2)); then
+			sleep 0.05
+		elif ((SECONDS - start < 15)); then
+			sleep 0.5
+		else
+			sleep 5
+		fi
+	done
+	if ! bpftool map show "$@" >/dev/null 2>&1; then
+		TAKEN=$((TAKEN + (last < 0 ? 0 : last)))
+		return 0 # with its last socket an unpinned map goes as well
+	fi
+	connections "$@" >/dev/null || true # says why
+	warn "what is in the map cannot be seen: connections stay in it until they are closed"
+	FAILED=$((FAILED + 1))
+	return 1
+}
+
+describe() {
+	awk -F '\t' '
+		function unread(end, bytes, ms, program) {
+			if (bytes + 0)
+				text = text ", " bytes " bytes unread by the " end " (" program ") for " int(ms / 1000) " s"
+		}
+		{
+			text = ""
+			unread("client", $5, $6, $17)
+			unread("server", $7, $8, $18)
+			print "  " $1 " -> " $2 (text ? text : ", busy")
+		}'
+}
+
+# In the background, for what is left: it ends when the map is empty.
+linger() {
+	local ids=("$@") id fd
+	(
+		trap '' HUP
+		for fd in /proc/self/fd/*; do # the lock, and what the caller has open
+			fd=${fd##*/}
+			((fd <= 2)) || exec {fd}>&-
 		done
+		for id in "${ids[@]}"; do
+			take_out "$LINGER" id "$id"
+		done
+	) </dev/null >/dev/null 2>&1 &
+	say "process $! takes them out when they are read"
+}
+
+# ---- the steps -------------------------------------------------------------
+
+# id_of prog|map PROGRAM|MAP; nothing when there is none.
+id_of() {
+	local json
+	json=$(bpftool -j "$1" show "$2" "$3" 2>/dev/null) || return 0
+	[[ ! $json =~ \"id\":([0-9]+) ]] || say "${BASH_REMATCH[1]}"
+}
+
+# attempt COMMAND...: a step that fails when it is not needed.
+attempt() {
+	"$@" >/dev/null 2>&1 || return
+	say "[#] $*" >&2
+	DONE=$((DONE + 1))
+}
+
+# map_of NAME: a map of the pinned programs, also when its own pin is lost.
+map_of() {
+	local program
+	if [[ -e $BPFFS/$1 ]]; then
+		say "pinned $BPFFS/$1"
 		return
 	fi
-	# What is attached cannot be seen: detaching fails where it was not.
-	for id in $(loaded_ids); do
-		if bpftool cgroup detach "$cgroup" sock_ops id "$id" 2>/dev/null; then
-			say "[#] bpftool cgroup detach $cgroup sock_ops id $id" >&2
-			DONE=$((DONE + 1))
-			OURS+=("$id")
-		fi
-	done
+	for program in "$SOCKOPS_PIN" "$BYPASS_PIN"; do
+		map_id "$1" pinned "$program" | sed 's/^/id /'
+	done | sed -n 1p
 }
 
-# Every direction then leaves the bypass, and nothing is admitted.
-switch_off() {
-	local id map
-	for id in "$@"; do
-		map=$(map_id "$MAP_SWITCH" id "$id") || continue # not one of ours
-		if set_switch "$map" 0; then
-			DONE=$((DONE + 1))
-		else
-			FAILED=$((FAILED + 1))
-		fi
-	done
+# The pinned program, from where load.sh has attached it.
+detach_pinned() {
+	local values cgroup
+	read -ra values < <(config_of "$@") || true
+	[[ -n ${values[0]:-} && -e $SOCKOPS_PIN ]] || return 0
+	cgroup=$(cgroup_path "${values[0]}")
+	[[ -n $cgroup ]] || return 0 # removed, and the attachment with it
+	attempt bpftool cgroup detach "$cgroup" sock_ops pinned "$SOCKOPS_PIN" || true
+	detach_unpinned "$cgroup"
 }
 
-detach_bypass() {
-	if [[ -e $BYPASS_PIN && -e $MAP_PIN ]]; then
-		try bpftool prog detach pinned "$BYPASS_PIN" msg_verdict pinned "$MAP_PIN"
+# Programs of our name on a cgroup, whose pins are lost.
+detach_unpinned() {
+	local cgroup=$1 id ids config
+	# Where what is attached cannot be seen, every program is tried: detaching
+	# fails where it was not.
+	ids=$(attached_ids "$cgroup") || ids=$(program_ids "$SOCKOPS")
+	for id in $ids; do
+		attempt bpftool cgroup detach "$cgroup" sock_ops id "$id" || continue
+		if config=$(map_id "$CONFIG" id "$id"); then
+			switch_off id "$config"
+		fi
+	done
+	if ids=$(attached_ids "$cgroup") && [[ -n $ids ]]; then
+		warn "still attached to $cgroup: ${ids//$'\n'/ }"
+		FAILED=$((FAILED + 1))
 	fi
 }
 
@@ -87,59 +235,85 @@ unpin() {
 			try rm "$pin"
 		fi
 	done
-}
-
-# A socket in the map keeps its program, and the program keeps the map.
-report_rest() {
-	local id i
-	for id in "$@"; do
-		for ((i = 0; i < 20; i++)); do # the kernel frees maps a moment later
-			bpftool map show id "$id" >/dev/null 2>&1 || break
-			sleep 0.05
-		done
-		if bpftool map show id "$id" >/dev/null 2>&1; then
-			say "map $id stays in the kernel until the connections in it are closed"
+	for pin in "$BPFFS/$STATUS"-*; do # of a status.sh that was killed
+		if [[ -e $pin && ! -e /proc/${pin##*-} ]]; then
+			try rm "$pin"
 		fi
 	done
 }
 
-main() {
-	local cgroup id maps=()
-	while [[ $# -gt 0 ]]; do
-		case $1 in
-		-h | --help)
-			usage
-			return
-			;;
-		*) die "unknown argument: $1; see: $0 --help" ;;
-		esac
+# Switched off, and not pinned here: what an earlier unload.sh left behind, or
+# whose pins are lost.  Those that are on serve somebody else's connections.
+rest_of_earlier_loads() {
+	local id config
+	for id in $(program_ids "$BYPASS"); do
+		[[ $id != "$BYPASS_ID" ]] || continue
+		config=$(map_id "$CONFIG" id "$id") || continue # the classic pair, for one
+		if is_off id "$config"; then
+			map_id "$MAP" id "$id" || true
+		fi
 	done
+}
 
+is_gone() {
+	local i
+	[[ -n $1 ]] || return 0
+	for ((i = 0; i < 20; i++)); do # the kernel frees a moment later
+		bpftool prog show id "$1" >/dev/null 2>&1 || return 0
+		sleep 0.05
+	done
+	return 1
+}
+
+main() {
+	local config map map_id='' end id cgroup stay=()
+	parse "$@"
 	need_root
 	command -v bpftool >/dev/null ||
 		die "bpftool is missing; to install it: sudo $HERE/load.sh --install-deps"
+	one_at_a_time
 
-	cgroup=$(cgroup2_root)
-	mapfile -t OURS < <(pinned_id)
-	if [[ -n $cgroup ]]; then
-		detach_sockops "$cgroup"
+	SOCKOPS_ID=$(id_of prog pinned "$SOCKOPS_PIN")
+	BYPASS_ID=$(id_of prog pinned "$BYPASS_PIN")
+	read -ra config < <(map_of "$CONFIG") || true
+	read -ra map < <(map_of "$MAP") || true
+	end=$((SECONDS + TIMEOUT))
+
+	switch_off "${config[@]}"
+	# While it is on, a message could be on its way to an idle socket.
+	if is_off "${config[@]}" && [[ ${#map[@]} -gt 0 ]]; then
+		map_id=$(id_of map "${map[@]}")
+		take_out "$((end - SECONDS))" "${map[@]}" || stay+=("$map_id")
 	fi
-	mapfile -t OURS < <(printf '%s\n' "${OURS[@]}" | sort -un | sed '/^$/d')
-	for id in "${OURS[@]}"; do
-		maps+=("$(map_id "$MAP" id "$id")") || true
+	detach_pinned "${config[@]}"
+	for cgroup in "$(cgroup2_root)" "$CGROUP"; do
+		[[ -z $cgroup ]] || detach_unpinned "$cgroup"
 	done
-	switch_off "${OURS[@]}"
-	detach_bypass
+	attempt bpftool prog detach pinned "$BYPASS_PIN" msg_verdict pinned "$MAP_PIN" || true
 	unpin
+	for id in $(rest_of_earlier_loads); do
+		[[ $id != "$map_id" ]] || continue
+		take_out "$((end - SECONDS))" id "$id" || stay+=("$id")
+	done
 
 	if ((FAILED)); then
-		die "$FAILED of $((DONE + FAILED)) steps failed, see above"
+		warn "$FAILED of $((DONE + FAILED)) steps failed, see above"
 	elif ((DONE)); then
 		say "unloaded"
 	else
 		say "nothing is loaded"
 	fi
-	report_rest "${maps[@]}"
+	if ((TAKEN)); then
+		say "connections taken off the bypass: $TAKEN"
+	fi
+	if [[ ${#LEFT[@]} -gt 0 ]]; then
+		say "not yet, because they hold what their programs have not read:"
+		printf '%s\n' "${LEFT[@]}" | with_programs | describe
+		linger "${stay[@]}"
+	elif ! is_gone "$BYPASS_ID" || ! is_gone "$SOCKOPS_ID"; then
+		say "a program stays in the kernel until threads that wait in a recv have got something"
+	fi
+	((FAILED == 0))
 }
 
 main "$@"

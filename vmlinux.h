@@ -157,6 +157,33 @@ struct sk_msg_md {
 	};
 };
 
+struct seq_file;
+struct bpf_map;
+struct sock;
+
+struct bpf_iter_meta {
+	union {
+		struct seq_file *seq;
+	};
+	__u64 session_id;
+	__u64 seq_num;
+};
+
+struct bpf_iter__sockmap {
+	union {
+		struct bpf_iter_meta *meta;
+	};
+	union {
+		struct bpf_map *map;
+	};
+	union {
+		void *key;
+	};
+	union {
+		struct sock *sk;
+	};
+};
+
 /* The kernel's own. */
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
@@ -192,7 +219,12 @@ typedef struct refcount_struct {
 } refcount_t;
 
 struct hlist_node {
+	struct hlist_node *next;
 	struct hlist_node **pprev;
+};
+
+struct hlist_head {
+	struct hlist_node *first;
 };
 
 struct timer_list {
@@ -223,6 +255,33 @@ struct sock {
 	int sk_sndbuf;
 	u8 sk_kern_sock : 1;
 	void *sk_user_data;
+	struct socket *sk_socket;
+	struct bpf_local_storage *sk_bpf_storage;
+};
+
+struct inode {
+	unsigned long i_ino;
+};
+
+struct file {
+	struct inode *f_inode;
+};
+
+struct socket {
+	struct file *file;
+};
+
+struct bpf_local_storage {
+	struct hlist_head list;
+};
+
+struct bpf_local_storage_data {
+	u8 data[0];
+};
+
+struct bpf_local_storage_elem {
+	struct hlist_node snode;
+	struct bpf_local_storage_data sdata;
 };
 
 struct tcp_ulp_ops;
@@ -255,6 +314,15 @@ struct sk_psock {
 	struct list_head ingress_msg;
 	u32 msg_tot_len;
 	refcount_t refcnt;
+};
+
+struct sk_msg_sg {
+	u32 size;
+};
+
+struct sk_msg {
+	struct sk_msg_sg sg;
+	struct list_head list;
 };
 
 #pragma clang attribute pop

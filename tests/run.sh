@@ -12,7 +12,7 @@ set -euo pipefail
 export LC_ALL=C
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-PACKAGES=(bats bpftool clang clang-format gcc libbpf-dev libc6-dev make
+PACKAGES=(bats bpftool clang clang-format gcc jq libbpf-dev libc6-dev make
 	iproute2 iputils-ping mount netcat-openbsd procps shellcheck shfmt socat util-linux)
 
 if [[ $EUID -ne 0 ]]; then
@@ -40,6 +40,8 @@ fi
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 status=0
+# A test that hangs fails.
+export BATS_TEST_TIMEOUT=300
 bats --formatter tap "${files[@]}" | tee "$log" || status=$?
 passed=$((passed + $(grep -c '^ok ' "$log" || true)))
 failed=$((failed + $(grep -c '^not ok ' "$log" || true)))

@@ -66,6 +66,18 @@ in_box() {
 	)
 }
 
+# pid_of NAME: of a program in the sandbox.
+pid_of() {
+	local pid
+	while read -r pid; do
+		if [[ $(cat "/proc/$pid/comm" 2>/dev/null) == "$1" ]]; then
+			echo "$pid"
+			return
+		fi
+	done <"$BOX_CGROUP/cgroup.procs"
+	return 1
+}
+
 # out_of_box COMMAND...: in its network, but in the cgroup above it.
 out_of_box() {
 	nsenter --target "$BOX_PID" --mount --net -- "$@"
@@ -105,26 +117,11 @@ load_classic() {
 	in_box bpftool cgroup attach "$cgroup" sock_ops pinned $bpf/bpf_sockops multi
 }
 
-# map_id NAME: of one of our maps.
-map_id() {
-	local id ids
-	ids=$(in_box bpftool -j prog show pinned /sys/fs/bpf/bpf_sockops |
-		sed 's/.*"map_ids":\[\([0-9,]*\)\].*/\1/')
-	for id in ${ids//,/ }; do
-		if in_box bpftool map show id "$id" | grep -q "name $1 "; then
-			echo "$id"
-			return
-		fi
-	done
-	return 1
-}
-
 # counter NAME...: the sum over all CPUs of these counters.
 counter() {
-	local id names
-	id=$(map_id sock_ops_stats)
+	local names
 	names=$(IFS='|' && echo "$*")
-	in_box bpftool map dump id "$id" |
+	in_box bpftool map dump pinned /sys/fs/bpf/sock_ops_stats |
 		awk -v want="^\"($names)\":\$" '$1 ~ want { sum += $2 } END { print sum + 0 }'
 }
 
@@ -144,6 +141,27 @@ have_want() {
 # Bytes that have gone over an interface of the sandbox, headers included.
 device_bytes() {
 	in_box awk -v dev="$1:" '$1 == dev { print $10 }' /proc/net/dev
+}
+
+# hold_many COUNT UNREAD: so many connections, the client of the first UNREAD of
+# them has not read.  A line to fd 8 is a round trip on all of them.
+hold_many() {
+	mkfifo "$BOX_TMP/go"
+	in_box sysctl -qw net.ipv4.ip_local_port_range="1024 65000"
+	in_box "$ROOT/build/many" "$1" "$2" <"$BOX_TMP/go" >"$BOX_TMP/many" 3>&- &
+	MANY=$!
+	exec 8>"$BOX_TMP/go"
+	wait_until 30 "$1 connections" grep -q ready "$BOX_TMP/many"
+}
+
+# A round trip on all of them, the N-th one.
+many_talk() {
+	echo >&8
+	wait_until 30 "a round trip on each connection" many_have_talked "$1"
+}
+
+many_have_talked() {
+	[[ $(grep -c again "$BOX_TMP/many") -ge $1 ]]
 }
 
 # serve FILE WRAPPER... -- PAIR-ARGUMENTS: start one end, wait for its port.

@@ -18,10 +18,8 @@ teardown() {
 
 # Nothing of the pair is in the sandbox.
 assert_nothing_loaded() {
-	local pin cgroup
-	for pin in bpf_sockops bpf_tcpip_bypass sock_ops_map; do
-		in_box test ! -e "/sys/fs/bpf/$pin"
-	done
+	local cgroup
+	[[ -z $(in_box find /sys/fs/bpf -name 'bpf_*' -o -name 'sock_ops_*') ]]
 	cgroup=$(in_box awk '$3 == "cgroup2" { print $2; exit }' /proc/self/mounts)
 	[[ -z $(in_box bpftool cgroup show "$cgroup") ]]
 }
@@ -55,7 +53,7 @@ with_fakes() {
 }
 
 @test "load.sh: refuses an unknown argument, and changes nothing" {
-	run -1 load_pair --no-such-option
+	run -2 load_pair --no-such-option
 	[[ $output == *"--no-such-option"*"--help"* ]]
 	assert_nothing_loaded
 }
@@ -91,19 +89,126 @@ with_fakes() {
 	unload_pair
 }
 
+# fake_nth N ACTION: bpftool whose n-th command that changes something does ACTION.
+fake_nth() {
+	echo 0 >"$BOX_TMP/calls"
+	fake bpftool "
+		case \"\$*\" in
+		*'prog load'* | 'map update'* | 'cgroup attach'* | 'cgroup detach'* | 'prog attach'* | 'prog detach'* | batch*)
+			n=\$((\$(<'$BOX_TMP/calls') + 1))
+			echo \$n >'$BOX_TMP/calls'
+			if ((n == $1)); then
+				$2
+			fi
+			;;
+		esac
+		exec \"\$REAL\" \"\$@\""
+}
+
+# For the fakes: kill -9 of the script that has called them, subshells included.
+KILL='
+	p=$PPID
+	while tr "\0" " " </proc/$p/cmdline | grep -qE "/(un)?load.sh"; do
+		next=$(cut -d" " -f4 /proc/$p/stat)
+		kill -9 $p
+		p=$next
+	done'
+
 @test "load.sh: undoes everything when any bpftool command fails" {
-	local step
-	for step in "prog load * type sockops*" "cgroup attach*" "map pin*" \
-		"prog load * type sk_msg*" "prog attach*" "map update*"; do
-		fake bpftool "step='$step'
-			[[ \$* == \$step ]] && { echo injected >&2; exit 1; }
-			exec \"\$REAL\" \"\$@\""
-		run ! with_fakes "$ROOT/load.sh"
+	local n
+	for n in {1..8}; do
+		fake_nth "$n" 'echo injected >&2; exit 1'
+		run ! with_fakes "$ROOT/load.sh" --port 80 --exclude-port 81
 		[[ $output == *injected*"not loaded"* ]]
 		assert_nothing_loaded
 	done
-	load_pair
+	fake_nth 9 'echo injected >&2; exit 1' # there are eight
+	with_fakes "$ROOT/load.sh" --port 80 --exclude-port 81
 	unload_pair
+}
+
+@test "load.sh: killed before or after any step, unload.sh cleans up and it loads again" {
+	local n when status
+	for n in {1..6}; do
+		for when in "$KILL" "\"\$REAL\" \"\$@\"; $KILL; exit"; do
+			fake_nth "$n" "$when"
+			status=0
+			with_fakes "$ROOT/load.sh" || status=$?
+			have_want "exit status" "$status" -eq 137
+			if ((n > 1)); then
+				run ! load_pair # after the last step it is loaded
+				[[ $output == *"unload.sh"* ]]
+			fi
+			unload_pair
+			assert_nothing_loaded
+		done
+	done
+	load_pair
+	in_box "$PAIR" talk
+	have_want "redirected messages" "$(counter redirected_messages)" -eq 200
+	unload_pair
+}
+
+@test "unload.sh: killed before or after any step, it ends its work when run again" {
+	local n when status
+	for n in {1..3}; do
+		for when in "$KILL" "\"\$REAL\" \"\$@\"; $KILL; exit"; do
+			load_pair
+			fake_nth "$n" "$when"
+			status=0
+			with_fakes "$ROOT/unload.sh" || status=$?
+			have_want "exit status" "$status" -eq 137
+			run -1 load_pair
+			[[ $output == *"unload.sh"* ]]
+			unload_pair
+			assert_nothing_loaded
+		done
+	done
+	rm "$FAKE/bpftool"
+	for n in {1..8}; do # the pins
+		load_pair
+		echo 0 >"$BOX_TMP/calls"
+		fake rm "[[ \$* == /sys/fs/bpf/* ]] && n=\$((\$(<'$BOX_TMP/calls') + 1)) && echo \$n >'$BOX_TMP/calls'
+			((n == $n)) && { $KILL; exit 1; }
+			exec \"\$REAL\" \"\$@\""
+		status=0
+		with_fakes "$ROOT/unload.sh" || status=$?
+		have_want "exit status" "$status" -eq 137
+		unload_pair
+		assert_nothing_loaded
+	done
+}
+
+@test "load.sh: of two at once one loads, the other says that it is loaded" {
+	local first second status=0
+	in_box "$ROOT/load.sh" >"$BOX_TMP/first" 2>&1 3>&- &
+	first=$!
+	in_box "$ROOT/load.sh" >"$BOX_TMP/second" 2>&1 3>&- &
+	second=$!
+	wait "$first" || status=$((status + $?))
+	wait "$second" || status=$((status + $?))
+	have_want "sum of the exit statuses" "$status" -eq 1
+	grep -h "^loaded" "$BOX_TMP/first" "$BOX_TMP/second"
+	grep -h "already loaded" "$BOX_TMP/first" "$BOX_TMP/second"
+	in_box "$PAIR" talk
+	have_want "redirected messages" "$(counter redirected_messages)" -eq 200
+}
+
+@test "load.sh and unload.sh at once leave all or nothing" {
+	local i loader unloader
+	for i in {1..5}; do
+		in_box "$ROOT/load.sh" >/dev/null 2>&1 3>&- &
+		loader=$!
+		in_box "$ROOT/unload.sh" >"$BOX_TMP/unload" 2>&1 3>&- &
+		unloader=$!
+		wait "$loader"
+		wait "$unloader"
+		if in_box test -e /sys/fs/bpf/bpf_sockops; then
+			in_box "$ROOT/status.sh"
+			unload_pair
+		fi
+		assert_nothing_loaded
+	done
 }
 
 @test "load.sh: undoes everything when the second program does not compile" {
@@ -122,18 +227,18 @@ with_fakes() {
 
 @test "unload.sh: works from every partial state" {
 	local pin
-	for pin in bpf_sockops bpf_tcpip_bypass sock_ops_map; do
+	for pin in bpf_sockops bpf_tcpip_bypass sock_ops_{map,record,meet,stats,config,ports}; do
 		load_pair
 		in_box rm "/sys/fs/bpf/$pin"
 		run -1 load_pair
-		[[ $output == *"partly loaded"*"unload.sh"* ]]
+		[[ $output == *"loaded in part"*"unload.sh"* ]]
 		run -0 unload_pair
 		assert_nothing_loaded
 	done
 	load_pair
-	in_box rm /sys/fs/bpf/{bpf_sockops,bpf_tcpip_bypass,sock_ops_map}
+	in_box rm /sys/fs/bpf/{bpf_sockops,bpf_tcpip_bypass,sock_ops_{map,record,meet,stats,config,ports}}
 	run -1 load_pair
-	[[ $output == *"partly loaded"* ]]
+	[[ $output == *"attached to "*", but not pinned"*"unload.sh"* ]]
 	run -0 unload_pair
 	assert_nothing_loaded
 }

@@ -38,7 +38,7 @@ assert_line() {
 	}
 }
 
-@test "walk-through: the five objects are there after load, and gone after unload" {
+@test "walk-through: programs, map and pins are there after load, and gone after unload" {
 	run -0 load_pair
 	[[ $output == *"bpftool prog load"* ]]
 	[[ $(in_box bpftool prog show pinned /sys/fs/bpf/bpf_sockops) == *"sock_ops  name bpf_sockops "* ]]

@@ -1,0 +1,338 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Show what is loaded, which connections are on the bypass, and the counters.
+# Reads the pinned maps with bpftool and lists the sockets with an iterator
+# program (sock_ops_status.c); changes nothing.
+
+set -euo pipefail
+HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
+# shellcheck source=lib.sh
+. "$HERE/lib.sh"
+
+JSON=0
+WATCH=0     # seconds, 0: once
+STALE=10000 # ms after which unread bytes deserve a word
+
+usage() {
+	cat <<-END
+		status.sh - show the pair, its connections and its counters
+
+		SYNOPSIS
+		    sudo ./status.sh [--json | --watch [SECONDS]]
+		    ./status.sh --help
+
+		OPTIONS
+		    --json             print one JSON object instead, with all counters
+		    --watch [SECONDS]  show it again every so many seconds (default: 2), as much as
+		                       fits the terminal, with rates of the time between
+		    --help             show this
+
+		EXIT STATUS
+		    0 loaded; 1 not loaded, or only in part; 2 an error
+	END
+}
+
+parse() {
+	while [[ $# -gt 0 ]]; do
+		case $1 in
+		--json) JSON=1 ;;
+		--watch)
+			WATCH=2
+			if [[ $# -ge 2 && $2 != -* ]]; then
+				[[ $2 =~ ^[1-9][0-9]{0,4}$ ]] || usage_error "--watch: not a number of seconds from 1: '$2'"
+				WATCH=$2
+				shift
+			fi
+			;;
+		-h | --help)
+			usage
+			exit
+			;;
+		*) usage_error "unknown argument: $1" ;;
+		esac
+		shift
+	done
+	((!JSON || !WATCH)) || usage_error "--json and --watch exclude each other"
+}
+
+# The counters of struct sock_stats in plain words, in their order.
+COUNTER_NAMES='
+admitted_active      clients admitted
+admitted_passive     servers admitted
+refused_off          not admitted: switched off
+refused_port         not admitted: port outside of the filter
+refused_remote       clients not admitted: no server of this host under the cgroup
+refused_no_client    servers not admitted: no client of this host under the cgroup
+refused_client_left  servers not admitted: the client had sent over TCP (deferred accept)
+refused_early_data   clients not admitted: data in the handshake (Fast Open)
+refused_mptcp        not admitted: Multipath TCP
+refused_special      not admitted: a socket of the kernel, TCP_REPAIR or kTLS
+refused_full         not admitted: no room in a map, or no memory
+redirected_messages  messages that skipped the stack
+redirected_bytes     bytes that skipped the stack
+passed_messages      messages over TCP by sockets on the bypass
+left_no_peer         directions back to TCP: the other end is not on the bypass
+left_peer_left       directions back to TCP: the other direction is
+left_bulk            directions back to TCP: bulk
+left_room            directions back to TCP: too much unread
+left_tcp_bytes       directions back to TCP: bytes had gone over TCP already
+left_ulp             directions back to TCP: kTLS
+left_closing         directions back to TCP: closing
+left_off             directions back to TCP: switched off
+ejected              sockets taken off the bypass while open
+trace_unshown        trace lines not shown
+'
+
+# Lines `NAME SUM`, over all CPUs.
+counters() {
+	bpftool map dump pinned "$STATS_PIN" 2>/dev/null | awk '
+		match($0, /"(admitted|refused|redirected|passed|left|ejected|trace_unshown)[a-z_]*":/) {
+			name = substr($0, RSTART + 1, RLENGTH - 3)
+			if (!(name in sum))
+				order[++n] = name
+			sum[name] += $NF
+		}
+		END { for (i = 1; i <= n; i++) printf "%s %.0f\n", order[i], sum[order[i]] }'
+}
+
+# filter ADMIT: the ranges of --port (1) or --exclude-port (0), as FIRST-LAST.
+filter() {
+	bpftool map dump pinned "$PORTS_PIN" 2>/dev/null | tr -d '",:' | awk -v want="$1" '
+		$1 == "first" { first = $2 }
+		$1 == "last" { last = $2 }
+		$1 == "admit" && last && $2 == want { print first == last ? first : first "-" last }'
+}
+
+# number_of KEY COMMAND...: of a number in what bpftool prints as JSON.
+number_of() {
+	local key=$1 json
+	shift
+	json=$(bpftool -j "$@" 2>/dev/null) || return 0
+	[[ $json =~ \"$key\":([0-9]+) ]] && say "${BASH_REMATCH[1]}"
+}
+
+# ---- one look --------------------------------------------------------------
+
+# Into the variables that the two ways to show it use.
+look() {
+	local values
+	read -ra values < <(config_of pinned "$CONFIG_PIN")
+	CGROUP=$(cgroup_path "${values[0]}")
+	QUIET=${values[2]}
+	ONLY=$(filter 1 | paste -sd,)
+	EXCEPT=$(filter 0 | paste -sd,)
+	SINCE=$(number_of loaded_at prog show pinned "$SOCKOPS_PIN")
+	MOST=$(number_of max_entries map show pinned "$MAP_PIN")
+	COUNTERS=$(counters)
+	CONNECTIONS=$(connections pinned "$MAP_PIN")
+	if [[ -n $CONNECTIONS ]]; then
+		CONNECTIONS=$(with_programs <<<"$CONNECTIONS")
+	fi
+	SOCKETS=$(awk -F '\t' '$15 ~ /^[0-9a-f]/ { n++ } $16 ~ /^[0-9a-f]/ { n++ } END { print n + 0 }' <<<"$CONNECTIONS")
+	NOW=$EPOCHREALTIME
+}
+
+# The state of what is not loaded, in one line.
+not_loaded() {
+	local left
+	left=$(pins)
+	if [[ -n $left ]]; then
+		say "loaded in part, or switched off (${left//$'\n'/ }); to clean up: sudo $HERE/unload.sh"
+	else
+		say "not loaded; to load: sudo $HERE/load.sh"
+	fi
+}
+
+show() {
+	local scope="all ports" seconds
+	[[ -z $ONLY ]] || scope="ports $ONLY"
+	[[ -z $EXCEPT ]] || scope="$scope, but not $EXCEPT"
+	seconds=$((${NOW%.*} - SINCE))
+	say "loaded       $(date -d "@$SINCE" '+%F %T') ($(duration "$seconds") ago)"
+	say "cgroup       ${CGROUP:-gone, or not to be seen from here}"
+	say "filter       $scope of the listening side"
+	say "trace        $( ((QUIET)) && echo off || echo on)"
+	say "map          $SOCKETS of $MOST sockets"
+	say
+	show_counters
+	say
+	show_connections
+}
+
+# duration SECONDS
+duration() {
+	if (($1 < 120)); then
+		say "$1 s"
+	elif (($1 < 7200)); then
+		say "$(($1 / 60)) min"
+	elif (($1 < 172800)); then
+		say "$(($1 / 3600)) h"
+	else
+		say "$(($1 / 86400)) days"
+	fi
+}
+
+# The rates are of the time since the last look, of a first one since loading.
+show_counters() {
+	awk -v now="$NOW" -v then="${THEN:-$SINCE}" -v before="${COUNTERS_THEN:-}" -v names="$COUNTER_NAMES" '
+		BEGIN {
+			n = split(before, line, "\n")
+			for (i = 1; i <= n; i++) {
+				split(line[i], part, " ")
+				was[part[1]] = part[2]
+			}
+			n = split(names, line, "\n")
+			for (i = 1; i <= n; i++) {
+				word = line[i]
+				sub(/ .*/, "", word)
+				text[word] = line[i]
+				sub(/^[^ ]* */, "", text[word])
+			}
+			time = now - then
+			printf "%16s %12s\n", "total", "per second"
+		}
+		# Reasons that never came up are left out.
+		$2 || $1 ~ /^(admitted|redirected)/ {
+			printf "%16.0f %12.1f  %s\n", $2, (time > 0 ? ($2 - was[$1]) / time : 0),
+				($1 in text) ? text[$1] : $1
+		}' <<<"$COUNTERS"
+}
+
+# Most unread first.
+show_connections() {
+	if [[ -z $CONNECTIONS ]]; then
+		say "no connection is on the bypass"
+		return
+	fi
+	awk -F '\t' '{ print $5 + $7 "\t" $0 }' <<<"$CONNECTIONS" | sort -s -t $'\t' -k 1,1nr | cut -f 2- |
+		awk -F '\t' -v stale="$STALE" '
+			function unread(bytes, ms) {
+				if (!(bytes + 0))
+					return bytes
+				if (ms > stale)
+					hint = 1
+				return bytes " for " int(ms / 1000) " s"
+			}
+			function cell(column, value) {
+				text[NR, column] = value
+				if (length(value) > width[column])
+					width[column] = length(value)
+			}
+			function row(i,    column, line) {
+				for (column = 1; column <= 7; column++)
+					line = line sprintf("%-" width[column] "s  ", text[i, column])
+				sub(/ +$/, "", line)
+				print line
+			}
+			BEGIN {
+				n = split("CLIENT,SERVER,AGE,CLIENT UNREAD,SERVER UNREAD,NETNS,PROGRAMS", head, ",")
+				for (i = 1; i <= n; i++)
+					cell(i, head[i])
+			}
+			{
+				cell(1, $1)
+				cell(2, $2)
+				cell(3, int($13 / 1000) " s")
+				cell(4, unread($5, $6))
+				cell(5, unread($7, $8))
+				cell(6, $3 == $4 || $4 == "-" ? $3 : $3 == "-" ? $4 : $3 " " $4)
+				cell(7, $17 " -> " $18)
+			}
+			END {
+				for (i = 0; i <= NR; i++)
+					row(i)
+				if (hint)
+					print "\nUnread for long: that program is stopped or busy, or reads with splice(2)."
+			}'
+}
+
+# Strings that are not plain by their nature come through this.
+quoted() {
+	local text=$1
+	text=${text//\\/\\\\}
+	text=${text//\"/\\\"}
+	printf '"%s"' "${text//[[:cntrl:]]/?}"
+}
+
+# list_of A,B: as a JSON array of strings.
+list_of() {
+	[[ -n $1 ]] || return 0
+	printf '"%s"' "${1//,/\",\"}"
+}
+
+show_json() {
+	printf '{"loaded":true,"since":%s,"cgroup":' "$SINCE"
+	[[ -n $CGROUP ]] && quoted "$CGROUP" || printf null
+	printf ',"ports":[%s],"exclude_ports":[%s],"trace":%s' \
+		"$(list_of "$ONLY")" "$(list_of "$EXCEPT")" "$( ((QUIET)) && echo false || echo true)"
+	printf ',"map":{"sockets":%s,"max":%s},"counters":{' "$SOCKETS" "$MOST"
+	awk '{ printf "%s\"%s\":%s", (NR > 1 ? "," : ""), $1, $2 }' <<<"$COUNTERS"
+	printf '},"connections":['
+	[[ -z $CONNECTIONS ]] || awk -F '\t' '
+		function known(value) {
+			return value == "-" ? "null" : value
+		}
+		function text(value) {
+			return value == "-" ? "null" : "\"" value "\""
+		}
+		function end(address, netns, unread, ms, leaves, program) {
+			return sprintf("{\"address\":\"%s\",\"on_bypass\":%s,\"netns\":%s,\"unread\":%s,\"unread_ms\":%s,\"program\":%s}",
+				address, leaves == "-" ? "null" : leaves + 0 ? "false" : "true", known(netns),
+				unread == "-" ? "null" : unread + 0, (unread + 0 ? known(ms) : 0), text(program))
+		}
+		{
+			printf "%s{\"client\":%s,\"server\":%s,\"age_ms\":%s}", (NR > 1 ? "," : ""),
+				end($1, $3, $5, $6, $9, $17), end($2, $4, $7, $8, $10, $18), $13
+		}' <<<"$CONNECTIONS"
+	say ']}'
+}
+
+watch() {
+	local screen lines
+	while :; do
+		if is_loaded; then
+			look
+			screen=$(show)
+			THEN=$NOW
+			COUNTERS_THEN=$COUNTERS
+		else
+			screen=$(not_loaded)
+			THEN='' COUNTERS_THEN=''
+		fi
+		lines=$(tput lines 2>/dev/null || echo 24)
+		printf '\033[H\033[J'
+		head -n $((lines - 1)) <<<"$screen"
+		sleep "$WATCH"
+	done
+}
+
+main() {
+	parse "$@"
+	[[ $EUID -eq 0 ]] || {
+		warn "needs root: sudo $0"
+		exit 2
+	}
+	command -v bpftool >/dev/null || {
+		warn "bpftool is missing; to install it: sudo $HERE/load.sh --install-deps"
+		exit 2
+	}
+	if ((WATCH)); then
+		watch
+	elif ! is_loaded; then
+		if ((JSON)); then
+			say '{"loaded":false}'
+		else
+			not_loaded
+		fi
+		exit 1
+	fi
+	look || exit 2
+	if ((JSON)); then
+		show_json
+	else
+		show
+	fi
+}
+
+main "$@"

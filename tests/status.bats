@@ -1,0 +1,193 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0
+#
+# status.sh, in its three forms, against what the programs did.
+
+bats_require_minimum_version 1.5.0
+load sandbox.bash
+
+setup() {
+	box_up
+}
+
+teardown() {
+	box_down
+}
+
+status() {
+	in_box "$ROOT/status.sh" "$@"
+}
+
+# json FILTER: what jq says of status.sh --json.
+json() {
+	status --json | jq -r "$1"
+}
+
+@test "status.sh: tells loaded from not by its exit status" {
+	run -1 status
+	[[ $output == "not loaded"*load.sh* ]]
+	run -1 status --json
+	[[ $(jq -r .loaded <<<"$output") == false ]]
+	load_pair
+	run -0 status
+	[[ $output == "loaded "* ]]
+	run -0 status --json
+	[[ $(jq -r .loaded <<<"$output") == true ]]
+	in_box rm /sys/fs/bpf/sock_ops_map
+	run -1 status
+	[[ $output == "loaded in part"*unload.sh* ]]
+	unload_pair
+	run -1 status
+}
+
+@test "status.sh: needs root, and says so" {
+	chmod 755 "$BOX_TMP"
+	cp "$ROOT"/*.sh "$BOX_TMP"
+	run -2 in_box setpriv --reuid 65534 --clear-groups "$BOX_TMP/status.sh"
+	[[ $output == *"needs root"* ]]
+}
+
+@test "status.sh: shows since when, where, and the filter" {
+	local root since now
+	root=$(in_box awk '$3 == "cgroup2" { print $2; exit }' /proc/self/mounts)
+	now=$(date +%s)
+	load_pair --port 1-9000,9100 --exclude-port 22 --quiet
+	run -0 status
+	[[ $output == *"cgroup       $root"* ]]
+	[[ $output == *"filter       ports 1-9000,9100, but not 22 of the listening side"* ]]
+	[[ $output == *"trace        off"*"0 of 65535 sockets"*"no connection is on the bypass"* ]]
+	since=$(json .since)
+	have_want "loaded since" "$since" -ge $((now - 2))
+	have_want "loaded since" "$since" -le $((now + 10))
+	[[ $(json '[.cgroup, .ports[], .exclude_ports[], .trace] | join(" ")') == "$root 1-9000 9100 22 false" ]]
+}
+
+@test "status.sh: shows both ends of each connection, with their programs" {
+	local netns
+	load_pair
+	in_box socat TCP4-LISTEN:1000,fork,reuseaddr exec:cat 3>&- &
+	wait_until 5 "socat to listen" in_box bash -c 'ss -ltn | grep -q :1000'
+	mkfifo "$BOX_TMP/go"
+	in_box nc 127.0.0.1 1000 <"$BOX_TMP/go" >"$BOX_TMP/echo" 3>&- &
+	exec 8>"$BOX_TMP/go"
+	echo hello >&8
+	wait_until 5 "the echo" grep -q hello "$BOX_TMP/echo"
+	netns=$(in_box stat -L -c %i /proc/self/ns/net)
+	run -0 status
+	echo "$output" | grep -E "^127\.0\.0\.1:[0-9]+ +127\.0\.0\.1:1000 +[0-9]+ s +0 +0 +$netns +nc/$(pid_of nc) -> socat/[0-9]+$"
+	[[ $(json '.connections | length') -eq 1 ]]
+	[[ $(json '.connections[0].server | [.address, .netns, .unread, .on_bypass] | join(" ")') == "127.0.0.1:1000 $netns 0 true" ]]
+	[[ $(json .connections[0].client.program) == "nc/$(pid_of nc)" ]]
+	exec 8>&-
+}
+
+@test "status.sh: shows IPv6 addresses as programs write them" {
+	load_pair
+	in_box ip addr add fd07:0:0:1::5/64 dev lo nodad
+	in_box ip addr add fd07::/128 dev lo nodad
+	mkfifo "$BOX_TMP/go"
+	local address
+	for address in ::1 fd07:0:0:1::5 fd07::; do
+		in_box "$PAIR" --listen "$address" --port 7000 --count 1 hold <"$BOX_TMP/go" >"$BOX_TMP/out" 3>&- &
+		exec 8>"$BOX_TMP/go"
+		wait_until 5 "the connection" grep -q held "$BOX_TMP/out"
+		[[ $(json .connections[0].server.address) == "[$address]:7000" ]]
+		exec 8>&-
+		wait $!
+		rm "$BOX_TMP/out"
+	done
+}
+
+@test "status.sh: shows what is unread, for how long, and by whom" {
+	local server
+	load_pair
+	in_box socat TCP4-LISTEN:1000 exec:cat 3>&- &
+	wait_until 5 "socat to listen" in_box bash -c 'ss -ltn | grep -q :1000'
+	mkfifo "$BOX_TMP/go"
+	in_box nc 127.0.0.1 1000 <"$BOX_TMP/go" >"$BOX_TMP/echo" 3>&- &
+	exec 8>"$BOX_TMP/go"
+	echo hello >&8
+	wait_until 5 "the echo" grep -q hello "$BOX_TMP/echo"
+	server=$(pid_of socat)
+	kill -STOP "$server"
+	echo more >&8
+	echo and more >&8
+	wait_until 5 "unread bytes" unread_is 14
+	sleep 1
+	[[ $(json .connections[0].client.unread) -eq 0 ]]
+	have_want "for so many ms" "$(json .connections[0].server.unread_ms)" -ge 1000
+	have_want "for so many ms" "$(json .connections[0].server.unread_ms)" -le 5000
+	status | grep -E " 14 for [1-5] s .* -> socat/$server$"
+	kill -CONT "$server"
+	wait_until 5 "all to be read" unread_is 0
+	exec 8>&-
+}
+
+unread_is() {
+	[[ $(json .connections[0].server.unread) -eq $1 ]]
+}
+
+@test "status.sh: knows two ends in two network namespaces" {
+	load_pair
+	in_box ip netns add peer
+	in_box ip link add veth0 type veth peer name veth1 netns peer
+	in_box ip addr add 10.7.0.1/24 dev veth0
+	in_box ip link set veth0 up
+	in_box ip -n peer addr add 10.7.0.2/24 dev veth1
+	in_box ip -n peer link set veth1 up
+	serve "$BOX_TMP/port" in_box ip netns exec peer -- --listen 10.7.0.2 --count 1 hold
+	mkfifo "$BOX_TMP/go"
+	in_box "$PAIR" --connect 10.7.0.2 --port "$(cat "$BOX_TMP/port")" --count 1 hold call \
+		<"$BOX_TMP/go" >"$BOX_TMP/out" 3>&- &
+	exec 8>"$BOX_TMP/go"
+	wait_until 5 "the connection" grep -q held "$BOX_TMP/out"
+	[[ $(json '.connections | length') -eq 1 ]]
+	[[ $(json '.connections[0].client.netns') -eq $(in_box stat -L -c %i /proc/self/ns/net) ]]
+	[[ $(json '.connections[0].server.netns') -eq $(in_box ip netns exec peer stat -L -c %i /proc/self/ns/net) ]]
+	exec 8>&-
+}
+
+@test "status.sh: the counters are those of the programs, each with a plain name" {
+	local name
+	load_pair
+	in_box "$PAIR" talk
+	[[ $(json '.counters | [.admitted_active, .admitted_passive, .redirected_messages, .refused_remote] | join(" ")') == "1 1 200 0" ]]
+	have_want "bytes" "$(json .counters.redirected_bytes)" -eq "$(counter redirected_bytes)"
+	run -0 status
+	echo "$output" | grep -E '^ +200 +[0-9.]+  messages that skipped the stack$'
+	# Every member of struct sock_stats is in the JSON and has a name.
+	for name in $(sed -n '/^struct sock_stats {/,/^}/s/^\t__u64 \([a-z_]*\);.*/\1/p' "$ROOT/bpf_sockops.h"); do
+		[[ $(json ".counters | has(\"$name\")") == true ]]
+		grep -qE "^$name  +[a-zA-Z]" "$ROOT/status.sh"
+	done
+	[[ -n $name ]]
+}
+
+@test "status.sh: --watch shows it again, with the rates of the time between" {
+	load_pair
+	in_box timeout 3.5 "$ROOT/status.sh" --watch 1 >"$BOX_TMP/watch" 3>&- &
+	sleep 1.5
+	in_box "$PAIR" talk
+	wait $! || true
+	have_want "times" "$(grep -c '^.*loaded  ' "$BOX_TMP/watch")" -ge 3
+	# 200 messages within one of the intervals, none in the last.
+	awk '/messages that skipped/ && $2 > 100 { fast = NR } /messages that skipped/ { last = $2 } END { exit !(fast && last == 0) }' "$BOX_TMP/watch"
+}
+
+@test "status.sh: is quick with 10,000 connections, and lists each of them" {
+	local begin
+	load_pair --quiet
+	hold_many 10000 7
+	begin=${EPOCHREALTIME/./}
+	status >"$BOX_TMP/status"
+	have_want "microseconds" $((${EPOCHREALTIME/./} - begin)) -le 5000000
+	grep "20000 of 65535 sockets" "$BOX_TMP/status"
+	have_want "connections" "$(grep -c '^127\.0\.0\.1:' "$BOX_TMP/status")" -eq 10000
+	have_want "of them unread" "$(grep -c ' 3000 for ' "$BOX_TMP/status")" -eq 7
+	# The unread ones come first.
+	[[ $(grep -m1 '^127' "$BOX_TMP/status") == *" 3000 for "* ]]
+	many_talk 1
+	exec 8>&-
+	wait "$MANY"
+	have_want "sockets in the map" "$(in_map)" -eq 0
+}

@@ -1,0 +1,228 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0
+#
+# unload.sh with connections alive: not a byte is lost or out of order, each
+# connection is usable afterwards, nothing stays in the kernel that is not needed,
+# and what stays is named.
+#
+#   idle     nothing unread: taken out at once
+#   unread   named, left alone, and taken out when it has been read
+#   busy     talking, sending bulk: taken out when it pauses
+#   waiting  a thread waits in a recv: the kernel holds its socket until it returns
+
+bats_require_minimum_version 1.5.0
+load sandbox.bash
+
+setup() {
+	box_up
+	load_pair >/dev/null 2>&1
+	BYPASS_ID=$(in_box bpftool -j prog show pinned /sys/fs/bpf/bpf_tcpip_bypass | jq .id)
+	SOCKOPS_ID=$(in_box bpftool -j prog show pinned /sys/fs/bpf/bpf_sockops | jq .id)
+}
+
+teardown() {
+	box_down
+}
+
+is_gone() {
+	! bpftool prog show id "$1" >/dev/null 2>&1
+}
+
+assert_programs_gone() {
+	wait_until "${1:-2}" "the sk_msg program to go" is_gone "$BYPASS_ID"
+	wait_until 2 "the sock_ops program to go" is_gone "$SOCKOPS_ID"
+}
+
+assert_nothing_pinned() {
+	[[ -z $(in_box find /sys/fs/bpf -name 'bpf_*' -o -name 'sock_ops_*') ]]
+}
+
+# Bytes that have gone over lo since the last call.
+lo_bytes() {
+	local now
+	now=$(device_bytes lo)
+	echo $((now - ${LO_BYTES:-0}))
+	LO_BYTES=$now
+}
+
+@test "unload: idle connections are taken out at once, and go on over TCP" {
+	hold_many 500 0
+	have_want "sockets in the map" "$(in_map)" -eq 1000
+	run -0 unload_pair
+	[[ $output == *"connections taken off the bypass: 500"* ]]
+	[[ $output != *"unread"* && $output != *"stays"* ]]
+	assert_programs_gone
+	assert_nothing_pinned
+	LO_BYTES=$(device_bytes lo)
+	many_talk 1
+	have_want "bytes over lo" "$(lo_bytes)" -gt $((1000 * 4))
+	many_talk 2
+	exec 8>&-
+	wait "$MANY"
+}
+
+@test "unload: 10,000 idle connections in a bounded time" {
+	local begin=$SECONDS
+	hold_many 10000 0
+	begin=$SECONDS
+	run -0 unload_pair --timeout 60
+	[[ $output == *"connections taken off the bypass: 10000"* ]]
+	have_want "seconds" $((SECONDS - begin)) -le 30
+	assert_programs_gone
+	many_talk 1
+	exec 8>&-
+	wait "$MANY"
+}
+
+@test "unload: unread connections are named and left alone, until they are read" {
+	local begin=$SECONDS line
+	hold_many 20 3
+	run -0 unload_pair --timeout 1
+	have_want "seconds" $((SECONDS - begin)) -le 6
+	[[ $output == *"connections taken off the bypass: 17"* ]]
+	line="^  127\.0\.0\.1:[0-9]+ -> 127\.0\.0\.1:[0-9]+, 3000 bytes unread by the client \(many/[0-9]+\) for [0-9]+ s$"
+	have_want "lines that name one" "$(grep -cE "$line" <<<"$output")" -eq 3
+	assert_nothing_pinned
+	[[ -z $(in_box bpftool cgroup show "$(in_box awk '$3 == "cgroup2" { print $2; exit }' /proc/self/mounts)") ]]
+	assert_sockops_gone_alone
+	many_talk 1
+	assert_programs_gone 15 # by the process in the background
+	many_talk 2
+	exec 8>&-
+	wait "$MANY"
+}
+
+assert_sockops_gone_alone() {
+	wait_until 2 "the sock_ops program to go" is_gone "$SOCKOPS_ID"
+	! is_gone "$BYPASS_ID"
+}
+
+@test "unload: unread connections go when they are closed as well" {
+	hold_many 20 20
+	run -0 unload_pair --timeout 0
+	have_want "lines that name one" "$(grep -c '3000 bytes unread by the client' <<<"$output")" -eq 20
+	kill "$(pid_of many)"
+	exec 8>&-
+	wait "$MANY" || true
+	assert_programs_gone 15
+}
+
+@test "unload: waits for what is being read" {
+	hold_many 20 20
+	(
+		sleep 1
+		many_talk 1
+	) 3>&- &
+	run -0 unload_pair --timeout 20
+	[[ $output == *"connections taken off the bypass: 20"* && $output != *unread* ]]
+	assert_programs_gone
+	wait_until 5 "the round trip" many_have_talked 1
+	many_talk 2
+	exec 8>&-
+	wait "$MANY"
+}
+
+@test "unload: run again, it takes out what has been read since" {
+	local pid
+	hold_many 20 20
+	run -0 unload_pair --timeout 0
+	pid=$(sed -n 's/^process \([0-9]*\) takes.*/\1/p' <<<"$output")
+	kill -9 "$pid"
+	many_talk 1
+	! is_gone "$BYPASS_ID"
+	run -0 unload_pair
+	[[ $output == *"connections taken off the bypass: 20"* ]]
+	assert_programs_gone
+	exec 8>&-
+	wait "$MANY"
+}
+
+@test "unload: busy connections lose nothing, and end up on plain TCP" {
+	local seed pids=() pid
+	for seed in 1 2 3; do
+		in_box "$PAIR" --seed "$seed" --count 2000 --size 20000 turns 3>&- &
+		pids+=("$!")
+		in_box "$PAIR" --seed "$seed" --size 200000000 duplex 3>&- &
+		pids+=("$!")
+		in_box "$PAIR" --seed "$seed" --count 50000 talk 3>&- &
+		pids+=("$!")
+	done
+	wait_until 5 "traffic" busy
+	unload_pair
+	for pid in "${pids[@]}"; do
+		wait "$pid"
+	done
+	assert_programs_gone
+}
+
+busy() {
+	[[ $(counter redirected_messages) -gt 10000 ]]
+}
+
+@test "unload: a blocking recv that waits goes on waiting, and its program is named" {
+	mkfifo "$BOX_TMP/go"
+	in_box "$PAIR" --count 20 hold <"$BOX_TMP/go" >"$BOX_TMP/out" 3>&- &
+	local pid=$!
+	exec 8>"$BOX_TMP/go"
+	wait_until 5 "small talk" grep -q held "$BOX_TMP/out"
+	run -0 unload_pair
+	[[ $output == *"taken off the bypass: 1"*"until threads that wait in a recv"* ]]
+	assert_nothing_pinned
+	! is_gone "$BYPASS_ID"
+	echo >&8
+	wait_until 5 "an answer" grep -q again "$BOX_TMP/out"
+	assert_programs_gone
+	exec 8>&-
+	wait "$pid"
+}
+
+@test "unload: load again works, with old connections still alive, and both talk" {
+	local go old
+	hold_many 20 5
+	unload_pair --timeout 0
+	load_pair
+	in_box "$PAIR" talk
+	have_want "redirected messages" "$(counter redirected_messages)" -eq 200
+	many_talk 1
+	have_want "redirected messages" "$(counter redirected_messages)" -eq 200
+	run -0 in_box "$ROOT/status.sh"
+	[[ $output == *"0 of 65535 sockets"* ]]
+	many_talk 2
+	unload_pair
+	assert_programs_gone 15
+	exec 8>&-
+	wait "$MANY"
+}
+
+# again_and_again SCENARIO...: until $BOX_TMP/stop exists.
+again_and_again() {
+	in_box bash -c 'stop=$1; shift; while [[ ! -e $stop ]]; do "$@" --seed $((++seed)) || exit; done' \
+		again "$BOX_TMP/stop" "$PAIR" "$@" 3>&- 8>&- &
+}
+
+@test "unload: 20 times under traffic, with loads between, nothing is lost" {
+	local i pids=() pid redirected=0
+	hold_many 50 0
+	for i in "talk --count 400" "turns --count 20 --size 100000" "duplex --size 3000000" "half-close-late"; do
+		# shellcheck disable=SC2086 # words
+		again_and_again $i
+		pids+=("$!")
+	done
+	for i in {1..20}; do
+		unload_pair >/dev/null 2>&1
+		load_pair >/dev/null 2>&1
+		many_talk "$i"
+		redirected=$((redirected + $(counter redirected_messages)))
+	done
+	touch "$BOX_TMP/stop"
+	for pid in "${pids[@]}"; do
+		wait "$pid"
+	done
+	have_want "redirected messages" "$redirected" -gt 1000
+	many_talk 21
+	exec 8>&-
+	wait "$MANY"
+	unload_pair
+	assert_programs_gone
+	have_want "programs of all loads in the kernel" "$(bpftool prog show | grep -c 'name bpf_tcpip_bypas')" -le "$OURS_BEFORE"
+}
