@@ -366,11 +366,12 @@ struct {
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } sock_ops_stats SEC(".maps");
 
+/* Sizes, no types: bpftool shows a typed value only to CAP_SYS_ADMIN. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct sock_config);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(struct sock_config));
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } sock_ops_config SEC(".maps");
 

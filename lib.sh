@@ -134,31 +134,36 @@ map_id() {
 	return 1
 }
 
-# config_of MAP: the members of struct sock_config (bpf_sockops.h), as
-# `CGROUP ON QUIET`.
-config_of() {
-	local -A value
-	local name number
-	while read -r name number; do
-		value[$name]=$number
-	done < <(bpftool map lookup "$@" key 0 0 0 0 2>/dev/null |
-		sed -n 's/^ *"\(cgroup\|on\|quiet\)": *\([0-9]*\),*$/\1 \2/p')
-	[[ -n ${value[cgroup]:-} ]] && say "${value[cgroup]} ${value[on]} ${value[quiet]}"
+# In the host's byte order: 1 if the least significant byte comes first.
+LITTLE_ENDIAN=$(printf '\1\0' | od -An -tu2 | tr -d ' ')
+
+# in_memory SIZE NUMBER: its bytes.
+in_memory() {
+	local i shift
+	for ((i = 0; i < $1; i++)); do
+		shift=$((LITTLE_ENDIAN == 1 ? i : $1 - 1 - i))
+		printf '%s ' $(($2 >> 8 * shift & 255))
+	done
 }
 
-# in_memory SIZE NUMBER: its bytes, in the host's byte order.
-in_memory() {
-	local i bytes=()
-	for ((i = 0; i < $1; i++)); do
-		bytes+=($(($2 >> 8 * i & 255)))
+# from_memory BYTE...: the number that they are.
+from_memory() {
+	local i number=0
+	for ((i = 0; i < $#; i++)); do
+		number=$((number | ${@:i+1:1} << 8 * (LITTLE_ENDIAN == 1 ? i : $# - 1 - i)))
 	done
-	if [[ $(printf '\1\0' | od -An -tu2) -ne 1 ]]; then
-		for ((i = $1 - 1; i >= 0; i--)); do
-			printf '%s ' "${bytes[i]}"
-		done
-	else
-		printf '%s ' "${bytes[@]}"
-	fi
+	say "$number"
+}
+
+# config_of MAP: the members of struct sock_config (bpf_sockops.h), as
+# `CGROUP ON QUIET`.  From the bytes: to see the map's types takes CAP_SYS_ADMIN.
+config_of() {
+	local json bytes
+	json=$(bpftool -j map lookup "$@" key 0 0 0 0 2>/dev/null) || return
+	[[ $json =~ \"value\":\[([^]]*)\] ]] || return
+	read -ra bytes <<<"${BASH_REMATCH[1]//[\",]/ }"
+	[[ ${#bytes[@]} -eq 16 ]] || return
+	say "$(from_memory "${bytes[@]:0:8}") $(from_memory "${bytes[@]:8:4}") $(from_memory "${bytes[@]:12:4}")"
 }
 
 # set_config CGROUP ON QUIET MAP

@@ -125,6 +125,10 @@ look() {
 	SINCE=$(number_of loaded_at prog show pinned "$SOCKOPS_PIN")
 	MOST=$(number_of max_entries map show pinned "$MAP_PIN")
 	COUNTERS=$(counters)
+	[[ -n $COUNTERS ]] || {
+		warn "cannot read the counters: to see their names takes CAP_SYS_ADMIN"
+		return 1
+	}
 	CONNECTIONS=$(connections pinned "$MAP_PIN")
 	if [[ -n $CONNECTIONS ]]; then
 		CONNECTIONS=$(with_programs <<<"$CONNECTIONS")

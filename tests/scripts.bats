@@ -295,3 +295,166 @@ has_line_count() {
 no_program_left() {
 	[[ $(bpftool prog show | grep -c 'name bpf_tcpip_bypas') -le $OURS_BEFORE ]]
 }
+
+# ---- machines on which it cannot work ----------------------------------------
+
+@test "load.sh: refuses a kernel without type information" {
+	in_box mount -t tmpfs none /sys/kernel/btf
+	run -1 load_pair
+	[[ $output == *"no type information"*CONFIG_DEBUG_INFO_BTF* ]]
+	assert_nothing_loaded
+}
+
+@test "load.sh: refuses a kernel that is locked down for confidentiality" {
+	in_box mount -t tmpfs none /sys/kernel/security
+	in_box bash -c 'echo "none integrity [confidentiality]" >/sys/kernel/security/lockdown'
+	run -1 load_pair
+	[[ $output == *"locked down for confidentiality"* ]]
+	assert_nothing_loaded
+	in_box bash -c 'echo "none [integrity] confidentiality" >/sys/kernel/security/lockdown'
+	load_pair
+}
+
+@test "load.sh and unload.sh: a machine with cgroup v1 only" {
+	local root
+	root=$(in_box awk '$3 == "cgroup2" { print $2; exit }' /proc/self/mounts)
+	in_box umount "$root"
+	run -1 load_pair
+	[[ $output == *"no cgroup v2 hierarchy is mounted"*"mount -t cgroup2"* ]]
+	run -0 unload_pair
+	[[ $output == "nothing is loaded" ]]
+	in_box mount -t cgroup2 none "$root"
+	assert_nothing_loaded
+}
+
+@test "load.sh: refuses to run in a container without the capabilities" {
+	run -1 in_box setpriv --bounding-set -all "$ROOT/load.sh"
+	[[ $output == *"root lacks capabilities"*CAP_BPF* ]]
+	run -1 in_box setpriv --bounding-set -bpf,-sys_admin "$ROOT/load.sh"
+	[[ $output == *"root lacks capabilities"*CAP_BPF* ]]
+	assert_nothing_loaded
+}
+
+@test "load.sh and unload.sh: work with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN alone" {
+	local few=(setpriv --bounding-set "-all,+bpf,+perfmon,+net_admin")
+	make -C "$ROOT" -s all
+	in_box "${few[@]}" "$ROOT/load.sh"
+	in_box "$PAIR" talk
+	have_want "redirected messages" "$(counter redirected_messages)" -eq 200
+	run -1 in_box "${few[@]}" "$ROOT/load.sh"
+	[[ $output == *"already loaded"* ]]
+	run -2 in_box "${few[@]}" "$ROOT/status.sh"
+	[[ $output == *"CAP_SYS_ADMIN"* ]]
+	hold_many 10 0
+	run -0 in_box "${few[@]}" "$ROOT/unload.sh"
+	[[ $output == *"connections taken off the bypass: 10"* ]]
+	many_talk 1
+	exec 8>&-
+	wait "$MANY"
+	assert_nothing_loaded
+}
+
+@test "load.sh: shows the verifier's last lines when the kernel refuses a program" {
+	mkdir "$BOX_TMP/copy"
+	cp -r "$ROOT"/*.[ch] "$ROOT"/*.sh "$ROOT/Makefile" "$ROOT/docs" "$BOX_TMP/copy"
+	sed -i '/^SEC("sk_msg")/,$s/^\tif (!sk || !cpu)/\tasm volatile("r1 = 0; r1 = *(u64 *)(r1 + 0)" ::: "r1");\n&/' "$BOX_TMP/copy/bpf_tcpip_bypass.c"
+	run -1 in_box "$BOX_TMP/copy/load.sh"
+	[[ $output == *"END PROG LOAD LOG"*"the kernel refuses bpf_tcpip_bypass"*"not loaded: nothing has changed"* ]]
+	have_want "lines" "$(wc -l <<<"$output")" -le 40
+	assert_nothing_loaded
+}
+
+@test "load.sh: from a read-only checkout, with objects and without" {
+	mkdir "$BOX_TMP/copy"
+	cp -rp "$ROOT"/*.[ch] "$ROOT"/*.sh "$ROOT/Makefile" "$ROOT/docs" "$BOX_TMP/copy"
+	in_box mount --bind "$BOX_TMP/copy" "$BOX_TMP/copy"
+	in_box mount -o remount,ro,bind "$BOX_TMP/copy"
+	run -1 in_box "$BOX_TMP/copy/load.sh"
+	[[ $output == *"cannot build in $BOX_TMP/copy"*"make -C"* ]]
+	assert_nothing_loaded
+	make -C "$BOX_TMP/copy" -s all # outside of the sandbox it is writable
+	in_box "$BOX_TMP/copy/load.sh"
+	in_box "$PAIR" talk
+	have_want "redirected messages" "$(counter redirected_messages)" -eq 200
+	in_box "$BOX_TMP/copy/status.sh"
+	in_box "$BOX_TMP/copy/unload.sh"
+	assert_nothing_loaded
+	in_box umount "$BOX_TMP/copy"
+}
+
+@test "load.sh and unload.sh: other programs' pins of our names are cleared away" {
+	# The usual demos of this idea use them.
+	load_classic
+	run -1 load_pair
+	[[ $output == *"loaded in part"*"unload.sh"* ]]
+	unload_pair
+	assert_nothing_loaded
+	load_pair
+	unload_pair
+}
+
+@test "status.sh and unload.sh: without bpftool they say how to install it" {
+	local tool path=$BOX_TMP/path
+	mkdir "$path"
+	for tool in bash dirname readlink sed; do
+		ln -s "$(command -v "$tool")" "$path/$tool"
+	done
+	# The scripts look in the system's directories as well.
+	in_box mount --bind "$path" /usr/sbin
+	run -1 in_box env PATH="$path" "$ROOT/unload.sh"
+	[[ $output == *"bpftool is missing"*"load.sh --install-deps"* ]]
+	run -2 in_box env PATH="$path" "$ROOT/status.sh"
+	[[ $output == *"bpftool is missing"*"load.sh --install-deps"* ]]
+	in_box umount /usr/sbin
+}
+
+@test "unload.sh: says so when the sockets cannot be listed, and does the rest" {
+	load_pair
+	hold_many 10 0
+	fake bpftool '[[ "$*" == "iter pin"* ]] && { echo "Error: injected" >&2; exit 1; }; exec "$REAL" "$@"'
+	run -1 with_fakes "$ROOT/unload.sh"
+	[[ $output == *injected*"stay in it until they are closed"* ]]
+	assert_nothing_loaded
+	many_talk 1
+	unload_pair # takes them out
+	exec 8>&-
+	wait "$MANY"
+}
+
+@test "load.sh: reports how this kernel differs, from the table in docs/limits.md" {
+	run -0 load_pair
+	if grep -q msg_tot_len /sys/kernel/btf/vmlinux; then
+		[[ $output == *"FIONREAD counts bypassed bytes; a burst may be 64 KiB"* ]]
+		[[ $output != *"; FIONREAD (Java"* ]]
+	else
+		[[ $output == *"FIONREAD does not count bypassed bytes; a burst may be 4 KiB"* ]]
+		[[ $output == *"; FIONREAD (Java"* ]]
+	fi
+	[[ $output == *"while bypassed (docs/limits.md): splice(2) from the socket; MSG_WAITALL; MSG_OOB; "* ]]
+	# The README has the same table.
+	diff <(grep '^|' "$ROOT/docs/limits.md") <(sed -n '/^## Limits/,/^## /p' "$ROOT/README.md" | grep '^|')
+}
+
+# applies_on RELEASE KERNELS: does a row of the table hold there?
+applies_on() {
+	bash -c '
+		eval "$(sed -n "/^kernel_before()/,/^}/p; /^applies()/,/^}/p" "$1/load.sh")"
+		release=$2
+		uname() { echo "$release"; }
+		applies "$3"' applies "$ROOT" "$1" "$2"
+}
+
+@test "load.sh: knows on which kernels a row of the table holds" {
+	local since="before 6.6.128, 6.12.75, 6.18.14, 7.0"
+	for release in 5.10.0-46-cloud-amd64 6.1.0-56-amd64 6.6.127 6.12.74+deb13-amd64 6.18.13 6.19.2; do
+		applies_on "$release" "$since"
+	done
+	for release in 6.6.128 6.6.200 6.12.75-1 6.12.117+deb13-amd64 6.18.14 7.0.0 7.2.13-amd64 8.1.2; do
+		run ! applies_on "$release" "$since"
+	done
+	applies_on 5.12.19 "before 5.13"
+	run ! applies_on 5.13.0 "before 5.13"
+	applies_on 5.10.262 "5.10"
+	run ! applies_on 5.11.1 "5.10"
+	applies_on 9.9.9 all
+}
