@@ -25,18 +25,41 @@ msg = @printf '  %-8s %s\n' "$(1)" "$(2)";
 MAKEFLAGS += --no-print-directory
 endif
 
+# Where `install` puts things; the target needs no compiler.
+PREFIX ?= /usr/local
+LIBDIR := $(PREFIX)/lib/tcpip-bypass
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+COMMANDS := load unload status
+
 # What the tests and measurements run: both ends of a connection, and the control.
 TEST_PROGRAMS := build/pair build/many build/bench \
 	build/classic/bpf_sockops.o build/classic/bpf_tcpip_bypass.o
 
 .DELETE_ON_ERROR:
-.PHONY: all vmlinux test-programs test bench lint format clean help
+.PHONY: all vmlinux install uninstall test-programs test bench lint format clean help
 
 all: $(OBJECTS)
 
 %.o: %.c
 	$(call msg,CLANG,$@)
 	$(Q)$(CLANG) $(BPF_CFLAGS) -MMD -MP -c $< -o $@
+
+install: $(OBJECTS)
+	$(call msg,INSTALL,$(DESTDIR)$(LIBDIR))
+	$(Q)install -d $(DESTDIR)$(LIBDIR)/docs $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(UNITDIR)
+	$(Q)install -m 644 $(OBJECTS) lib.sh $(DESTDIR)$(LIBDIR)
+	$(Q)install -m 644 docs/limits.md $(DESTDIR)$(LIBDIR)/docs
+	$(Q)install -m 755 $(COMMANDS:=.sh) $(DESTDIR)$(LIBDIR)
+	$(Q)for command in $(COMMANDS); do \
+		ln -sf $(LIBDIR)/$$command.sh $(DESTDIR)$(PREFIX)/sbin/tcpip-bypass-$$command; \
+	done
+	$(Q)sed 's|@LIBDIR@|$(LIBDIR)|' systemd/tcpip-bypass.service.in >$(DESTDIR)$(UNITDIR)/tcpip-bypass.service
+
+uninstall:
+	$(call msg,REMOVE,$(DESTDIR)$(LIBDIR))
+	$(Q)rm -f $(COMMANDS:%=$(DESTDIR)$(PREFIX)/sbin/tcpip-bypass-%)
+	$(Q)rm -f $(DESTDIR)$(UNITDIR)/tcpip-bypass.service
+	$(Q)rm -rf $(DESTDIR)$(LIBDIR)
 
 test-programs: $(TEST_PROGRAMS)
 
@@ -79,6 +102,8 @@ help:
 	@echo 'all      build the two BPF objects (default); V=1 shows the commands'
 	@echo 'vmlinux  dump the running kernel'"'"'s types to build/vmlinux.h; build against'
 	@echo '         them with: make -B VMLINUX=build'
+	@echo 'install  objects, scripts and a systemd unit below PREFIX (default: /usr/local), also'
+	@echo '         with DESTDIR; uninstall removes them'
 	@echo 'test     run the tests (as root; tests/run.sh --install-deps first installs what they need)'
 	@echo 'bench    compare request/response and streams with plain TCP (as root)'
 	@echo 'lint     clang-format, shellcheck and shfmt, without changing anything'

@@ -155,9 +155,14 @@ describe() {
 		}'
 }
 
-# In the background, for what is left: it ends when the map is empty.
+# In the background, for what is left: it ends when the maps are empty.
 linger() {
 	local ids=("$@") id fd
+	# Maps without a pin are to be had by id, which takes CAP_SYS_ADMIN.
+	if ! bpftool map show id "${ids[0]}" >/dev/null 2>&1; then
+		say "they stay until they are closed, or unload.sh is run with CAP_SYS_ADMIN"
+		return
+	fi
 	(
 		trap '' HUP
 		for fd in /proc/self/fd/*; do # the lock, and what the caller has open

@@ -12,8 +12,9 @@ set -euo pipefail
 export LC_ALL=C
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-PACKAGES=(bats bpftool clang clang-format gcc jq libbpf-dev libc6-dev make
-	iproute2 iputils-ping mount netcat-openbsd procps shellcheck shfmt socat util-linux)
+PACKAGES=(bats bpftool build-essential clang clang-format debhelper dpkg-dev git iproute2 iputils-ping
+	jq libbpf-dev make mount netcat-openbsd procps python3 python3-yaml shellcheck shfmt socat systemd
+	util-linux)
 
 if [[ $EUID -ne 0 ]]; then
 	echo "run.sh: needs root: sudo $0" >&2

@@ -51,7 +51,8 @@ box_down() {
 		while read -r pid; do
 			kill -9 "$pid" 2>/dev/null || true
 		done < <(find "$BOX_CGROUP" -name cgroup.procs -exec cat {} +)
-		rmdir "$BOX_CGROUP" 2>/dev/null && break
+		find "$BOX_CGROUP" -depth -type d -exec rmdir {} + 2>/dev/null
+		[[ -d $BOX_CGROUP ]] || break
 		sleep 0.1
 	done
 	rm -rf "$BOX_TMP"

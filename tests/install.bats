@@ -1,0 +1,168 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0
+#
+# Installed copies: make install, the systemd unit, the Debian package, and what
+# the Kubernetes manifest runs.
+
+bats_require_minimum_version 1.5.0
+load sandbox.bash
+
+setup() {
+	box_up
+}
+
+teardown() {
+	box_down
+}
+
+# works_without_compiler COMMANDS: load, talk, status, unload, by COMMANDS-load and so on.
+works_without_compiler() {
+	local commands=$1
+	# What a target without a compiler has in PATH.
+	mkdir "$BOX_TMP/target"
+	local tool
+	for tool in awk basename bash cat comm cut date dirname env find flock grep head id ls mount mountpoint nproc \
+		od paste printf readlink rm sed sleep sort stat tail tput tr umount uname wc; do
+		ln -sf "$(readlink -f "$(command -v "$tool")")" "$BOX_TMP/target/$tool"
+	done
+	cp --remove-destination "$(command -v bpftool)" "$BOX_TMP/target/bpftool" # from where the mount is
+	in_box mount --bind "$BOX_TMP/target" /usr/sbin
+	! in_box env PATH="$BOX_TMP/target:/usr/sbin:/sbin" bash -c 'command -v clang || command -v make'
+	in_box env PATH="$BOX_TMP/target" "$commands-load"
+	in_box "$PAIR" talk
+	have_want "redirected messages" "$(counter redirected_messages)" -eq 200
+	run -0 in_box env PATH="$BOX_TMP/target" "$commands-status"
+	[[ $output == *"200 "*"messages that skipped the stack"* ]]
+	in_box env PATH="$BOX_TMP/target" "$commands-unload"
+	[[ -z $(in_box find /sys/fs/bpf -name 'bpf_*' -o -name 'sock_ops_*') ]]
+}
+
+@test "make install: works without a compiler; make uninstall leaves nothing" {
+	make -C "$ROOT" -s install PREFIX="$BOX_TMP/usr"
+	works_without_compiler "$BOX_TMP/usr/sbin/tcpip-bypass"
+	make -C "$ROOT" -s uninstall PREFIX="$BOX_TMP/usr"
+	[[ -z $(find "$BOX_TMP/usr" ! -type d) ]]
+}
+
+@test "make install: DESTDIR stages, PREFIX is where it will be" {
+	make -C "$ROOT" -s install DESTDIR="$BOX_TMP/stage" PREFIX=/opt/x
+	[[ $(readlink "$BOX_TMP/stage/opt/x/sbin/tcpip-bypass-load") == /opt/x/lib/tcpip-bypass/load.sh ]]
+	grep -q '^ExecStart=/opt/x/lib/tcpip-bypass/load.sh ' "$BOX_TMP/stage/opt/x/lib/systemd/system/tcpip-bypass.service"
+	! grep -r "$BOX_TMP" "$BOX_TMP/stage"
+	make -C "$ROOT" -s uninstall DESTDIR="$BOX_TMP/stage" PREFIX=/opt/x
+	[[ -z $(find "$BOX_TMP/stage" ! -type d) ]]
+}
+
+@test "systemd unit: is sound, with the least rights" {
+	local unit=$BOX_TMP/usr/lib/systemd/system/tcpip-bypass.service
+	make -C "$ROOT" -s install PREFIX="$BOX_TMP/usr"
+	run -0 systemd-analyze verify "$unit"
+	[[ -z $output ]]
+	systemd-analyze security --offline=true --threshold=20 --no-pager "$unit" >/dev/null
+}
+
+# systemd as the first process of a PID namespace of the sandbox, with our unit
+# and nothing else.
+start_systemd() {
+	local units=$BOX_TMP/units unit
+	mkdir -p "$units/tcpip-bypass.service.d"
+	make -C "$ROOT" -s install DESTDIR="$BOX_TMP/stage"
+	in_box mount --bind "$BOX_TMP/stage/usr/local" /usr/local
+	cp "$BOX_TMP"/stage/usr/local/lib/systemd/system/* "$units"
+	for unit in basic.target sysinit.target shutdown.target network.target; do
+		echo "[Unit]" >"$units/$unit"
+	done
+	printf '[Unit]\nWants=tcpip-bypass.service\nAfter=tcpip-bypass.service\n' >"$units/test.target"
+	printf '[Service]\nEnvironment="OPTIONS=%s"\nStandardOutput=append:/run/log\nStandardError=append:/run/log\n' \
+		"--port 7000-7001" >"$units/tcpip-bypass.service.d/test.conf"
+	touch "$BOX_TMP/console"
+	in_box mount --bind "$BOX_TMP/console" /dev/console
+	in_box unshare --pid --fork --mount-proc --uts env container=lxc SYSTEMD_UNIT_PATH="$units" \
+		/lib/systemd/systemd --system --unit=test.target >/dev/null 2>&1 3>&- &
+	wait_until 10 "systemd" systemd_runs
+}
+
+systemd_runs() {
+	SYSTEMD=$(find "$BOX_CGROUP" -name cgroup.procs -exec cat {} + | while read -r pid; do
+		[[ $(cat "/proc/$pid/comm" 2>/dev/null) != systemd ]] || echo "$pid"
+	done | head -n 1)
+	[[ -n $SYSTEMD ]] && [[ $(ctl is-active test.target) == active ]]
+}
+
+ctl() {
+	nsenter --target "$SYSTEMD" --mount --pid --net --cgroup -- timeout 20 systemctl --no-pager "$@" 2>/dev/null
+}
+
+@test "systemd unit: systemd starts and stops it, confined as it is" {
+	start_systemd
+	[[ $(ctl is-active tcpip-bypass) == active ]] || {
+		in_box cat /run/log
+		false
+	}
+	in_box "$PAIR" --port 7000 talk
+	have_want "redirected messages" "$(counter redirected_messages)" -eq 200
+	in_box "$PAIR" --port 7002 talk
+	have_want "redirected messages" "$(counter redirected_messages)" -eq 200
+	hold_many 10 0 # out of the port's scope
+	ctl restart tcpip-bypass
+	[[ $(ctl is-active tcpip-bypass) == active ]]
+	in_box "$PAIR" --port 7001 talk
+	have_want "redirected messages" "$(counter redirected_messages)" -eq 200
+	# What a load.sh that was killed leaves behind is no obstacle.
+	in_box rm /sys/fs/bpf/sock_ops_stats
+	ctl restart tcpip-bypass
+	[[ $(ctl is-active tcpip-bypass) == active ]]
+	ctl stop tcpip-bypass
+	[[ -z $(in_box find /sys/fs/bpf -name 'bpf_*' -o -name 'sock_ops_*') ]]
+	many_talk 1
+	exec 8>&-
+	wait "$MANY"
+}
+
+@test "Debian package: builds, and works without a compiler" {
+	mkdir "$BOX_TMP/src"
+	(cd "$ROOT" && git ls-files -z | tar -c --null -T -) | tar -x -C "$BOX_TMP/src"
+	(cd "$BOX_TMP/src" && dpkg-buildpackage -b -us -uc) >"$BOX_TMP/log" 2>&1 || {
+		tail -n 40 "$BOX_TMP/log"
+		false
+	}
+	run -0 dpkg-deb -I "$BOX_TMP"/tcpip-bypass_*.deb
+	[[ $output == *"Depends: bpftool"* ]]
+	dpkg-deb -x "$BOX_TMP"/tcpip-bypass_*.deb "$BOX_TMP/unpacked"
+	[[ -e $BOX_TMP/unpacked/lib/systemd/system/tcpip-bypass.service ]]
+	in_box mkdir -p /usr/lib/tcpip-bypass
+	in_box mount --bind "$BOX_TMP/unpacked/usr/lib/tcpip-bypass" /usr/lib/tcpip-bypass
+	works_without_compiler "$BOX_TMP/unpacked/usr/sbin/tcpip-bypass"
+	in_box umount /usr/lib/tcpip-bypass
+	rmdir /usr/lib/tcpip-bypass
+}
+
+# manifest EXPRESSION: of the container in the manifest, by Python.
+manifest() {
+	python3 -c 'import sys, yaml
+c = yaml.safe_load(open(sys.argv[1]))["spec"]["template"]["spec"]["containers"][0]
+print(eval(sys.argv[2]))' "$ROOT/docs/kubernetes.yaml" "$1"
+}
+
+@test "Kubernetes manifest: what its container does loads, and unloads at the end" {
+	local caps script pod host
+	[[ $(manifest '[m["mountPath"] for m in c["volumeMounts"]]') == "['/sys/fs/bpf', '/host/cgroup', '/tmp']" ]]
+	caps=$(manifest '",".join("+" + x.lower() for x in c["securityContext"]["capabilities"]["add"])')
+	script=$(manifest 'c["args"][0]')
+	make -C "$ROOT" -s install PREFIX="$BOX_TMP/usr"
+	host=$(in_box awk '$3 == "cgroup2" { print $2; exit }' /proc/self/mounts)
+	# Stands for the host's hierarchy, mounted into the container.
+	mkdir "$BOX_TMP/cgroup"
+	in_box mount --bind "$host" "$BOX_TMP/cgroup"
+	script=${script//\/usr\/lib\/tcpip-bypass/$BOX_TMP/usr/lib/tcpip-bypass}
+	script=${script//\/host\/cgroup/$BOX_TMP/cgroup}
+	in_box setpriv --bounding-set "-all,$caps" bash -c "$script" pod >"$BOX_TMP/log" 2>&1 3>&- &
+	wait_until 10 "the pod to be ready" in_box "$(manifest 'c["readinessProbe"]["exec"]["command"][0]')" -e /sys/fs/bpf/bpf_tcpip_bypass
+	wait_until 10 "the pod to have loaded" grep -q '^loaded' "$BOX_TMP/log"
+	in_box "$PAIR" talk
+	have_want "redirected messages" "$(counter redirected_messages)" -eq 200
+	pod=$(pgrep -f "^bash -c .*pod$" | while read -r p; do grep -qx "$p" "$BOX_CGROUP/cgroup.procs" && echo "$p"; done | head -n 1)
+	kill -TERM "$pod"
+	wait_until 15 "the pod to have unloaded" grep -q '^unloaded' "$BOX_TMP/log"
+	[[ -z $(in_box find /sys/fs/bpf -name 'bpf_*' -o -name 'sock_ops_*') ]]
+}
