@@ -134,25 +134,31 @@ map_id() {
 	return 1
 }
 
-# In the host's byte order: 1 if the least significant byte comes first.
-LITTLE_ENDIAN=$(printf '\1\0' | od -An -tu2 | tr -d ' ')
-
-# in_memory SIZE NUMBER: its bytes.
+# in_memory SIZE NUMBER: its bytes, in the host's byte order.
 in_memory() {
-	local i shift
+	local i bytes=()
 	for ((i = 0; i < $1; i++)); do
-		shift=$((LITTLE_ENDIAN == 1 ? i : $1 - 1 - i))
-		printf '%s ' $(($2 >> 8 * shift & 255))
+		bytes+=($(($2 >> 8 * i & 255)))
 	done
+	in_host_order "${bytes[@]}"
 }
 
 # from_memory BYTE...: the number that they are.
 from_memory() {
-	local i number=0
-	for ((i = 0; i < $#; i++)); do
-		number=$((number | ${@:i+1:1} << 8 * (LITTLE_ENDIAN == 1 ? i : $# - 1 - i)))
+	local byte number=0
+	for byte in $(in_host_order "$@" | tac -s ' '); do
+		number=$((number << 8 | byte))
 	done
 	say "$number"
+}
+
+# in_host_order BYTE...: from the least significant byte first, or back to that.
+in_host_order() {
+	if [[ $(printf '\1\0' | od -An -tu2) -eq 1 ]]; then
+		printf '%s ' "$@"
+	else
+		printf '%s ' "$@" | tac -s ' '
+	fi
 }
 
 # config_of MAP: the members of struct sock_config (bpf_sockops.h), as

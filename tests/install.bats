@@ -22,7 +22,7 @@ works_without_compiler() {
 	mkdir "$BOX_TMP/target"
 	local tool
 	for tool in awk basename bash cat comm cut date dirname env find flock grep head id ls mount mountpoint nproc \
-		od paste printf readlink rm sed sleep sort stat tail tput tr umount uname wc; do
+		od paste printf readlink rm sed sleep sort stat tac tail tput tr umount uname wc; do
 		ln -sf "$(readlink -f "$(command -v "$tool")")" "$BOX_TMP/target/$tool"
 	done
 	cp --remove-destination "$(command -v bpftool)" "$BOX_TMP/target/bpftool" # from where the mount is
