@@ -140,9 +140,9 @@ assert_sockops_gone_alone() {
 @test "unload: busy connections lose nothing, and end up on plain TCP" {
 	local seed pids=() pid
 	for seed in 1 2 3; do
-		in_box "$PAIR" --seed "$seed" --count 2000 --size 20000 turns 3>&- &
+		in_box "$PAIR" --seed "$seed" --count 200 --size 20000 turns 3>&- &
 		pids+=("$!")
-		in_box "$PAIR" --seed "$seed" --size 200000000 duplex 3>&- &
+		in_box "$PAIR" --seed "$seed" --size 6000000 duplex 3>&- &
 		pids+=("$!")
 		in_box "$PAIR" --seed "$seed" --count 50000 talk 3>&- &
 		pids+=("$!")
