@@ -3,15 +3,21 @@
  * Many TCP connections over 127.0.0.1, between this process and a child.
  *
  *   many COUNT UNREAD
+ *   many --churn COUNT
  *
  * Opens COUNT connections with a round trip on each, then sends to the client on
  * the first UNREAD of them what it does not read, and prints "ready".  For each line on
  * stdin: reads what is unread, if anything, makes a round trip on every
  * connection, and prints "again".  Neither end waits in a recv, only in poll.
+ *
+ * With --churn the connections come one after the other, a round trip on each; in
+ * turns the client closes first, the server does, or the client resets.
+ *
  * Every byte is checked.  Exit status 0: as it should be.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -19,6 +25,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define UNREAD_SIZE 3000
@@ -96,16 +103,68 @@ static void server(int listener, uint32_t count, uint32_t unread)
 	exit(0);
 }
 
+static int call(const struct sockaddr_in *to, uint32_t i)
+{
+	/* Ports in TIME_WAIT would run out on one address. */
+	struct sockaddr_in own = {.sin_family = AF_INET,
+				  .sin_addr.s_addr = htonl(0x7f000001 + i / 10000)};
+	int fd = socket(AF_INET, SOCK_STREAM, 0), one = 1;
+
+	if (fd < 0 || setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one)) ||
+	    bind(fd, (void *)&own, sizeof(own)) || connect(fd, (void *)to, sizeof(*to)))
+		fail("connect");
+	return fd;
+}
+
+static void get_end(int fd)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	char byte;
+
+	if (poll(&p, 1, TIMEOUT_MS) != 1 || recv(fd, &byte, 1, MSG_DONTWAIT) > 0)
+		fail("end of stream");
+}
+
+static void churn(int listener, const struct sockaddr_in *to, uint32_t count)
+{
+	struct linger reset = {.l_onoff = 1};
+	int server = !fork(), fd, status;
+
+	for (uint32_t i = 0; i < count; i++) {
+		fd = server ? accept(listener, NULL, NULL) : call(to, i);
+		if (fd < 0)
+			fail("accept");
+		if (server) {
+			get(fd, 4, i, 0);
+			put(fd, 4, i, 1);
+		} else {
+			put(fd, 4, i, 0);
+			get(fd, 4, i, 1);
+			if (i % 3 == 2)
+				setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+		}
+		if (server == (i % 3 != 1))
+			get_end(fd);
+		close(fd);
+	}
+	if (server)
+		exit(0);
+	if (wait(&status) < 0 || status)
+		exit(1);
+}
+
 int main(int argc, char **argv)
 {
 	struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f000001)};
-	uint32_t count = argc > 1 ? atoi(argv[1]) : 0, unread = argc > 2 ? atoi(argv[2]) : 0;
+	int churning = argc == 3 && !strcmp(argv[1], "--churn");
+	uint32_t count = argc == 3 ? atoi(argv[1 + churning]) : 0;
+	uint32_t unread = argc == 3 && !churning ? atoi(argv[2]) : 0;
 	int listener = socket(AF_INET, SOCK_STREAM, 0), *fd = calloc(count + 1, sizeof(*fd));
 	socklen_t len = sizeof(addr);
 	struct rlimit files;
 
 	if (argc != 3 || unread > count) {
-		fprintf(stderr, "usage: many COUNT UNREAD\n");
+		fprintf(stderr, "usage: many COUNT UNREAD | many --churn COUNT\n");
 		return 2;
 	}
 	getrlimit(RLIMIT_NOFILE, &files);
@@ -114,13 +173,15 @@ int main(int argc, char **argv)
 	if (bind(listener, (void *)&addr, len) || listen(listener, 128) ||
 	    getsockname(listener, (void *)&addr, &len))
 		fail("listen");
+	if (churning) {
+		churn(listener, &addr, count);
+		return 0;
+	}
 	if (!fork())
 		server(listener, count, unread);
 	close(listener);
 	for (uint32_t i = 0; i < count; i++) {
-		fd[i] = socket(AF_INET, SOCK_STREAM, 0);
-		if (fd[i] < 0 || connect(fd[i], (void *)&addr, len))
-			fail("connect");
+		fd[i] = call(&addr, i);
 		put(fd[i], 4, i, 0);
 		get(fd[i], 4, i, 1);
 	}

@@ -6,6 +6,9 @@
  *   pair [OPTION]... SCENARIO serve     one end: prints its port once it listens
  *   pair [OPTION]... SCENARIO call      the other end, to --port
  *
+ * With --kill one end, drawn by the seed, dies by SIGKILL at a random moment: what
+ * the other one has read by then must be right, and its stream must end.
+ *
  * Both ends must get the same options.  Exit status 0: as it should be;
  * 1: what was received is wrong, said on stderr; 2: something else failed;
  * 3: a hang (no progress within --timeout).
@@ -34,6 +37,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #ifndef IPPROTO_MPTCP
@@ -46,7 +50,7 @@
 static struct {
 	const char *listen, *connect, *client;
 	int port, client_port;
-	int defer, fastopen, mptcp, nonblock, slow, abort, buffers;
+	int defer, fastopen, mptcp, nonblock, slow, abort, kill, buffers;
 	int timeout;
 	uint64_t seed;
 	size_t size;
@@ -184,11 +188,21 @@ static void put(struct end *e, size_t len)
 			wait_for(e->fd, POLLOUT);
 			continue;
 		}
+		if (n < 0 && opt.kill && (errno == EPIPE || errno == ECONNRESET))
+			exit(0);
 		if (n < 0)
 			fail("send");
 		progress();
 		sent += n;
 	}
+}
+
+/* The stream ends where it should not: not a fault if the peer was killed. */
+static void ends_early(size_t missing)
+{
+	if (opt.kill)
+		exit(0);
+	die(1, "end of stream with %zu bytes missing", missing);
 }
 
 /* At most `len` bytes; 0 at the end of the stream. */
@@ -200,6 +214,10 @@ static size_t get_some(struct end *e, size_t len)
 	if (len > sizeof(buf))
 		len = sizeof(buf);
 	while ((n = recv(e->fd, buf, len, 0)) < 0) {
+		if (opt.kill && errno == ECONNRESET)
+			exit(0);
+		if (opt.kill && errno == EAGAIN)
+			continue; /* what a reset does to a waiting recv, see the README's limits */
 		if (errno != EAGAIN || !opt.nonblock)
 			fail("recv");
 		wait_for(e->fd, POLLIN);
@@ -215,7 +233,7 @@ static void get(struct end *e, size_t len)
 		size_t n = get_some(e, len);
 
 		if (!n)
-			die(1, "end of stream with %zu bytes missing", len);
+			ends_early(len);
 		len -= n;
 	}
 }
@@ -315,7 +333,7 @@ static void turns(struct end *e, int client)
 			n = get_some(e, n < len ? n : len);
 			slow_down(&own, n);
 			if (!n)
-				die(1, "end of stream with %zu bytes missing", len);
+				ends_early(len);
 			len -= n;
 		}
 	}
@@ -361,7 +379,7 @@ static void duplex(struct end *e, int client)
 
 		n = get_some(e, n < left ? n : left);
 		if (!n)
-			die(1, "end of stream with %zu bytes missing", left);
+			ends_early(left);
 		left -= n;
 		slow_down(&own, n);
 	}
@@ -439,7 +457,7 @@ static void upload(struct end *e, int client)
 			size_t n = get_some(e, left < 64 * KIB ? left : 64 * KIB);
 
 			if (!n)
-				die(1, "end of stream with %zu bytes missing", left);
+				ends_early(left);
 			left -= n;
 			slow_down(&own, n);
 		}
@@ -884,6 +902,24 @@ static int call(void)
 	return fd;
 }
 
+/* The end that --kill is about. */
+static int victim(void)
+{
+	return mix(opt.seed) & 1;
+}
+
+/* At a random moment within 30 ms. */
+static void die_by_sigkill(void)
+{
+	struct random r = {.state = opt.seed * 31};
+	struct sigevent ev = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGKILL};
+	struct itimerspec when = {.it_value.tv_nsec = 1 + draw(&r, 30000000)};
+	timer_t timer;
+
+	if (timer_create(CLOCK_MONOTONIC, &ev, &timer) || timer_settime(timer, 0, &when, NULL))
+		fail("timer");
+}
+
 static void run(const struct scenario *s, int fd, int client)
 {
 	struct stream up = {.seed = opt.seed * 2}, down = {.seed = opt.seed * 2 + 1};
@@ -895,6 +931,8 @@ static void run(const struct scenario *s, int fd, int client)
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	if (opt.nonblock)
 		fcntl(fd, F_SETFL, O_NONBLOCK);
+	if (opt.kill && client == victim())
+		die_by_sigkill();
 	s->play(&e, client);
 	if (opt.abort)
 		abort_on_close(fd);
@@ -911,6 +949,33 @@ static void serve(const struct scenario *s, int listener)
 		fail("accept");
 	close(listener);
 	run(s, fd, 0);
+}
+
+/* Both ends in children, one of which dies: the other one's exit status. */
+static int run_killing(const struct scenario *s, int listener)
+{
+	int status[2], other;
+	pid_t pid[2];
+
+	for (int client = 0; client < 2; client++) {
+		pid[client] = fork();
+		if (pid[client])
+			continue;
+		if (client) {
+			close(listener);
+			role = "client";
+			run(s, call(), 1);
+		} else {
+			serve(s, listener);
+		}
+		exit(0);
+	}
+	close(listener);
+	for (int client = 0; client < 2; client++)
+		if (waitpid(pid[client], &status[client], 0) != pid[client])
+			fail("waitpid");
+	other = status[!victim()];
+	return WIFEXITED(other) ? WEXITSTATUS(other) : 2;
 }
 
 int main(int argc, char **argv)
@@ -931,6 +996,7 @@ int main(int argc, char **argv)
 						{"mptcp", 0, &opt.mptcp, 1},
 						{"nonblock", 0, &opt.nonblock, 1},
 						{"slow", 0, &opt.slow, 1},
+						{"kill", 0, &opt.kill, 1},
 						{0}};
 	const struct scenario *s = NULL;
 	int c, listener, status;
@@ -997,6 +1063,8 @@ int main(int argc, char **argv)
 	}
 
 	listener = start_listening();
+	if (opt.kill)
+		return run_killing(s, listener);
 	server = fork();
 	if (!server) {
 		serve(s, listener);

@@ -1,0 +1,126 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0
+#
+# A neighbour on the same host, in namespaces of its own with CAP_NET_ADMIN
+# there, tries to get at other connections or to do harm.  Two connections that look alike
+# are in isolation.bats.
+#
+#   box (victims over lo) --- veth 10.7.0.1 | 10.7.0.2 --- neighbour
+
+bats_require_minimum_version 1.5.0
+load sandbox.bash
+
+setup() {
+	box_up
+	load_pair --quiet >/dev/null 2>&1
+}
+
+teardown() {
+	box_down
+}
+
+neighbour_up() {
+	in_box ip netns add neighbour
+	in_box ip link add veth0 type veth peer name veth1 netns neighbour
+	in_box ip addr add 10.7.0.1/16 dev veth0
+	in_box ip link set veth0 up
+	in_box ip -n neighbour addr add 10.7.0.2/16 dev veth1
+	in_box ip -n neighbour link set veth1 up
+	in_box ip -n neighbour link set lo up
+}
+
+# flood COUNT PORT: so many SYNs from the neighbour, each from another address and
+# port.  Nobody answers the SYN-ACKs: half-open states.
+flood() {
+	in_box ip netns exec neighbour python3 -c '
+import random, socket, struct, sys
+count, port = int(sys.argv[1]), int(sys.argv[2])
+s = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP)
+s.setsockopt(socket.IPPROTO_IP, socket.IP_HDRINCL, 1)
+def checksum(data):
+    total = sum(struct.unpack("!%dH" % (len(data) // 2), data))
+    total = (total >> 16) + (total & 0xffff)
+    return ~(total + (total >> 16)) & 0xffff
+to = socket.inet_aton("10.7.0.1")
+for i in range(count):
+    source = struct.pack("!I", 0x0a070100 + i % 60000)
+    tcp = struct.pack("!HHIIBBHHH", 1024 + i % 60000, port, random.getrandbits(32), 0, 5 << 4, 2, 65535, 0, 0)
+    tcp = tcp[:16] + struct.pack("!H", checksum(source + to + struct.pack("!BBH", 0, 6, 20) + tcp)) + tcp[18:]
+    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 40, i & 0xffff, 0, 64, 6, 0, source, to)
+    s.sendto(ip + tcp, ("10.7.0.1", 0))
+' "$1" "$2"
+}
+
+# In the state of the box: how many SYNs it has answered.
+syns_seen() {
+	in_box nstat -asz TcpPassiveOpens TcpExtTCPReqQFullDrop TcpExtTCPReqQFullDoCookies TcpExtListenDrops TcpInSegs |
+		awk '$1 == "TcpInSegs" { print $2 }'
+}
+
+@test "hostile: a flood of SYNs costs other connections nothing but some acceleration" {
+	local before notes
+	neighbour_up
+	in_box sysctl -qw net.ipv4.tcp_max_syn_backlog=65536 net.core.somaxconn=65535 net.ipv4.tcp_syncookies=0
+	hold_many 100 0
+	# With room for all half-open connections, so that each is announced.
+	in_box socat TCP4-LISTEN:7777,backlog=65535,fork exec:cat 3>&- 8>&- &
+	wait_until 5 "socat to listen" in_box bash -c 'ss -ltn | grep -q :7777'
+	before=$(syns_seen)
+	flood 70000 7777
+	have_want "SYNs that arrived" $(($(syns_seen) - before)) -ge 50000
+	many_talk 1
+	have_want "messages over TCP" "$(counter passed_messages)" -eq 0
+	have_want "sockets in the map" "$(in_map)" -eq 200
+	in_box "$PAIR" talk # a new one
+	notes=$(in_box bpftool map dump pinned /sys/fs/bpf/sock_ops_meet | grep -c '"key"')
+	have_want "notes of handshakes" "$notes" -ge 30000
+	have_want "notes of handshakes" "$notes" -le 65536
+	exec 8>&-
+	wait "$MANY"
+}
+
+@test "hostile: during a flood new connections get through, with the right bytes" {
+	local i flood
+	neighbour_up
+	in_box socat TCP4-LISTEN:7777,backlog=65535,fork exec:cat 3>&- &
+	wait_until 5 "socat to listen" in_box bash -c 'ss -ltn | grep -q :7777'
+	flood 60000 7777 3>&- &
+	flood=$!
+	for i in {1..30}; do
+		in_box "$PAIR" --seed "$i" talk
+	done
+	wait "$flood"
+	have_want "connections admitted" "$(counter admitted_passive)" -ge 1
+}
+
+@test "hostile: a forged handshake with a loopback connection's addresses crosses nothing" {
+	neighbour_up
+	in_box "$PAIR" --port 7000 --client-port 7001 --count 1 hold < <(sleep 3) >"$BOX_TMP/out" 3>&- &
+	local victim=$!
+	wait_until 5 "the victim" grep -q held "$BOX_TMP/out"
+	# The same 4-tuple in the neighbour's namespace, 20 times.
+	local i
+	for i in {1..20}; do
+		in_box ip netns exec neighbour "$PAIR" --seed "$((i + 50))" --port 7000 --client-port 7001 --count 5 --abort talk
+	done
+	wait "$victim"
+	have_want "admitted" "$(counter admitted_active admitted_passive)" -eq 42
+	have_want "messages over TCP" "$(counter passed_messages)" -eq 0
+}
+
+@test "hostile: pins, maps and the list of sockets are for root alone" {
+	local pin
+	chmod 755 "$BOX_TMP"
+	cp "$ROOT/sock_ops_status.o" "$BOX_TMP"
+	for pin in $(in_box find /sys/fs/bpf -name 'bpf_*' -o -name 'sock_ops_*'); do
+		have_want "rights of $pin" "$(in_box stat -c %A:%u "$pin")" = "-rw-------:0"
+		run ! in_box setpriv --reuid 65534 --clear-groups bpftool map dump pinned "$pin"
+		run ! in_box setpriv --reuid 65534 --clear-groups bpftool prog show pinned "$pin"
+	done
+	run ! in_box setpriv --reuid 65534 --clear-groups \
+		bpftool iter pin "$BOX_TMP/sock_ops_status.o" /sys/fs/bpf/mine map pinned /sys/fs/bpf/sock_ops_map
+	# The root of a container with a user namespace is nobody here.
+	run ! in_box setpriv --reuid 65534 --clear-groups unshare --user --map-root-user \
+		bpftool map dump pinned /sys/fs/bpf/sock_ops_map
+	run -0 in_box bpftool map dump pinned /sys/fs/bpf/sock_ops_map
+}
