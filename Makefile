@@ -36,7 +36,7 @@ TEST_PROGRAMS := build/pair build/many build/bench \
 	build/classic/bpf_sockops.o build/classic/bpf_tcpip_bypass.o
 
 .DELETE_ON_ERROR:
-.PHONY: all vmlinux install uninstall test-programs test bench lint format clean help
+.PHONY: all vmlinux install uninstall test-programs test soak bench lint format clean help
 
 all: $(OBJECTS)
 
@@ -81,6 +81,9 @@ vmlinux:
 test:
 	$(Q)tests/run.sh
 
+soak:
+	$(Q)tests/soak.sh $(MINUTES) $(SEED)
+
 bench:
 	$(Q)tests/bench.sh
 
@@ -105,6 +108,7 @@ help:
 	@echo 'install  objects, scripts and a systemd unit below PREFIX (default: /usr/local), also'
 	@echo '         with DESTDIR; uninstall removes them'
 	@echo 'test     run the tests (as root; tests/run.sh --install-deps first installs what they need)'
+	@echo 'soak     a random mix of all patterns for MINUTES (default: 10), repeatable by SEED'
 	@echo 'bench    compare request/response and streams with plain TCP (as root)'
 	@echo 'lint     clang-format, shellcheck and shfmt, without changing anything'
 	@echo 'format   let clang-format and shfmt change the files'

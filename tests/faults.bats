@@ -51,7 +51,7 @@ quiet_load() {
 @test "faults: a reader is stopped now and then" {
 	local i pid both
 	quiet_load
-	in_box "$PAIR" --seed 3 --count 3000 --size 300000 --timeout 60 --nonblock turns 3>&- &
+	in_box "$PAIR" --seed 3 --count 1000 --size 300000 --timeout 60 --nonblock turns 3>&- &
 	both=$!
 	wait_until 5 "traffic" traffic_of 100
 	for i in {1..12}; do

@@ -1,0 +1,156 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# A seeded random mix of all patterns, for as long as one likes, as root:
+#
+#   tests/soak.sh [MINUTES [SEED]]      default: 10 minutes, a random seed
+#
+# In turns of half a minute: first the pair stays loaded, and at the end the
+# counters are held against what the programs did; then it is unloaded and loaded
+# again and again under the traffic.  Every program checks every byte that it gets.
+# Ends at the first fault, with the command that failed.
+
+set -euo pipefail
+export LC_ALL=C
+HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
+# shellcheck source=tests/sandbox.bash
+. "$HERE/sandbox.bash"
+
+MINUTES=${1:-10}
+SEED=${2:-$RANDOM}
+WORKERS=4
+TURN=30 # seconds
+
+# Each line: a scenario of tests/pair.c with options; some sizes keep a run short.
+PATTERNS=(
+	"talk --count 300"
+	"talk --count 2000 --size 100"
+	"talk --count 50 --size 100000"
+	"talk --count 200 --listen ::1"
+	"talk --count 200 --listen :: --connect 127.0.0.1"
+	"talk --count 100 --abort"
+	"turns --count 20 --size 2000000"
+	"turns --count 20 --size 2000000 --nonblock"
+	"turns --count 6 --size 300000 --slow"
+	"duplex --size 2000000"
+	"duplex --size 300000 --slow"
+	"three --defer"
+	"upload --size 20000000"
+	"upload-waiting --size 20000000"
+	"half-close-early"
+	"half-close-late --size 300000"
+	"reset"
+	"edge --size 30000"
+	"edge --size 30000 --slow"
+	"fionread --size 30000"
+	"writers --count 500"
+	"talk --count 100000 --kill"
+	"turns --count 100000 --kill"
+	"duplex --kill"
+)
+
+[[ $EUID -eq 0 ]] || {
+	echo "soak.sh: needs root: sudo $0" >&2
+	exit 1
+}
+make -C "$ROOT" -s all test-programs >&2
+
+# worker NUMBER: patterns drawn by its own seed, until $BOX_TMP/stop exists.
+worker() {
+	local pattern affinity runs=0
+	RANDOM=$((SEED + $1))
+	while [[ ! -e $BOX_TMP/stop ]]; do
+		pattern=${PATTERNS[RANDOM % ${#PATTERNS[@]}]}
+		affinity=$((1 + RANDOM % 3))
+		# shellcheck disable=SC2086 # words
+		in_box taskset "$affinity" "$PAIR" --seed "$RANDOM" --timeout 30 $pattern 2>"$BOX_TMP/error.$1" >/dev/null || {
+			echo "FAILED: taskset $affinity pair $pattern: $(cat "$BOX_TMP/error.$1")" >>"$BOX_TMP/failures"
+			touch "$BOX_TMP/stop"
+		}
+		runs=$((runs + 1))
+	done
+	echo "$runs" >>"$BOX_TMP/runs"
+}
+
+start_workers() {
+	local i
+	rm -f "$BOX_TMP/stop"
+	for ((i = 1; i <= WORKERS; i++)); do
+		worker $((turn * WORKERS + i)) &
+		WORKER_PIDS+=("$!")
+	done
+}
+
+stop_workers() {
+	touch "$BOX_TMP/stop"
+	wait "${WORKER_PIDS[@]}"
+	WORKER_PIDS=()
+	if [[ -e $BOX_TMP/failures ]]; then
+		cat "$BOX_TMP/failures"
+		echo "soak: failed; again with: tests/soak.sh $MINUTES $SEED"
+		exit 1
+	fi
+}
+
+quietly() {
+	"$@" >"$BOX_TMP/log" 2>&1 || {
+		cat "$BOX_TMP/log" >&2
+		exit 1
+	}
+}
+
+map_is_empty() {
+	[[ $(in_map) -eq 0 ]]
+}
+
+reconcile() {
+	wait_until 10 "the map to be empty" map_is_empty
+	# A server is admitted only beside its client; a client may be alone (deferred accept).
+	have_want "servers admitted" "$(counter admitted_passive)" -le "$(counter admitted_active)"
+	have_want "refused" "$(counter refused_full refused_special refused_mptcp refused_early_data refused_off)" -eq 0
+	# A known number of messages, all on the bypass.
+	before=$(counter redirected_messages)
+	quietly in_box "$PAIR" --count 500 talk
+	have_want "messages of 500 round trips" $(($(counter redirected_messages) - before)) -eq 1000
+	MESSAGES=$((MESSAGES + $(counter redirected_messages)))
+	BYTES=$((BYTES + $(counter redirected_bytes)))
+}
+
+warnings() {
+	dmesg | grep -cE 'WARNING:|BUG:|Oops|general protection|refcount_t|use-after-free|hung_task' || true
+}
+
+box_up
+trap box_down EXIT
+disown -a
+WARNINGS=$(warnings)
+WORKER_PIDS=() MESSAGES=0 BYTES=0 LOADS=0 turn=0
+end=$((SECONDS + 60 * MINUTES))
+echo "soak: $MINUTES minutes, seed $SEED"
+while ((SECONDS < end)); do
+	quietly load_pair --quiet
+	start_workers
+	for ((i = 0; i < TURN && SECONDS < end; i++)); do
+		[[ ! -e $BOX_TMP/stop ]] || break
+		sleep 1
+		quietly in_box "$ROOT/status.sh"
+	done
+	stop_workers
+	reconcile
+	turn=$((turn + 1))
+	start_workers
+	for ((i = 0; i < TURN && SECONDS < end; i += 2)); do
+		[[ ! -e $BOX_TMP/stop ]] || break
+		quietly unload_pair --timeout $((RANDOM % 2))
+		quietly load_pair --quiet
+		LOADS=$((LOADS + 1))
+		sleep 1
+	done
+	stop_workers
+	quietly unload_pair
+	turn=$((turn + 1))
+	echo "soak: $((SECONDS / 60)) min, $(awk '{ n += $1 } END { print n }' "$BOX_TMP/runs") runs, no fault"
+done
+have_want "warnings of the kernel" "$(warnings)" -eq "$WARNINGS"
+echo "soak: $(awk '{ n += $1 } END { print n }' "$BOX_TMP/runs") runs, $LOADS loads under traffic," \
+	"$MESSAGES messages and $BYTES bytes on the bypass while loaded for good; no fault"
