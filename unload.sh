@@ -170,7 +170,7 @@ linger() {
 			((fd <= 2)) || exec {fd}>&-
 		done
 		for id in "${ids[@]}"; do
-			take_out "$LINGER" id "$id"
+			take_out "$LINGER" id "$id" || true
 		done
 	) </dev/null >/dev/null 2>&1 &
 	say "process $! takes them out when they are read"
