@@ -32,7 +32,7 @@ UNITDIR ?= $(PREFIX)/lib/systemd/system
 COMMANDS := load unload status
 
 # What the tests and measurements run: both ends of a connection, and the control.
-TEST_PROGRAMS := build/pair build/many build/bench \
+TEST_PROGRAMS := build/pair build/many build/semantics build/bench \
 	build/classic/bpf_sockops.o build/classic/bpf_tcpip_bypass.o
 
 .DELETE_ON_ERROR:

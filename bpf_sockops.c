@@ -85,10 +85,33 @@ static __always_inline int in_scope(__u16 port)
 	return otherwise;
 }
 
-/* The reason not to admit a socket that is its own, whoever its peer is. */
-static __always_inline __u64 *reason_to_refuse(struct sock_stats *stats, __u64 sk)
+/*
+ * A socket that was dissolved, by connect() to AF_UNSPEC, and connects again has the
+ * record of its first connection, and may still be in the map with what it did
+ * not read then: newer kernels leave it there until it is closed.
+ */
+static __always_inline int was_admitted_before(struct bpf_sock_ops *skops)
 {
-	if (!switched_on())
+	struct bpf_sock *ctx_sk = skops->sk;
+	struct sock_record *rec;
+
+	if (!ctx_sk)
+		return 0;
+	rec = bpf_sk_storage_get(&sock_ops_record, ctx_sk, 0, 0);
+	if (!rec)
+		return 0;
+	bpf_map_delete_elem(&sock_ops_map, &rec->key); /* if it is still there */
+	rec->in_map = 0;
+	return 1;
+}
+
+/* The reason not to admit a socket that is its own, whoever its peer is. */
+static __always_inline __u64 *reason_to_refuse(struct bpf_sock_ops *skops, struct sock_stats *stats,
+					       __u64 sk)
+{
+	if (was_admitted_before(skops))
+		return &stats->refused_special;
+	if (switch_state() != SWITCH_ON)
 		return &stats->refused_off;
 	if (bpf_core_field_exists(((struct tcp_sock *)0)->is_mptcp) &&
 	    read_kernel(struct tcp_sock, sk, is_mptcp))
@@ -170,7 +193,7 @@ static __always_inline void announce_server(struct bpf_sock_ops *skops)
 	struct sock_key key = {};
 	__u64 req, none = 0;
 
-	if (skops->is_fullsock || !switched_on())
+	if (skops->is_fullsock || switch_state() != SWITCH_ON)
 		return;
 	req = kernel_sock(skops);
 	if (!in_scope(read_kernel(struct sock_common, req, skc_num)))
@@ -190,15 +213,11 @@ static __always_inline void admit_client(struct bpf_sock_ops *skops, struct sock
 	build_key(&key, sk, read_kernel(struct tcp_sock, sk, snd_nxt),
 		  read_kernel(struct tcp_sock, sk, rcv_nxt));
 	swap_key(&peer_key, &key);
-	if (!in_scope(key.remote_port)) {
-		add(&stats->refused_port, 1);
-		return;
-	}
-	if (bpf_map_delete_elem(&sock_ops_meet, &peer_key)) {
-		add(&stats->refused_remote, 1);
-		return;
-	}
-	refused = reason_to_refuse(stats, sk);
+	refused = reason_to_refuse(skops, stats, sk);
+	if (!refused && !in_scope(key.remote_port))
+		refused = &stats->refused_port;
+	if (bpf_map_delete_elem(&sock_ops_meet, &peer_key) && !refused)
+		refused = &stats->refused_remote;
 	if (refused) {
 		add(refused, 1);
 		return;
@@ -241,7 +260,7 @@ static __always_inline void admit_server(struct bpf_sock_ops *skops, struct sock
 		return;
 	}
 	peer = *note;
-	refused = reason_to_refuse(stats, sk);
+	refused = reason_to_refuse(skops, stats, sk);
 	if (refused) {
 		add(refused, 1);
 		return;

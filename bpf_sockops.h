@@ -169,9 +169,9 @@ struct sock_stats {
 	__u64 refused_client_left; /* server: the client had begun to send over TCP */
 	__u64 refused_early_data;  /* client: data in or before the handshake (Fast Open) */
 	__u64 refused_mptcp;	   /* either end: Multipath TCP */
-	__u64 refused_special; /* either end: a kernel socket, TCP_REPAIR, an upper-layer protocol
-				*/
-	__u64 refused_full;    /* either end: no memory, or no room in a map */
+	/* either end: a kernel socket, TCP_REPAIR, an upper-layer protocol, connected before */
+	__u64 refused_special;
+	__u64 refused_full; /* either end: no memory, or no room in a map */
 	__u64 redirected_messages;
 	__u64 redirected_bytes;
 	__u64 passed_messages; /* sends over TCP by sockets that are still in the map */
@@ -195,10 +195,21 @@ struct sock_cpu {
 	__u64 trace_missed; /* lines over this budget */
 };
 
+/*
+ * The switch.  Unless it is on, nothing is admitted, and a direction leaves when its
+ * reader has read all: while going off, only if that disturbs no thread that waits
+ * in a recv on the sending socket; once off, in any case.
+ */
+enum {
+	SWITCH_OFF = 0,
+	SWITCH_ON = 1,
+	SWITCH_GOING_OFF = 2,
+};
+
 /* Written by the scripts, in the host's byte order. */
 struct sock_config {
 	__u64 cgroup; /* inode number of the cgroup's directory, for the scripts alone */
-	__u32 on;     /* 0: admit nothing, and leave as soon as the reader has read all */
+	__u32 on;     /* SWITCH_* */
 	__u32 quiet;  /* 1: no trace lines */
 };
 
@@ -392,12 +403,12 @@ static __always_inline struct sock_cpu *this_cpu(void)
 	return bpf_map_lookup_elem(&sock_ops_stats, &zero);
 }
 
-static __always_inline int switched_on(void)
+static __always_inline __u32 switch_state(void)
 {
 	__u32 zero = 0;
 	struct sock_config *config = bpf_map_lookup_elem(&sock_ops_config, &zero);
 
-	return config && config->on;
+	return config ? config->on : SWITCH_OFF;
 }
 
 static __always_inline int silenced(void)

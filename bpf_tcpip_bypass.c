@@ -66,6 +66,7 @@ static __always_inline __u64 *reason_to_leave(struct sock_stats *stats, struct s
 	int counted = bpf_core_field_exists(((struct sk_psock *)0)->msg_tot_len);
 	__u64 room = ROOM_UNCOUNTED, credit = counted ? CREDIT : CREDIT_UNCOUNTED;
 	struct sock_view peer = {};
+	__u32 sw;
 	int empty = 0, must, caught_up, turned;
 	__u64 *wish;
 
@@ -108,15 +109,14 @@ static __always_inline __u64 *reason_to_leave(struct sock_stats *stats, struct s
 	 * Off, or with a peer that goes: never another redirect to an empty queue.
 	 * Whoever takes that peer out of the map relies on it.
 	 */
-	must = 1;
-	if (peer.leaving || peer.finished) {
+	sw = switch_state();
+	must = peer.leaving || peer.finished || sw == SWITCH_OFF;
+	if (peer.leaving || peer.finished)
 		wish = &stats->left_peer_left;
-	} else if (!switched_on()) {
+	else if (sw != SWITCH_ON)
 		wish = &stats->left_off;
-	} else {
+	else
 		wish = rec->burst > credit ? &stats->left_bulk : 0;
-		must = 0;
-	}
 	if (wish) {
 		if ((empty || queue_empty(rec->peer_queue)) && (must || may_leave(rec, caught_up)))
 			return wish;

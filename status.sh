@@ -67,7 +67,7 @@ refused_no_client    servers not admitted: no client of this host under the cgro
 refused_client_left  servers not admitted: the client had sent over TCP (deferred accept)
 refused_early_data   clients not admitted: data in the handshake (Fast Open)
 refused_mptcp        not admitted: Multipath TCP
-refused_special      not admitted: a socket of the kernel, TCP_REPAIR or kTLS
+refused_special      not admitted: a socket of the kernel, TCP_REPAIR, kTLS, connected before
 refused_full         not admitted: no room in a map, or no memory
 redirected_messages  messages that skipped the stack
 redirected_bytes     bytes that skipped the stack

@@ -5,9 +5,10 @@
 # unread, detach and unpin.  Works from any partial state, and also ends what an
 # earlier run had to leave behind.
 #
-# Once off, a direction goes back to TCP at its first send that finds its
-# reader's queue empty, and nothing is redirected to an empty queue any more: a
-# connection that is idle in two looks in a row can be taken out.
+# First directions are let go of where that disturbs no thread that waits in a
+# recv.  Once off, each goes back to TCP at its first send that finds its reader's
+# queue empty, and nothing is redirected to an empty queue any more: a connection that
+# is idle in two looks in a row can be taken out.
 
 set -euo pipefail
 HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
@@ -79,17 +80,23 @@ try() {
 	fi
 }
 
-# Both take the map of struct sock_config.
-is_off() {
-	local values
-	read -ra values < <(config_of "$@") && [[ ${values[1]} -eq 0 ]]
+# The states of the switch, SWITCH_* in bpf_sockops.h; 1 is on.
+OFF=0
+GOING_OFF=2
+
+# switch_is STATE MAP, and switch_to STATE MAP: of struct sock_config.
+switch_is() {
+	local state=$1 values
+	shift
+	read -ra values < <(config_of "$@") && [[ ${values[1]} -eq $state ]]
 }
 
-switch_off() {
-	local values
-	is_off "$@" && return
+switch_to() {
+	local state=$1 values
+	shift
 	read -ra values < <(config_of "$@") || return 0 # no map of ours
-	if set_config "${values[0]}" 0 "${values[2]}" "$@"; then
+	[[ ${values[1]} -ne $OFF && ${values[1]} -ne $state ]] || return 0
+	if set_config "${values[0]}" "$state" "${values[2]}" "$@"; then
 		DONE=$((DONE + 1))
 	else
 		FAILED=$((FAILED + 1))
@@ -98,18 +105,43 @@ switch_off() {
 
 # ---- taking connections out ------------------------------------------------
 
+FOUND=0 # connections on the bypass at first
 LEFT=() # lines of connections() that had to stay
-TAKEN=0 # connections that were taken out, or have gone by themselves
+
+# Often at first, when most are idle; later for programs that take their time.
+pause_after() {
+	if (($1 < 2)); then
+		sleep 0.05
+	elif (($1 < 15)); then
+		sleep 0.5
+	else
+		sleep 5
+	fi
+}
+
+# count_connections MAP: adds to FOUND.
+count_connections() {
+	local lines
+	lines=$(connections "$@" 2>/dev/null) || return 0
+	FOUND=$((FOUND + $(grep -c . <<<"$lines" || true)))
+}
+
+# let_them_go SECONDS MAP: while some are not idle, for so long at the most.
+let_them_go() {
+	local start=$SECONDS end=$((SECONDS + $1)) lines
+	shift
+	while ((SECONDS < end)) && lines=$(connections "$@" 2>/dev/null); do
+		awk -F '\t' '$1 != "" && !$14 { exit 1 }' <<<"$lines" && return
+		pause_after $((SECONDS - start))
+	done
+}
 
 # take_out SECONDS MAP: until the map is empty, or for so long.
 take_out() {
-	local start=$SECONDS end=$((SECONDS + $1)) round=0 last=-1 count lines idle before='' both
+	local start=$SECONDS end=$((SECONDS + $1)) round=0 lines idle before='' both
 	shift
 	while lines=$(connections "$@" 2>/dev/null); do
-		count=$(grep -c . <<<"$lines" || true)
-		TAKEN=$((TAKEN + (last < 0 ? 0 : last - count)))
-		last=$count
-		((count)) || return 0
+		[[ -n $lines ]] || return 0
 		idle=$(awk -F '\t' '$14 { print $15; print $16 }' <<<"$lines" | sed '/^-$/d' | sort)
 		both=$(comm -12 <(say "$before") <(say "$idle") | sed '/^$/d')
 		before=$idle
@@ -122,17 +154,9 @@ take_out() {
 			mapfile -t -O "${#LEFT[@]}" LEFT <<<"$lines"
 			return 1
 		fi
-		# Often at first, when most are idle; later for programs that take their time.
-		if ((SECONDS - start < 2)); then
-			sleep 0.05
-		elif ((SECONDS - start < 15)); then
-			sleep 0.5
-		else
-			sleep 5
-		fi
+		pause_after $((SECONDS - start))
 	done
 	if ! bpftool map show "$@" >/dev/null 2>&1; then
-		TAKEN=$((TAKEN + (last < 0 ? 0 : last)))
 		return 0 # with its last socket an unpinned map goes as well
 	fi
 	connections "$@" >/dev/null || true # says why
@@ -224,7 +248,7 @@ detach_unpinned() {
 	for id in $ids; do
 		attempt bpftool cgroup detach "$cgroup" sock_ops id "$id" || continue
 		if config=$(map_id "$CONFIG" id "$id"); then
-			switch_off id "$config"
+			switch_to $OFF id "$config"
 		fi
 	done
 	if ids=$(attached_ids "$cgroup") && [[ -n $ids ]]; then
@@ -254,7 +278,7 @@ rest_of_earlier_loads() {
 	for id in $(program_ids "$BYPASS"); do
 		[[ $id != "$BYPASS_ID" ]] || continue
 		config=$(map_id "$CONFIG" id "$id") || continue # the classic pair, for one
-		if is_off id "$config"; then
+		if switch_is $OFF id "$config"; then
 			map_id "$MAP" id "$id" || true
 		fi
 	done
@@ -284,9 +308,14 @@ main() {
 	read -ra map < <(map_of "$MAP") || true
 	end=$((SECONDS + TIMEOUT))
 
-	switch_off "${config[@]}"
+	if [[ ${#map[@]} -gt 0 ]]; then
+		count_connections "${map[@]}"
+		switch_to $GOING_OFF "${config[@]}"
+		let_them_go "$TIMEOUT" "${map[@]}"
+	fi
+	switch_to $OFF "${config[@]}"
 	# While it is on, a message could be on its way to an idle socket.
-	if is_off "${config[@]}" && [[ ${#map[@]} -gt 0 ]]; then
+	if switch_is $OFF "${config[@]}" && [[ ${#map[@]} -gt 0 ]]; then
 		map_id=$(id_of map "${map[@]}")
 		take_out "$((end - SECONDS))" "${map[@]}" || stay+=("$map_id")
 	fi
@@ -298,6 +327,7 @@ main() {
 	unpin
 	for id in $(rest_of_earlier_loads); do
 		[[ $id != "$map_id" ]] || continue
+		count_connections id "$id"
 		take_out "$((end - SECONDS))" id "$id" || stay+=("$id")
 	done
 
@@ -308,8 +338,8 @@ main() {
 	else
 		say "nothing is loaded"
 	fi
-	if ((TAKEN)); then
-		say "connections taken off the bypass: $TAKEN"
+	if ((FOUND > ${#LEFT[@]})); then
+		say "connections taken off the bypass: $((FOUND - ${#LEFT[@]}))"
 	fi
 	if [[ ${#LEFT[@]} -gt 0 ]]; then
 		say "not yet, because they hold what their programs have not read:"

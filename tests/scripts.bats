@@ -151,7 +151,7 @@ KILL='
 
 @test "unload.sh: killed before or after any step, it ends its work when run again" {
 	local n when status
-	for n in {1..3}; do
+	for n in {1..4}; do
 		for when in "$KILL" "\"\$REAL\" \"\$@\"; $KILL; exit"; do
 			load_pair
 			fake_nth "$n" "$when"
