@@ -1,0 +1,207 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0
+#
+# Real programs, as Debian packages them, with both ends under the pair: what
+# they store, send and print is right, the counters prove that the bypass was
+# used, and nothing stays in the map.  PLAIN=1 runs them without the pair.
+
+bats_require_minimum_version 1.5.0
+load sandbox.bash
+load programs.bash
+
+setup() {
+	box_up
+	chmod 755 "$BOX_TMP"
+	with_pair
+}
+
+teardown() {
+	box_down
+}
+
+@test "programs: redis-benchmark with and without pipelining" {
+	start_redis 6379
+	in_box timeout 60 redis-benchmark -q -n 20000 -c 20 -t incr,set,get,lrange_100
+	in_box timeout 60 redis-benchmark -q -n 20000 -c 20 -P 16 -t incr,lpush
+	in_box timeout 60 redis-benchmark -q -n 200 -c 4 -d 300000 -t set,get
+	# Each INCR of both runs was done once.
+	[[ $(redis 6379 get counter:__rand_int__) -eq 40000 ]]
+	[[ $(redis 6379 strlen key:__rand_int__) -eq 300000 ]]
+	stop_servers
+	assert_bypassed 200000
+}
+
+@test "programs: redis publishes 1000 messages to 3 subscribers" {
+	local i subscriber expected
+	start_redis 6379
+	for subscriber in 1 2 3; do
+		redis 6379 subscribe news >"$BOX_TMP/news.$subscriber" 3>&- &
+	done
+	wait_until 10 "the subscribers" redis_has_subscribers 3
+	seq -f 'publish news message-%g' 1000 | redis 6379 >"$BOX_TMP/published"
+	have_want "messages that reached all" "$(grep -cx 3 "$BOX_TMP/published")" -eq 1000
+	expected=$(printf 'subscribe\nnews\n1\n' && seq -f $'message\nnews\nmessage-%g' 1000)
+	for subscriber in 1 2 3; do
+		wait_until 10 "all messages" lines_are "$BOX_TMP/news.$subscriber" 3003
+		diff "$BOX_TMP/news.$subscriber" - <<<"$expected"
+	done
+	stop_servers
+	# redis-cli begins with COMMAND DOCS, a bulk answer: the publisher leaves with it.
+	assert_left_bulk 1
+	assert_bypassed 3000
+}
+
+redis_has_subscribers() {
+	[[ $(redis 6379 pubsub numsub news | tail -n 1) -eq $1 ]]
+}
+
+lines_are() {
+	[[ $(wc -l <"$1") -eq $2 ]]
+}
+
+@test "programs: redis replicates 100 MB and what is written meanwhile" {
+	start_redis 6379 --repl-diskless-sync-delay 0
+	start_redis 6380
+	redis 6379 debug populate 1000 key 100000
+	redis 6380 replicaof 127.0.0.1 6379
+	in_box timeout 60 redis-benchmark -q -n 20000 -c 4 -r 10000 -d 100 -t set,lpush
+	wait_until 30 "the replica" replica_is_level
+	have_want "keys" "$(redis 6380 dbsize)" -gt 1000
+	[[ $(redis 6379 debug digest) == "$(redis 6380 debug digest)" ]]
+	# The stream of single writes goes on once both are level.
+	seq -f 'set after-%g %g' 500 | redis 6379 | uniq -c
+	wait_until 30 "the replica" replica_is_level
+	[[ $(redis 6379 debug digest) == "$(redis 6380 debug digest)" ]]
+	stop_servers
+	assert_left_bulk 1
+	assert_bypassed 40000
+}
+
+@test "programs: pgbench with 4 clients keeps its balances" {
+	start_postgres
+	in_box "$PG_BIN/pgbench" -h 127.0.0.1 -U postgres -i -q -s 2 postgres >"$BOX_TMP/init" 2>&1
+	in_box timeout 60 "$PG_BIN/pgbench" -h 127.0.0.1 -U postgres -c 4 -j 2 -t 500 postgres >"$BOX_TMP/bench" 2>&1
+	in_box timeout 60 "$PG_BIN/pgbench" -h 127.0.0.1 -U postgres -n -M prepared -S -c 4 -t 2000 postgres
+	grep -F "transactions actually processed: 2000/2000" "$BOX_TMP/bench"
+	[[ $(sql -c 'select count(*) from pgbench_history') -eq 2000 ]]
+	[[ $(sql -c 'select (select sum(delta) from pgbench_history) = (select sum(abalance) from pgbench_accounts)
+		and (select sum(abalance) from pgbench_accounts) = (select sum(bbalance) from pgbench_branches)') == t ]]
+	stop_servers
+	# Seven statements and their answers in each of 2000, one in each of 8000.
+	assert_bypassed $((2000 * 7 * 2 + 8000 * 2))
+}
+
+@test "programs: PostgreSQL copies 100 MB in and out" {
+	start_postgres
+	head -c 75M /dev/urandom | base64 -w 1000 >"$BOX_TMP/in"
+	sql -c 'create table lines (line text)'
+	sql -c 'copy lines from stdin' <"$BOX_TMP/in"
+	sql -c 'copy lines to stdout' >"$BOX_TMP/out"
+	same_content "$BOX_TMP/in" "$BOX_TMP/out"
+	# In turns, both ways, some of it bulk.
+	sql -c "select repeat('x', (i * i * 3)) from generate_series(1, 200) i" >"$BOX_TMP/rows"
+	[[ $(awk 'length != NR * NR * 3 { wrong++ } END { print NR, wrong + 0 }' "$BOX_TMP/rows") == "200 0" ]]
+	stop_servers
+	assert_left_bulk 2
+	assert_bypassed 10
+}
+
+@test "programs: PostgreSQL notifies of 1000 events in order" {
+	start_postgres
+	mkfifo "$BOX_TMP/listen"
+	sql <"$BOX_TMP/listen" >"$BOX_TMP/heard" 3>&- &
+	exec 8>"$BOX_TMP/listen"
+	echo "listen news; select 'listening';" >&8
+	wait_until 10 "the listener" grep -q listening "$BOX_TMP/heard"
+	seq -f "notify news, 'event %g';" 1000 | sql
+	wait_until 20 "all events" heard_all 1000
+	sed -n 's/.*with payload "\(.*\)" received.*/\1/p' "$BOX_TMP/heard" | diff - <(seq -f 'event %g' 1000)
+	exec 8>&-
+	stop_servers
+	# One, two or three for each event: those that come together share one.
+	assert_bypassed 2000
+}
+
+# psql shows what it has heard after each statement.
+heard_all() {
+	echo 'select 1;' >&8
+	[[ $(grep -c '^Asynchronous' "$BOX_TMP/heard") -ge $1 ]]
+}
+
+@test "programs: nginx answers 1000 requests on one connection" {
+	start_nginx nginx 8080
+	seq 1 100 >"$BOX_TMP/nginx/small"
+	random_file "$BOX_TMP/nginx/large" 30000
+	fetch -w '%{num_connects}\n' "http://127.0.0.1:8080/small?[1-1000]" >"$BOX_TMP/out"
+	[[ $(grep -c '^100$' "$BOX_TMP/out") -eq 1000 ]]
+	# The last line of each is followed by the connections that it took.
+	fetch -w '%{num_connects}\n' -o "$BOX_TMP/large.#1" "http://127.0.0.1:8080/large?[1-1000]" >"$BOX_TMP/connects"
+	have_want "connections" "$(awk '{ sum += $1 } END { print sum }' "$BOX_TMP/connects")" -eq 1
+	[[ $(sha256sum "$BOX_TMP"/large.* "$BOX_TMP/nginx/large" | cut -d ' ' -f 1 | sort | uniq -c) == *" 1001 "* ]]
+	stop_servers
+	assert_bypassed 4000
+}
+
+@test "programs: nginx stores uploads of 1 KB to 200 MB" {
+	local size
+	start_nginx nginx 8080
+	for size in 1000 4096 65536 65537 1000000 20000000 200000000; do
+		put_and_get http://127.0.0.1:8080 "$size"
+	done
+	stop_servers
+	assert_left_bulk 1
+	assert_bypassed 20
+}
+
+@test "programs: nginx as a reverse proxy to a second nginx" {
+	local size
+	start_nginx nginx 8081
+	start_nginx proxy 8080 "proxy_pass http://127.0.0.1:8081; proxy_http_version 1.1; proxy_set_header Connection '';"
+	start_nginx stream 8082 "proxy_pass http://127.0.0.1:8081; proxy_request_buffering off; proxy_buffering off;"
+	for size in 1000 70000 3000000 100000000; do
+		put_and_get http://127.0.0.1:8080 "$size"
+		put_and_get http://127.0.0.1:8082 "$size"
+	done
+	seq 1 100 >"$BOX_TMP/nginx/small"
+	fetch "http://127.0.0.1:8080/small?[1-300]" "http://127.0.0.1:8082/small?[1-300]" >"$BOX_TMP/out"
+	have_want "answers" "$(grep -c '^100$' "$BOX_TMP/out")" -eq 600
+	stop_servers
+	assert_left_bulk 2
+	assert_bypassed 2400
+}
+
+@test "programs: nginx with HTTP/2, in clear text and with TLS" {
+	local size
+	NGINX_LISTEN="http2" start_nginx clear 8080
+	in_box openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost \
+		-keyout "$BOX_TMP/key.pem" -out "$BOX_TMP/cert.pem" 2>/dev/null
+	NGINX_LISTEN="ssl http2" NGINX_SERVER="ssl_certificate $BOX_TMP/cert.pem; ssl_certificate_key $BOX_TMP/key.pem;" \
+		start_nginx tls 8443
+	for size in 1000 65537 30000000; do
+		put_and_get http://127.0.0.1:8080 "$size" --http2-prior-knowledge
+		put_and_get https://127.0.0.1:8443 "$size" --http2 --insecure
+	done
+	# 20 streams at a time on one connection.
+	random_file "$BOX_TMP/tls/part" 50000
+	fetch --http2 --insecure --parallel --parallel-max 20 -w '%{http_version}\n' -o "$BOX_TMP/part.#1" \
+		"https://127.0.0.1:8443/part?[1-200]" >"$BOX_TMP/versions" 2>/dev/null
+	have_want "answers over HTTP/2" "$(grep -cx 2 "$BOX_TMP/versions")" -eq 200
+	[[ $(sha256sum "$BOX_TMP"/part.* "$BOX_TMP/tls/part" | cut -d ' ' -f 1 | sort | uniq -c) == *" 201 "* ]]
+	stop_servers
+	assert_bypassed 200
+}
+
+@test "programs: nginx with slow clients" {
+	start_nginx nginx 8080
+	random_file "$BOX_TMP/nginx/file" 20000000
+	fetch --limit-rate 5M -o "$BOX_TMP/down" http://127.0.0.1:8080/file
+	same_content "$BOX_TMP/nginx/file" "$BOX_TMP/down"
+	fetch --limit-rate 5M -T "$BOX_TMP/nginx/file" http://127.0.0.1:8080/up
+	same_content "$BOX_TMP/nginx/file" "$BOX_TMP/nginx/up"
+	# One that stops for a second in the middle.
+	in_box curl -q -sS --max-time 30 http://127.0.0.1:8080/file 3>&- |
+		(head -c 5000 && sleep 1 && cat) >"$BOX_TMP/late"
+	same_content "$BOX_TMP/nginx/file" "$BOX_TMP/late"
+	stop_servers
+	assert_bypassed 4
+}
