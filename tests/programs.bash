@@ -153,3 +153,58 @@ put_and_get() {
 	fetch "$@" -o "$BOX_TMP/back" "$url"
 	same_content "$BOX_TMP/body" "$BOX_TMP/back"
 }
+
+# start_haproxy PORT BACKEND-PORT [OPTION]
+start_haproxy() {
+	cat >"$BOX_TMP/haproxy.cfg" <<-EOF
+		global
+			nbthread 2
+		defaults
+			mode http
+			timeout connect 5s
+			timeout client ${HAPROXY_TIMEOUT:-30s}
+			timeout server ${HAPROXY_TIMEOUT:-30s}
+			${3:-}
+		frontend in
+			bind 127.0.0.1:$1
+			default_backend out
+		backend out
+			server nginx 127.0.0.1:$2
+	EOF
+	start haproxy "$1" haproxy -db -f "$BOX_TMP/haproxy.cfg"
+}
+
+# An OpenSSH server and the configuration of its client, with keys of their own.
+start_sshd() {
+	in_box mkdir -p /run/sshd
+	in_box ssh-keygen -q -t ed25519 -N '' -f "$BOX_TMP/host"
+	in_box ssh-keygen -q -t ed25519 -N '' -f "$BOX_TMP/user"
+	cat >"$BOX_TMP/sshd_config" <<-EOF
+		ListenAddress 127.0.0.1:$1
+		HostKey $BOX_TMP/host
+		AuthorizedKeysFile $BOX_TMP/user.pub
+		PidFile none
+		UsePAM no
+		StrictModes no
+		PermitRootLogin yes
+		Subsystem sftp internal-sftp
+	EOF
+	cat >"$BOX_TMP/ssh_config" <<-EOF
+		User root
+		IdentityFile $BOX_TMP/user
+		IdentitiesOnly yes
+		BatchMode yes
+		StrictHostKeyChecking no
+		UserKnownHostsFile $BOX_TMP/known_hosts
+	EOF
+	# Without PAM a locked password would keep root out.
+	sed 's/^root:[^:]*/root:*/' /etc/shadow >"$BOX_TMP/shadow"
+	in_box mount --bind "$BOX_TMP/shadow" /etc/shadow
+	start sshd "$1" "$(command -v sshd || echo /usr/sbin/sshd)" -D -e -f "$BOX_TMP/sshd_config"
+}
+
+# git_in DIRECTORY ARGUMENT...
+git_in() {
+	in_box timeout 60 git -C "$1" -c user.name=test -c user.email=test@localhost -c gc.auto=0 \
+		-c safe.directory='*' "${@:2}"
+}

@@ -194,14 +194,178 @@ heard_all() {
 @test "programs: nginx with slow clients" {
 	start_nginx nginx 8080
 	random_file "$BOX_TMP/nginx/file" 20000000
-	fetch --limit-rate 5M -o "$BOX_TMP/down" http://127.0.0.1:8080/file
+	fetch --limit-rate 10M -o "$BOX_TMP/down" http://127.0.0.1:8080/file
 	same_content "$BOX_TMP/nginx/file" "$BOX_TMP/down"
-	fetch --limit-rate 5M -T "$BOX_TMP/nginx/file" http://127.0.0.1:8080/up
+	fetch --limit-rate 10M -T "$BOX_TMP/nginx/file" http://127.0.0.1:8080/up
 	same_content "$BOX_TMP/nginx/file" "$BOX_TMP/nginx/up"
 	# One that stops for a second in the middle.
 	in_box curl -q -sS --max-time 30 http://127.0.0.1:8080/file 3>&- |
 		(head -c 5000 && sleep 1 && cat) >"$BOX_TMP/late"
 	same_content "$BOX_TMP/nginx/file" "$BOX_TMP/late"
 	stop_servers
+	assert_bypassed 4
+}
+
+@test "programs: HAProxy without splice" {
+	local size
+	start_nginx nginx 8081
+	start_haproxy 8080 8081
+	for size in 1000 65537 3000000 100000000; do
+		put_and_get http://127.0.0.1:8080 "$size"
+	done
+	seq 1 100 >"$BOX_TMP/nginx/small"
+	fetch "http://127.0.0.1:8080/small?[1-500]" >"$BOX_TMP/out"
+	have_want "answers" "$(grep -c '^100$' "$BOX_TMP/out")" -eq 500
+	stop_servers
+	assert_left_bulk 2
+	assert_bypassed 2000
+}
+
+@test "programs: Node.js, an HTTP server and client, and streams" {
+	start node 8080 node "$PROGRAMS/echo.js" serve 8080
+	in_box timeout 60 node "$PROGRAMS/echo.js" call 8080 >"$BOX_TMP/out"
+	grep -x "all came back" "$BOX_TMP/out"
+	stop_servers
+	assert_left_bulk 2
+	assert_bypassed 2000
+}
+
+@test "programs: Python, asyncio streams and http.server" {
+	start asyncio 8080 python3 "$PROGRAMS/echo.py" serve 8080
+	in_box timeout 60 python3 "$PROGRAMS/echo.py" call 8080 >"$BOX_TMP/out"
+	grep -x "all came back" "$BOX_TMP/out"
+	mkdir "$BOX_TMP/www"
+	random_file "$BOX_TMP/www/large" 100000000
+	seq 1 100 >"$BOX_TMP/www/small"
+	start http.server 8081 python3 -m http.server --bind 127.0.0.1 --directory "$BOX_TMP/www" 8081
+	fetch -o "$BOX_TMP/large" http://127.0.0.1:8081/large
+	same_content "$BOX_TMP/www/large" "$BOX_TMP/large"
+	fetch "http://127.0.0.1:8081/small?[1-200]" >"$BOX_TMP/out"
+	have_want "answers" "$(grep -c '^100$' "$BOX_TMP/out")" -eq 200
+	stop_servers
+	assert_left_bulk 2
+	assert_bypassed $((20 * 200 * 2 + 200 * 2))
+}
+
+@test "programs: Java, HttpServer and HttpClient" {
+	# Its sources are compiled when it starts.
+	start java 8080 java "$PROGRAMS/Echo.java" serve 8080
+	in_box timeout 60 java "$PROGRAMS/Echo.java" call 8080 >"$BOX_TMP/out"
+	grep -x "all came back" "$BOX_TMP/out"
+	stop_servers
+	assert_left_bulk 1
+	assert_bypassed 1000
+}
+
+@test "programs: OpenSSH copies 200 MB each way" {
+	start_sshd 2222
+	random_file "$BOX_TMP/file" 200000000
+	in_box timeout 60 scp -q -F "$BOX_TMP/ssh_config" -P 2222 "$BOX_TMP/file" "127.0.0.1:$BOX_TMP/up"
+	same_content "$BOX_TMP/file" "$BOX_TMP/up"
+	in_box timeout 60 scp -q -F "$BOX_TMP/ssh_config" -P 2222 "127.0.0.1:$BOX_TMP/file" "$BOX_TMP/down"
+	same_content "$BOX_TMP/file" "$BOX_TMP/down"
+	[[ $(seq 1 1000 | in_box timeout 30 ssh -F "$BOX_TMP/ssh_config" -p 2222 127.0.0.1 'sort -n | tail -n 1') -eq 1000 ]]
+	stop_servers
+	assert_left_bulk 2
+	assert_bypassed 20
+}
+
+@test "programs: rsync sends and fetches 100 MB by its daemon" {
+	local i
+	mkdir "$BOX_TMP/from" "$BOX_TMP/store"
+	random_file "$BOX_TMP/from/large" 100000000
+	for i in {1..500}; do
+		seq "$i" $((i * 3)) >"$BOX_TMP/from/small.$i"
+	done
+	cat >"$BOX_TMP/rsyncd.conf" <<-EOF
+		use chroot = no
+		uid = root
+		gid = root
+		[store]
+		path = $BOX_TMP/store
+		read only = no
+	EOF
+	start rsync 8730 rsync --daemon --no-detach --config="$BOX_TMP/rsyncd.conf" --address=127.0.0.1 --port=8730
+	in_box timeout 60 rsync -a "$BOX_TMP/from/" rsync://127.0.0.1:8730/store/
+	diff -r "$BOX_TMP/from" "$BOX_TMP/store"
+	# The second time only what differs: checksums go one way, blocks the other.
+	echo "more" >>"$BOX_TMP/from/large"
+	echo "less" >"$BOX_TMP/from/small.7"
+	in_box timeout 60 rsync -a --checksum --no-whole-file "$BOX_TMP/from/" rsync://127.0.0.1:8730/store/
+	diff -r "$BOX_TMP/from" "$BOX_TMP/store"
+	in_box timeout 60 rsync -a rsync://127.0.0.1:8730/store/ "$BOX_TMP/back/"
+	diff -r "$BOX_TMP/from" "$BOX_TMP/back"
+	stop_servers
+	assert_left_bulk 2
+	assert_bypassed 10
+}
+
+@test "programs: git clones from and pushes to its daemon" {
+	local work=$BOX_TMP/work i
+	git init -q --bare "$BOX_TMP/store.git"
+	git init -q "$work"
+	random_file "$work/large" 30000000
+	for i in {1..50}; do
+		seq "$i" $((i * 3)) >"$work/small.$i"
+		git_in "$work" add -A
+		git_in "$work" commit -q -m "commit $i"
+	done
+	start git 9418 git -c safe.directory='*' daemon --reuseaddr --listen=127.0.0.1 --export-all \
+		--enable=receive-pack --base-path="$BOX_TMP" "$BOX_TMP"
+	git_in "$work" push -q git://127.0.0.1/store.git HEAD:refs/heads/main
+	for i in 1 2; do
+		in_box timeout 60 git clone -q --branch main git://127.0.0.1/store.git "$BOX_TMP/clone.$i"
+		git_in "$BOX_TMP/clone.$i" fsck --strict
+		diff -r --exclude=.git "$work" "$BOX_TMP/clone.$i"
+		[[ $(git_in "$BOX_TMP/clone.$i" rev-parse HEAD) == "$(git_in "$work" rev-parse HEAD)" ]]
+	done
+	for i in {1..20}; do
+		[[ $(git_in "$work" ls-remote git://127.0.0.1/store.git main) == "$(git_in "$work" rev-parse HEAD)"* ]]
+	done
+	stop_servers
+	assert_left_bulk 2
+	assert_bypassed 100
+}
+
+@test "programs: iperf3 with 8 streams, in reverse, and both ways" {
+	local option
+	start iperf3 5201 iperf3 --server --bind 127.0.0.1
+	for option in "-P 8 -n 200M" "-R -n 500M" "--bidir -t 2" "-l 100 -n 2M"; do
+		# shellcheck disable=SC2086
+		in_box timeout 30 iperf3 -c 127.0.0.1 -J $option >"$BOX_TMP/iperf3.json"
+		[[ $(jq -r .error "$BOX_TMP/iperf3.json") == null ]]
+		have_want "bytes received, $option" "$(jq .end.sum_received.bytes "$BOX_TMP/iperf3.json")" -ge 1900000
+	done
+	stop_servers
+	assert_left_bulk 12
+	assert_bypassed 100
+}
+
+@test "programs: memcached keeps 1 B to 900 KB, and passes its conformance test" {
+	local size file files=()
+	start memcached 11211 memcached -u nobody -l 127.0.0.1 -p 11211
+	for size in 1 100 1448 4096 65536 100000 900000; do
+		random_file "$BOX_TMP/value.$size" "$size"
+		files+=("$BOX_TMP/value.$size")
+	done
+	in_box timeout 30 memccp --servers=127.0.0.1:11211 "${files[@]}"
+	for file in "${files[@]}"; do
+		in_box timeout 30 memccat --servers=127.0.0.1:11211 --file="$BOX_TMP/value" "${file##*/}"
+		same_content "$file" "$BOX_TMP/value"
+	done
+	in_box timeout 60 memccapable -h 127.0.0.1 -p 11211 >"$BOX_TMP/capable"
+	stop_servers
+	assert_bypassed 100
+}
+
+@test "programs: socat relays 100 MB each way, and ends half-closed" {
+	random_file "$BOX_TMP/file" 100000000
+	start echo 7001 socat TCP4-LISTEN:7001,bind=127.0.0.1,fork,reuseaddr EXEC:cat
+	start relay 7000 socat TCP4-LISTEN:7000,bind=127.0.0.1,fork,reuseaddr TCP4:127.0.0.1:7001
+	in_box timeout 60 socat -t 30 - TCP4:127.0.0.1:7000 <"$BOX_TMP/file" >"$BOX_TMP/back"
+	same_content "$BOX_TMP/file" "$BOX_TMP/back"
+	[[ $(seq 1 1000 | in_box timeout 30 socat -t 30 - TCP4:127.0.0.1:7000 | sha256sum) == $(seq 1 1000 | sha256sum) ]]
+	stop_servers
+	assert_left_bulk 2
 	assert_bypassed 4
 }
