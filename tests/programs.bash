@@ -159,6 +159,7 @@ start_haproxy() {
 	cat >"$BOX_TMP/haproxy.cfg" <<-EOF
 		global
 			nbthread 2
+			stats socket $BOX_TMP/haproxy.sock
 		defaults
 			mode http
 			timeout connect 5s
@@ -172,6 +173,18 @@ start_haproxy() {
 			server nginx 127.0.0.1:$2
 	EOF
 	start haproxy "$1" haproxy -db -f "$BOX_TMP/haproxy.cfg"
+}
+
+# Bytes that HAProxy has moved with splice(2).
+haproxy_spliced() {
+	echo "show info" | in_box timeout 5 socat - "UNIX-CONNECT:$BOX_TMP/haproxy.sock" |
+		sed -n 's/^TotalSpli[a-z]*BytesOut: //ip'
+}
+
+# A relay that reads with splice(2) on port 7000, before an echo server on 7001.
+start_splice_relay() {
+	start echo 7001 socat TCP4-LISTEN:7001,bind=127.0.0.1,fork,reuseaddr EXEC:cat
+	start relay 7000 python3 "$PROGRAMS/relay.py" 7000 7001
 }
 
 # An OpenSSH server and the configuration of its client, with keys of their own.
@@ -207,4 +220,8 @@ start_sshd() {
 git_in() {
 	in_box timeout 60 git -C "$1" -c user.name=test -c user.email=test@localhost -c gc.auto=0 \
 		-c safe.directory='*' "${@:2}"
+}
+
+needs_pair() {
+	[[ -z ${PLAIN:-} ]] || skip "PLAIN=1: the pair is not loaded"
 }

@@ -30,10 +30,13 @@ public class Echo {
 		HttpServer server = HttpServer.create(new InetSocketAddress("127.0.0.1", port), 0);
 		server.setExecutor(Executors.newFixedThreadPool(4));
 		server.createContext("/", exchange -> {
-			// Chunked: the answer begins before the request has been read.
+			// The client does not read before it has sent all.
+			byte[] body = exchange.getRequestBody().readAllBytes();
+			// Chunked, in several writes.
 			exchange.sendResponseHeaders(200, 0);
-			try (var in = exchange.getRequestBody(); var out = exchange.getResponseBody()) {
-				in.transferTo(out);
+			try (var out = exchange.getResponseBody()) {
+				for (int from = 0; from < body.length; from += 30000)
+					out.write(body, from, Math.min(30000, body.length - from));
 			}
 		});
 		server.start();
