@@ -24,10 +24,18 @@ listens() {
 
 # End the servers and what talks to them: their connections end with them.
 stop_servers() {
-	local pid
-	while read -r pid; do
+	wait_until 20 "the servers to end" servers_have_ended
+}
+
+servers_have_ended() {
+	local pid pids
+	# All at once: while it is read, the list shrinks.
+	mapfile -t pids <"$BOX_CGROUP/cgroup.procs"
+	((${#pids[@]} > 1)) || return 0
+	for pid in "${pids[@]}"; do
 		[[ $pid -eq $BOX_PID ]] || kill "$pid" 2>/dev/null || true
-	done <"$BOX_CGROUP/cgroup.procs"
+	done
+	return 1
 }
 
 # with_pair OPTION...: load it, without its lines.
@@ -79,9 +87,10 @@ redis() {
 
 # replica_is_level: it has got all that its master has written.
 replica_is_level() {
-	redis 6380 info replication | grep -q '^master_link_status:up' &&
-		[[ $(redis 6379 info replication | sed -n 's/^master_repl_offset://p') == \
-		$(redis 6380 info replication | sed -n 's/^slave_repl_offset://p') ]]
+	local written read
+	written=$(redis 6379 info replication | sed -n 's/^master_repl_offset://p')
+	read=$(redis 6380 info replication | sed -n 's/^slave_repl_offset://p')
+	[[ $written == "$read" ]] && redis 6380 info replication | grep -q '^master_link_status:up'
 }
 
 # PostgreSQL refuses to run as root.
