@@ -339,7 +339,8 @@ heard_all() {
 		have_want "bytes received, $option" "$(jq .end.sum_received.bytes "$BOX_TMP/iperf3.json")" -gt 0
 	done
 	stop_servers
-	assert_left_bulk 12
+	# Not each of them: one whose reader keeps up may stay.
+	assert_left_bulk 8
 	assert_bypassed 100
 }
 
