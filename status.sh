@@ -212,7 +212,7 @@ show_connections() {
 	awk -F '\t' '{ print $5 + $7 "\t" $0 }' <<<"$CONNECTIONS" | sort -s -t $'\t' -k 1,1nr | cut -f 2- |
 		awk -F '\t' -v stale="$STALE" '
 			function unread(bytes, ms) {
-				if (!(bytes + 0))
+				if (!(bytes + 0) || ms == "-") # the sender is gone: nobody knows since when
 					return bytes
 				if (ms > stale)
 					hint = 1

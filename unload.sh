@@ -169,7 +169,7 @@ describe() {
 	awk -F '\t' '
 		function unread(end, bytes, ms, program) {
 			if (bytes + 0)
-				text = text ", " bytes " bytes unread by the " end " (" program ") for " int(ms / 1000) " s"
+				text = text ", " bytes " bytes unread by the " end " (" program ")" (ms == "-" ? "" : " for " int(ms / 1000) " s")
 		}
 		{
 			text = ""

@@ -123,6 +123,29 @@ json() {
 	exec 8>&-
 }
 
+@test "status.sh: shows what a sender has left behind, and the end that is gone" {
+	load_pair
+	in_box socat TCP4-LISTEN:1000 exec:cat 3>&- &
+	wait_until 5 "socat to listen" in_box bash -c 'ss -ltn | grep -q :1000'
+	mkfifo "$BOX_TMP/go"
+	in_box nc 127.0.0.1 1000 <"$BOX_TMP/go" >"$BOX_TMP/echo" 3>&- &
+	exec 8>"$BOX_TMP/go"
+	echo hello >&8
+	wait_until 5 "the echo" grep -q hello "$BOX_TMP/echo"
+	kill -STOP "$(pid_of socat)"
+	echo last >&8
+	wait_until 5 "unread bytes" unread_is 5
+	kill "$(pid_of nc)"
+	exec 8>&-
+	wait_until 5 "the client to be gone" client_is_gone
+	[[ $(json '.connections[0].server | [.unread, .unread_ms] | join(" ")') == "5 " ]]
+	status | grep -E "^127\.0\.0\.1:[0-9]+ +127\.0\.0\.1:1000 +[0-9]+ s +- +5 +[0-9]+ +- -> socat/"
+}
+
+client_is_gone() {
+	[[ $(json .connections[0].client.on_bypass) == null ]]
+}
+
 unread_is() {
 	[[ $(json .connections[0].server.unread) -eq $1 ]]
 }
