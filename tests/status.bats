@@ -23,6 +23,18 @@ json() {
 	status --json | jq -r "$1"
 }
 
+# nc talks to socat as an echo server at port 1000, and goes on with what is
+# written to fd 8.
+hold_echo() {
+	in_box socat TCP4-LISTEN:1000 exec:cat 3>&- &
+	wait_until 5 "socat to listen" in_box bash -c 'ss -ltn | grep -q :1000'
+	mkfifo "$BOX_TMP/go"
+	in_box nc 127.0.0.1 1000 <"$BOX_TMP/go" >"$BOX_TMP/echo" 3>&- &
+	exec 8>"$BOX_TMP/go"
+	echo hello >&8
+	wait_until 5 "the echo" grep -q hello "$BOX_TMP/echo"
+}
+
 @test "status.sh: tells loaded from not by its exit status" {
 	run -1 status
 	[[ $output == "not loaded"*load.sh* ]]
@@ -65,13 +77,7 @@ json() {
 @test "status.sh: shows both ends of each connection, with their programs" {
 	local netns
 	load_pair
-	in_box socat TCP4-LISTEN:1000,fork,reuseaddr exec:cat 3>&- &
-	wait_until 5 "socat to listen" in_box bash -c 'ss -ltn | grep -q :1000'
-	mkfifo "$BOX_TMP/go"
-	in_box nc 127.0.0.1 1000 <"$BOX_TMP/go" >"$BOX_TMP/echo" 3>&- &
-	exec 8>"$BOX_TMP/go"
-	echo hello >&8
-	wait_until 5 "the echo" grep -q hello "$BOX_TMP/echo"
+	hold_echo
 	netns=$(in_box stat -L -c %i /proc/self/ns/net)
 	run -0 status
 	echo "$output" | grep -E "^127\.0\.0\.1:[0-9]+ +127\.0\.0\.1:1000 +[0-9]+ s +0 +0 +$netns +nc/$(pid_of nc) -> socat/[0-9]+$"
@@ -101,13 +107,7 @@ json() {
 @test "status.sh: shows what is unread, for how long, and by whom" {
 	local server
 	load_pair
-	in_box socat TCP4-LISTEN:1000 exec:cat 3>&- &
-	wait_until 5 "socat to listen" in_box bash -c 'ss -ltn | grep -q :1000'
-	mkfifo "$BOX_TMP/go"
-	in_box nc 127.0.0.1 1000 <"$BOX_TMP/go" >"$BOX_TMP/echo" 3>&- &
-	exec 8>"$BOX_TMP/go"
-	echo hello >&8
-	wait_until 5 "the echo" grep -q hello "$BOX_TMP/echo"
+	hold_echo
 	server=$(pid_of socat)
 	kill -STOP "$server"
 	echo more >&8
@@ -125,13 +125,7 @@ json() {
 
 @test "status.sh: shows what a sender has left behind, and the end that is gone" {
 	load_pair
-	in_box socat TCP4-LISTEN:1000 exec:cat 3>&- &
-	wait_until 5 "socat to listen" in_box bash -c 'ss -ltn | grep -q :1000'
-	mkfifo "$BOX_TMP/go"
-	in_box nc 127.0.0.1 1000 <"$BOX_TMP/go" >"$BOX_TMP/echo" 3>&- &
-	exec 8>"$BOX_TMP/go"
-	echo hello >&8
-	wait_until 5 "the echo" grep -q hello "$BOX_TMP/echo"
+	hold_echo
 	kill -STOP "$(pid_of socat)"
 	echo last >&8
 	wait_until 5 "unread bytes" unread_is 5
