@@ -335,9 +335,9 @@ report() {
 		say "kernel $(uname -r): FIONREAD does not count bypassed bytes; a burst may be 4 KiB"
 	fi
 	while IFS='|' read -r _ what _ kernels _; do
-		read -r what <<<"$what" # without the blanks around it
+		read -r what <<<"${what%% (*}" # without the blanks around it
 		read -r kernels <<<"$kernels"
-		if [[ $what == FIONREAD* ]]; then
+		if [[ $what == FIONREAD ]]; then
 			((counted)) || differs+=("$what")
 		elif applies "$kernels"; then
 			differs+=("$what")
