@@ -36,7 +36,7 @@ TEST_PROGRAMS := build/pair build/many build/semantics build/bench \
 	build/classic/bpf_sockops.o build/classic/bpf_tcpip_bypass.o
 
 .DELETE_ON_ERROR:
-.PHONY: all vmlinux install uninstall test-programs test soak bench lint format clean help
+.PHONY: all vmlinux install uninstall test-programs test test-kernels soak bench lint format clean help
 
 all: $(OBJECTS)
 
@@ -84,6 +84,9 @@ test:
 soak:
 	$(Q)tests/soak.sh $(MINUTES) $(SEED)
 
+test-kernels:
+	$(Q)tests/kernels.sh
+
 bench:
 	$(Q)tests/bench.sh
 
@@ -102,12 +105,14 @@ clean:
 	$(Q)rm -rf build *.o *.d
 
 help:
-	@echo 'all      build the two BPF objects (default); V=1 shows the commands'
+	@echo 'all      build the three BPF objects (default); V=1 shows the commands'
 	@echo 'vmlinux  dump the running kernel'"'"'s types to build/vmlinux.h; build against'
 	@echo '         them with: make -B VMLINUX=build'
 	@echo 'install  objects, scripts and a systemd unit below PREFIX (default: /usr/local), also'
 	@echo '         with DESTDIR; uninstall removes them'
 	@echo 'test     run the tests (as root; tests/run.sh --install-deps first installs what they need)'
+	@echo 'test-kernels'
+	@echo '         run a choice of them on other kernels, in qemu (as root; tests/kernels.sh)'
 	@echo 'soak     a random mix of all patterns for MINUTES (default: 10), repeatable by SEED'
 	@echo 'bench    compare request/response and streams with plain TCP (as root)'
 	@echo 'lint     clang-format, shellcheck and shfmt, without changing anything'

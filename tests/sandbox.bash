@@ -12,12 +12,14 @@
 #             └─ namespaces made by in_box ip netns add ...
 #      out_of_box ...: same network, but outside of that cgroup
 #
-# The scripts run unchanged, with their defaults.  All waits are bounded.
+# The scripts run unchanged, with their defaults.  All waits are bounded; where
+# everything takes longer (tests/kernels.sh), SLOWNESS times as long.
 
 # Read by the tests, or set by them.
 # shellcheck disable=SC2034
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 PAIR=$ROOT/build/pair
+SLOWNESS=${SLOWNESS:-1}
 
 box_up() {
 	local root
@@ -86,7 +88,7 @@ out_of_box() {
 
 # wait_until SECONDS WHAT COMMAND...: poll until the command succeeds.
 wait_until() {
-	local end=$((SECONDS + $1)) what=$2
+	local end=$((SECONDS + $1 * SLOWNESS)) what=$2
 	shift 2
 	until "$@"; do
 		if ((SECONDS > end)); then

@@ -19,6 +19,12 @@ held_by_stopped_reader() {
 	in_box "$PAIR" "$@" stopped | sed -n 's/held \([0-9]*\) bytes/\1/p'
 }
 
+# Does the kernel count what is queued for a reader?  Else one that has stopped
+# is bounded by ROOM_UNCOUNTED alone (bpf_sockops.h).
+counts_unread() {
+	grep -q msg_tot_len /sys/kernel/btf/vmlinux
+}
+
 answers() {
 	grep -c again "$1" 2>/dev/null || true
 }

@@ -75,13 +75,18 @@ assert_bypass_used() {
 }
 
 @test "bound: a stopped reader holds no more than the buffers of TCP allow" {
-	have_want "bytes held, writes of 64 KiB" "$(held_by_stopped_reader)" -le $((8 * 1024 * 1024))
-	have_want "bytes held, writes of 100 bytes" "$(held_by_stopped_reader --size 100)" -le $((8 * 1024 * 1024))
+	local most=8
+	counts_unread || most=64
+	have_want "bytes held, writes of 64 KiB" "$(held_by_stopped_reader)" -le $((most * 1024 * 1024))
+	have_want "bytes held, writes of 100 bytes" "$(held_by_stopped_reader --size 100)" -le $((most * 1024 * 1024))
 	assert_bypass_used
-	have_want "left for want of room" "$(counter left_room)" -eq 2
+	if counts_unread; then
+		have_want "left for want of room" "$(counter left_room)" -eq 2
+	fi
 }
 
 @test "bound: explicit small buffers are honoured" {
+	counts_unread || skip "this kernel does not count what is queued"
 	# setsockopt doubles them; plain TCP adds what is on the way.
 	have_want "bytes held" "$(held_by_stopped_reader --buffers 8192 --size 1000)" -le $((128 * 1024))
 	have_want "left for want of room" "$(counter left_room)" -eq 1

@@ -67,7 +67,7 @@ lo_bytes() {
 	begin=$SECONDS
 	run -0 unload_pair --timeout 60
 	[[ $output == *"connections taken off the bypass: 10000"* ]]
-	have_want "seconds" $((SECONDS - begin)) -le 30
+	have_want "seconds" $((SECONDS - begin)) -le $((30 * SLOWNESS))
 	assert_programs_gone
 	many_talk 1
 	exec 8>&-
@@ -78,7 +78,7 @@ lo_bytes() {
 	local begin=$SECONDS line
 	hold_many 20 3
 	run -0 unload_pair --timeout 1
-	have_want "seconds" $((SECONDS - begin)) -le 6
+	have_want "seconds" $((SECONDS - begin)) -le $((6 * SLOWNESS))
 	[[ $output == *"connections taken off the bypass: 17"* ]]
 	line="^  127\.0\.0\.1:[0-9]+ -> 127\.0\.0\.1:[0-9]+, 3000 bytes unread by the client \(many/[0-9]+\) for [0-9]+ s$"
 	have_want "lines that name one" "$(grep -cE "$line" <<<"$output")" -eq 3
@@ -110,7 +110,7 @@ assert_sockops_gone_alone() {
 @test "unload: waits for what is being read" {
 	hold_many 20 20
 	(
-		sleep 1
+		sleep "$SLOWNESS"
 		many_talk 1
 	) 3>&- &
 	run -0 unload_pair --timeout 20

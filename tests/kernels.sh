@@ -1,0 +1,359 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Runs the project's guarantees on Debian's stock kernels, in virtual machines,
+# as root:
+#
+#   tests/kernels.sh [--install-deps] [KERNEL]...
+#
+# --install-deps first installs what it needs, from Debian's packages.  KERNEL is
+# a name of the table below; without, all of them.  Closes with a table and the
+# line `N passed, M failed`, of its cells.
+#
+#   objects, test programs    built once, here: the same for all kernels
+#   kernels, guest's programs Debian packages, fetched by an apt of our own from
+#                             the mirror that this machine uses, and kept in
+#                             $XDG_CACHE_HOME (/var/cache)/tcpip-bypass-kernels
+#   a guest                   qemu without KVM, one CPU (two break it), 20 to 40
+#                             times slower than here; tests/kernels-guest.sh is
+#                             its init, the serial console brings the results
+#
+# KERNELS_TIMEOUT: seconds after which a guest is killed (1200).
+
+set -euo pipefail
+shopt -s inherit_errexit
+export LC_ALL=C
+PATH=$PATH:/usr/sbin:/sbin
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+# NAME SUITE ARCHITECTURE
+KERNELS='
+5.10   bullseye amd64
+6.1    bookworm amd64
+6.12   trixie   amd64
+newest sid      amd64
+arm64  trixie   arm64
+'
+
+# NAME | bats file | filter: tests that are bounded there too.
+GUARANTEES='
+load, unload           | scripts     | any directory|no error|cannot list|stay usable
+what bpftool shows     | walkthrough | programs, map and pins
+partial states         | scripts     | works from every partial
+admission              | admission   | (IPv4|IPv6) is bypassed|v4-mapped|dual-stack
+admission over veth    | admission   | over veth
+deferred, fast open    | admission   | deferred|Fast Open
+MPTCP refused          | admission   | Multipath
+isolation              | isolation   | .
+filter                 | scope       | several lists|exclude-port: counts|both ends under
+trace lines            | walkthrough | over IPv4
+order, deferred accept | streams     | deferred accept
+order, turns           | streams     | slow readers
+bound, stopped reader  | streams     | bound:
+edge-triggered readers | streams     | edge-triggered
+FIONREAD readers       | streams     | FIONREAD
+half-close             | streams     | half-close (at once|after small)
+unload, idle           | unload      | : idle|load again
+unload, unread         | unload      | unread connections|waits for
+unload, blocking recv  | unload      | blocking recv
+status.sh              | status      | exit status|both ends|unread|IPv6|counters
+'
+
+# GUARANTEE | KERNEL... | why it does not hold there: limits that README.md names.
+EXCEPTIONS='
+FIONREAD readers       | 5.10 6.1 | FIONREAD does not count bypassed bytes
+trace lines            | 5.10     | no addresses in them
+what bpftool shows     | 5.10     | bpftool 7.1 cannot list what is attached to a cgroup
+partial states         | 5.10     | the same: a program that is attached, but not pinned, is not seen
+MPTCP refused          | 5.10     | has no MPTCP
+'
+
+# What a guest needs, with what that depends on, but not the packages of LEFT_OUT.
+PACKAGES=(bash bats bpftool coreutils diffutils findutils grep hostname iproute2
+	iputils-ping jq kmod libc-bin mawk mount netcat-openbsd procps sed socat util-linux)
+LEFT_OUT='perl|libperl5.*|perl-modules.*|.*-perl|usrmerge|dpkg|tar|debconf|gcc-.*-base|libaudit-common'
+GUEST_SUITE=bookworm
+MODULES=(veth inet_diag tcp_diag)
+
+CACHE=${XDG_CACHE_HOME:-/var/cache}/tcpip-bypass-kernels
+TIMEOUT=${KERNELS_TIMEOUT:-1200}
+HOST_PACKAGES=(apt bpftool clang cpio gcc kmod libbpf-dev libc6-dev make qemu-system-x86)
+ARM64_PACKAGES=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-system-arm)
+
+die() {
+	echo "kernels.sh: $*" >&2
+	exit 1
+}
+
+# ---- Debian packages, without touching this machine's apt --------------------
+
+# mirror: of the machine's own sources.
+mirror() {
+	apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 'Label: Debian' | sed -n 1p
+}
+
+# apt_of SUITE ARCHITECTURE: prepares one; then apt_in runs its commands.
+apt_of() {
+	local dir=$CACHE/apt/$1-$2
+	mkdir -p "$dir"/{state/lists/partial,cache/archives/partial}
+	touch "$dir/status"
+	echo "deb $MIRROR $1 main" >"$dir/sources.list"
+	cat >"$dir/apt.conf" <<-END
+		Dir::State "$dir/state";
+		Dir::State::status "$dir/status";
+		Dir::Cache "$dir/cache";
+		Dir::Etc::sourcelist "$dir/sources.list";
+		Dir::Etc::sourceparts "/dev/null";
+		Dir::Etc::preferences "/dev/null";
+		Dir::Etc::preferencesparts "/dev/null";
+		APT::Architecture "$2";
+		APT::Architectures { "$2"; };
+		APT::Sandbox::User "root";
+		Acquire::Languages "none";
+	END
+	APT_CONF=$dir/apt.conf
+	apt_in timeout 300 apt-get update -qq --error-on=any
+}
+
+apt_in() {
+	APT_CONFIG=$APT_CONF "$@"
+}
+
+# unpack DIRECTORY PACKAGE...: fetched, into that directory.
+unpack() {
+	local dir=$1 debs deb
+	shift
+	debs=$(mktemp -d "$WORK/debs.XXXX")
+	(cd "$debs" && apt_in timeout 600 apt-get download -qq "$@")
+	for deb in "$debs"/*.deb; do
+		dpkg-deb --fsys-tarfile "$deb" | tar -x -C "$dir" --keep-directory-symlink \
+			--exclude './usr/share/doc' --exclude './usr/share/man' \
+			--exclude './usr/share/locale' --exclude './usr/share/i18n' \
+			--exclude './usr/lib/*/gconv'
+	done
+	rm -rf "$debs"
+}
+
+archive() {
+	(cd "$1" && find . -print0 | cpio --quiet -0 -o -H newc -R 0:0)
+}
+
+# ---- the three parts of an initramfs -----------------------------------------
+
+# guest_root ARCHITECTURE: the programs, without maintainer scripts having run;
+# prints the archive's path.
+guest_root() {
+	local key file dir packages link
+	key=$(echo "$GUEST_SUITE $1 ${PACKAGES[*]} $LEFT_OUT" | sha256sum)
+	file=$CACHE/root-$1-${key:0:12}.cpio
+	if [[ ! -e $file ]]; then
+		apt_of "$GUEST_SUITE" "$1"
+		mapfile -t packages < <(apt_in apt-get install -s --no-install-recommends "${PACKAGES[@]}" |
+			awk -v out="^($LEFT_OUT)\$" '$1 == "Inst" && $2 !~ out { print $2 }')
+		dir=$(mktemp -d "$WORK/root.XXXX")
+		for link in bin sbin lib lib64; do
+			mkdir -p "$dir/usr/$link"
+			ln -s "usr/$link" "$dir/$link"
+		done
+		unpack "$dir" "${packages[@]}"
+		# What maintainer scripts would have done.
+		ln -s mawk "$dir/usr/bin/awk"
+		ln -s nc.openbsd "$dir/usr/bin/nc"
+		ln -sf bash "$dir/usr/bin/sh"
+		echo root:x:0:0::/root:/bin/bash >"$dir/etc/passwd"
+		mkdir -p "$dir"/{dev,proc,sys,run,root,tmp}
+		archive "$dir" >"$file.new"
+		mv "$file.new" "$file"
+		rm -rf "$dir"
+	fi
+	echo "$file"
+}
+
+# kernel SUITE ARCHITECTURE: prints a directory with vmlinuz, modules.cpio, release.
+kernel() {
+	local packages dir tree release module
+	apt_of "$1" "$2"
+	# 7.x has split the image into several packages.
+	mapfile -t packages < <(apt_in apt-cache depends --recurse -i "linux-image-cloud-$2" |
+		grep -E '^linux-(image|binary|modules)-[0-9]' | sort -u)
+	dir=$CACHE/kernel-${packages[-1]}
+	if [[ ! -e $dir/release ]]; then
+		tree=$(mktemp -d "$WORK/tree.XXXX")
+		mkdir -p "$tree/usr/lib" "$dir"
+		ln -s usr/lib "$tree/lib"
+		unpack "$tree" "${packages[@]}"
+		release=$(basename "$tree"/lib/modules/*)
+		cp "$(find "$tree" -type f -name 'vmlinuz*' -print -quit)" "$dir/vmlinuz"
+		depmod -b "$tree" "$release" 2>/dev/null # warns of files that it does not need
+		mkdir -p "$tree/guest/modules"
+		for module in "${MODULES[@]}"; do
+			modprobe -d "$tree" -S "$release" --show-depends "$module"
+		done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }' >"$tree/list"
+		while read -r module; do
+			cp "$module" "$tree/guest/modules"
+			basename "$module"
+		done <"$tree/list" >"$tree/guest/modules/list"
+		archive "$tree/guest" >"$dir/modules.cpio"
+		echo "$release" >"$dir/release"
+		rm -rf "$tree"
+	fi
+	echo "$dir"
+}
+
+# project KERNEL ARCHITECTURE: as installed, without sources, which would want a compiler.
+project() {
+	local dir program guarantee rest
+	dir=$(mktemp -d "$WORK/project.XXXX")
+	mkdir -p "$dir/project/build"
+	cp -r ./*.sh ./*.o bpf_sockops.h README.md docs tests "$dir/project"
+	cp -r build/classic "$dir/project/build"
+	for program in pair many; do
+		if [[ $2 == amd64 ]]; then
+			cp "build/$program" "$dir/project/build"
+		else
+			aarch64-linux-gnu-gcc -O2 -g -pthread "tests/$program.c" -o "$dir/project/build/$program"
+		fi
+	done
+	cp tests/kernels-guest.sh "$dir/init"
+	while IFS='|' read -r guarantee rest; do
+		exception "$1" "$guarantee" >/dev/null || echo "$guarantee|$rest"
+	done < <(guarantees) >"$dir/guarantees"
+	archive "$dir"
+	rm -rf "$dir"
+}
+
+# ---- one kernel --------------------------------------------------------------
+
+declare -A RESULT # by "KERNEL GUARANTEE"
+SKIPPED=()        # reasons
+
+# Without the blanks around the columns.
+guarantees() {
+	sed '/^$/d; s/ *| */|/g' <<<"$GUARANTEES"
+}
+
+# exception KERNEL GUARANTEE: why it is not expected to hold; fails if it is.
+exception() {
+	awk -F ' *[|] *' -v kernel="$1" -v name="$2" '
+		$1 == name && index(" " $2 " ", " " kernel " ") { print $3; found = 1 }
+		END { exit !found }' <<<"$EXCEPTIONS"
+}
+
+# boot NAME ARCHITECTURE KERNEL-DIRECTORY ROOT LOG
+boot() {
+	local initrd=$WORK/$1.initrd console=ttyS0
+	local qemu=(qemu-system-x86_64)
+	if [[ $2 == arm64 ]]; then
+		qemu=(qemu-system-aarch64 -machine virt)
+		console=ttyAMA0
+	fi
+	project "$1" "$2" >"$WORK/$1.project"
+	cat "$4" "$3/modules.cpio" "$WORK/$1.project" >"$initrd"
+	timeout --kill-after 10 "$TIMEOUT" "${qemu[@]}" -accel tcg,thread=single -smp 1 -cpu max -m 1024 \
+		-nodefaults -no-user-config -display none -no-reboot -serial stdio \
+		-kernel "$3/vmlinuz" -initrd "$initrd" \
+		-append "console=$console panic=-1 quiet loglevel=4 mitigations=off" \
+		</dev/null 2>&1 | sed -u 's,\r$,,' | tee "$5" |
+		sed -un 's/^@result|\(.*\)|\(.*\)|\(.*\)/   \2 \1 (\3 s)/p' || true
+	rm -f "$initrd" "$WORK/$1.project"
+}
+
+test_kernel() {
+	local name=$1 suite=$2 arch=$3 files status root dir log=$WORK/$1.log guarantee value
+	echo "== $name ($suite, $arch)"
+	# In a condition bash would go on after errors.
+	set +e
+	files=$(
+		set -e
+		guest_root "$arch"
+		kernel "$suite" "$arch"
+	)
+	status=$?
+	set -e
+	{ read -r root && read -r dir; } <<<"$files" || status=1
+	if ((status)); then
+		if [[ ${CI:-} == true ]]; then
+			RESULT[$name]=FAIL
+		else
+			RESULT[$name]=skip
+			SKIPPED+=("$name: cannot fetch what it needs, see above")
+		fi
+		return
+	fi
+	echo "   $(<"$dir/release")"
+	boot "$name" "$arch" "$dir" "$root" "$log"
+	while IFS='|' read -r _ guarantee value _; do
+		RESULT["$name $guarantee"]=$value
+	done < <(grep -a '^@result|' "$log" || true)
+	if ! grep -qa '^@done' "$log"; then
+		echo "   the guest did not come to its end; the last it said:"
+		tail -n 5 "$log"
+	elif ! grep -qa '^@result|.*|FAIL' "$log"; then
+		return
+	fi
+	cp "$log" "build/kernels-$name.log"
+	echo "   see build/kernels-$name.log"
+}
+
+# ---- all ---------------------------------------------------------------------
+
+# Into CELL.
+cell() {
+	local reason
+	CELL=${RESULT["$1"]:-${RESULT["$1 $2"]:-FAIL}}
+	if [[ -z ${RESULT["$1"]:-} ]] && reason=$(exception "$1" "$2"); then
+		CELL=skip
+		SKIPPED+=("$1, $2: $reason")
+	fi
+}
+
+table() {
+	local kernel guarantee passed=0 failed=0 skipped=0
+	printf '%-24s' ''
+	printf '%-8s' "${NAMES[@]}"
+	echo
+	while IFS='|' read -r guarantee _; do
+		printf '%-24s' "$guarantee"
+		for kernel in "${NAMES[@]}"; do
+			cell "$kernel" "$guarantee"
+			printf '%-8s' "$CELL"
+			case $CELL in
+			ok) passed=$((passed + 1)) ;;
+			skip) skipped=$((skipped + 1)) ;;
+			*) failed=$((failed + 1)) ;;
+			esac
+		done
+		echo
+	done < <(guarantees)
+	[[ ${#SKIPPED[@]} -eq 0 ]] || printf 'skip: %s\n' "${SKIPPED[@]}"
+	((skipped)) && skipped=", $skipped skipped" || skipped=
+	echo "$passed passed, $failed failed$skipped"
+	((failed == 0))
+}
+
+[[ $EUID -eq 0 ]] || die "needs root: sudo $0"
+if [[ ${1:-} == --install-deps ]]; then
+	shift
+	apt-get update -q
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends \
+		"${HOST_PACKAGES[@]}" "${ARM64_PACKAGES[@]}"
+fi
+for name; do
+	grep -q "^$name " <<<"$KERNELS" || die "no such kernel: $name; there are: $(awk '{ print $1 }' <<<"$KERNELS" | xargs)"
+done
+
+WORK=$(mktemp -d)
+trap 'rm -rf "$WORK"' EXIT
+mkdir -p "$CACHE"
+MIRROR=$(mirror)
+[[ -n $MIRROR ]] || die "apt knows no Debian mirror here; to fetch its lists: sudo apt-get update"
+make -s all test-programs
+
+NAMES=()
+while read -r name suite arch; do
+	if [[ -n $name && ($# -eq 0 || " $* " == *" $name "*) ]]; then
+		NAMES+=("$name")
+		test_kernel "$name" "$suite" "$arch"
+	fi
+done <<<"$KERNELS"
+table
