@@ -4,7 +4,7 @@
 # The init of tests/kernels.sh's guests: runs the guarantees, writes the results
 # to the console, and switches the machine off.
 
-export LC_ALL=C HOME=/root PATH=/usr/sbin:/usr/bin SLOWNESS=4
+export LC_ALL=C HOME=/root PATH=/usr/sbin:/usr/bin SLOWNESS=8
 mount -t devtmpfs none /dev
 exec </dev/null >/dev/console 2>&1
 ln -sf /proc/self/fd /dev/fd

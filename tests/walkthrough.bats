@@ -61,7 +61,8 @@ assert_line() {
 	run -0 in_box bash -c '(echo hello; sleep 0.3; echo there; sleep 0.3) | nc -N 127.0.0.1 1000'
 	[[ $output == $'hello\nthere' ]]
 
-	assert_line 'nc-[0-9]+ .*bpf_trace_printk: update sockmap: 127\.0\.0\.1 -> 127\.0\.0\.1$'
+	# By whom is chance: under load the handshake runs in ksoftirqd.
+	assert_line 'bpf_trace_printk: update sockmap: 127\.0\.0\.1 -> 127\.0\.0\.1$'
 	assert_line 'update sockmap: op=4\(Active connect\), port [0-9]+-->1000$'
 	assert_line 'update sockmap: op=5\(Passive connect\), port 1000-->[0-9]+$'
 	assert_line 'nc-[0-9]+ .*: sock_msg_redirect by sockmap: 127\.0\.0\.1 --> 127\.0\.0\.1$'
