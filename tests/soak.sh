@@ -141,7 +141,7 @@ while ((SECONDS < end)); do
 	start_workers
 	for ((i = 0; i < TURN && SECONDS < end; i += 2)); do
 		[[ ! -e $BOX_TMP/stop ]] || break
-		quietly unload_pair --timeout $((RANDOM % 2))
+		quietly unload_pair
 		quietly load_pair --quiet
 		LOADS=$((LOADS + 1))
 		sleep 1
