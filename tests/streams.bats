@@ -71,7 +71,8 @@ assert_bypass_used() {
 		in_box "$PAIR" --seed "$i" --count 1000 writers
 	done
 	assert_bypass_used
-	have_want "left as bulk" "$(counter left_bulk left_room)" -eq 20
+	# Where the reader is scheduled after each send there is no burst.
+	have_want "left as bulk" "$(counter left_bulk left_room)" -ge 10
 }
 
 @test "bound: a stopped reader holds no more than the buffers of TCP allow" {
