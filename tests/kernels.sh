@@ -242,7 +242,8 @@ exception() {
 # boot NAME ARCHITECTURE KERNEL-DIRECTORY ROOT LOG
 boot() {
 	local initrd=$WORK/$1.initrd console=ttyS0
-	local qemu=(qemu-system-x86_64 -cpu max)
+	# qemu 7.2 corrupts the flags of cmpxchg16b: 6.12 dies of a double fault.
+	local qemu=(qemu-system-x86_64 -cpu "max,-cx16")
 	if [[ $2 == arm64 ]]; then
 		# Pointer authentication in the real cipher is slow to emulate.
 		qemu=(qemu-system-aarch64 -machine virt -cpu "max,pauth-impdef=on")
@@ -250,7 +251,7 @@ boot() {
 	fi
 	project "$1" "$2" >"$WORK/$1.project"
 	cat "$4" "$3/modules.cpio" "$WORK/$1.project" >"$initrd"
-	timeout --kill-after 10 "$TIMEOUT" "${qemu[@]}" -accel tcg,thread=single -smp 1 -m 1024 \
+	timeout --foreground --kill-after 10 "$TIMEOUT" "${qemu[@]}" -accel tcg,thread=single -smp 1 -m 1024 \
 		-nodefaults -no-user-config -display none -no-reboot -serial stdio \
 		-kernel "$3/vmlinuz" -initrd "$initrd" \
 		-append "console=$console panic=-1 quiet loglevel=4 mitigations=off" \
@@ -332,29 +333,34 @@ table() {
 	((failed == 0))
 }
 
-[[ $EUID -eq 0 ]] || die "needs root: sudo $0"
-if [[ ${1:-} == --install-deps ]]; then
-	shift
-	apt-get update -q
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends \
-		"${HOST_PACKAGES[@]}" "${ARM64_PACKAGES[@]}"
-fi
-for name; do
-	grep -q "^$name " <<<"$KERNELS" || die "no such kernel: $name; there are: $(awk '{ print $1 }' <<<"$KERNELS" | xargs)"
-done
-
-WORK=$(mktemp -d)
-trap 'rm -rf "$WORK"' EXIT
-mkdir -p "$CACHE"
-MIRROR=$(mirror)
-[[ -n $MIRROR ]] || die "apt knows no Debian mirror here; to fetch its lists: sudo apt-get update"
-make -s all test-programs
-
-NAMES=()
-while read -r name suite arch; do
-	if [[ -n $name && ($# -eq 0 || " $* " == *" $name "*) ]]; then
-		NAMES+=("$name")
-		test_kernel "$name" "$suite" "$arch"
+main() {
+	local name suite arch
+	[[ $EUID -eq 0 ]] || die "needs root: sudo $0"
+	if [[ ${1:-} == --install-deps ]]; then
+		shift
+		apt-get update -q
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends \
+			"${HOST_PACKAGES[@]}" "${ARM64_PACKAGES[@]}"
 	fi
-done <<<"$KERNELS"
-table
+	for name; do
+		grep -q "^$name " <<<"$KERNELS" || die "no such kernel: $name; there are: $(awk '{ print $1 }' <<<"$KERNELS" | xargs)"
+	done
+
+	WORK=$(mktemp -d)
+	trap 'rm -rf "$WORK"' EXIT
+	mkdir -p "$CACHE"
+	MIRROR=$(mirror)
+	[[ -n $MIRROR ]] || die "apt knows no Debian mirror here; to fetch its lists: sudo apt-get update"
+	make -s all test-programs
+
+	NAMES=()
+	while read -r name suite arch; do
+		if [[ -n $name && ($# -eq 0 || " $* " == *" $name "*) ]]; then
+			NAMES+=("$name")
+			test_kernel "$name" "$suite" "$arch"
+		fi
+	done <<<"$KERNELS"
+	table
+}
+
+main "$@"
