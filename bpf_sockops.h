@@ -222,7 +222,7 @@ struct sock_range {
 	__u32 admit; /* 0: not these */
 };
 
-_Static_assert(sizeof(struct sock_range) == 8, "lib.sh writes it");
+_Static_assert(sizeof(struct sock_range) == 8, "load.sh writes it");
 
 /* Atomic: a softirq, or another sender after preemption, counts here as well. */
 static __always_inline void add(__u64 *counter, __u64 n)
