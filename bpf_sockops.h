@@ -139,6 +139,7 @@ struct sock_record {
 	__u64 peer_sk;		  /* its struct sock */
 	__u64 queue;		  /* &sk_psock.ingress_msg of this end, 0: not looked up */
 	__u64 peer_queue;	  /* the same of the other end */
+	__u64 pressure;		  /* &tcp_memory_pressure, 0: not looked up */
 	__u64 sent_at;		  /* jiffies of the last send */
 	__u64 since;		  /* jiffies of the oldest send that the peer may not have read */
 	__u64 admitted_at;	  /* jiffies */
@@ -179,6 +180,7 @@ struct sock_stats {
 	__u64 left_peer_left;  /* the peer's direction had left */
 	__u64 left_bulk;       /* a burst passed CREDIT */
 	__u64 left_room;       /* the unread backlog passed ROOM */
+	__u64 left_memory;     /* TCP is short of memory; older kernels: not yet accepted */
 	__u64 left_tcp_bytes;  /* bytes had gone over TCP past the program */
 	__u64 left_ulp;	       /* an upper-layer protocol was attached to either end (kTLS) */
 	__u64 left_closing;    /* neither ESTABLISHED nor CLOSE_WAIT any more */

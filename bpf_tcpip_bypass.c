@@ -57,6 +57,24 @@ static __always_inline int may_leave(const struct sock_record *rec, int caught_u
 }
 
 /*
+ * Once TCP's memory has come to its limit, a redirect fails with ENOMEM, where TCP
+ * makes the sender wait (sk_wmem_schedule in bpf_tcp_ingress).  The pressure begins
+ * before that (tcp_mem[1]).
+ */
+static __always_inline int memory_pressure(struct sock_record *rec)
+{
+	__u64 pressure = 0;
+
+	if (!rec->pressure) {
+		struct proto *prot = read_kernel(struct sock_common, rec->view.sk, skc_prot);
+
+		rec->pressure = (__u64)read_kernel(struct proto, prot, memory_pressure);
+	}
+	bpf_probe_read_kernel(&pressure, sizeof(pressure), (void *)rec->pressure);
+	return pressure != 0;
+}
+
+/*
  * The counter of the reason to leave with this message, or NULL to redirect it.
  * The order matters: first what must go over TCP now, last what would rather.
  */
@@ -84,6 +102,14 @@ static __always_inline __u64 *reason_to_leave(struct sock_stats *stats, struct s
 		rec->peer_queue = psock_queue(psock_of(rec->peer_sk));
 	if (has_ulp(rec->view.sk) || has_ulp(rec->peer_sk))
 		return &stats->left_ulp;
+
+	/*
+	 * At accept(2) the socket's memory is charged to the memory cgroup; 5.10 then
+	 * overlooks what is in the psock's queue, and uncharges it all the same.
+	 */
+	if (memory_pressure(rec) ||
+	    (!counted && !read_kernel(struct sock, rec->peer_sk, sk_socket)))
+		return &stats->left_memory;
 
 	caught_up = queue_empty(rec->queue);
 	if (caught_up)

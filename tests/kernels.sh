@@ -16,7 +16,8 @@
 #                             $XDG_CACHE_HOME (/var/cache)/tcpip-bypass-kernels
 #   a guest                   qemu without KVM, one CPU (two break it), 20 to 40
 #                             times slower than here; tests/kernels-guest.sh is
-#                             its init, the serial console brings the results
+#                             its init, the serial console brings the results; as
+#                             many guests at once as this machine has CPUs
 #
 # KERNELS_TIMEOUT: seconds after which a guest is killed (1200).
 
@@ -57,6 +58,7 @@ unload, idle           | unload      | : idle|load again
 unload, unread         | unload      | unread connections|waits for
 unload, blocking recv  | unload      | blocking recv
 status.sh              | status      | exit status|both ends|unread|IPv6
+memory, too little     | guest/memory | .
 '
 
 # GUARANTEE | KERNEL... | why it does not hold there: limits that README.md names.
@@ -239,30 +241,34 @@ exception() {
 		END { exit !found }' <<<"$EXCEPTIONS"
 }
 
-# boot NAME ARCHITECTURE KERNEL-DIRECTORY ROOT LOG
+# boot NAME
 boot() {
 	local initrd=$WORK/$1.initrd console=ttyS0
-	# qemu 7.2 corrupts the flags of cmpxchg16b: 6.12 dies of a double fault.
-	local qemu=(qemu-system-x86_64 -cpu "max,-cx16")
-	if [[ $2 == arm64 ]]; then
+	local qemu=(qemu-system-x86_64 -cpu "max,-la57")
+	# qemu 7.2 corrupts the flags of cmpxchg16b: 6.12 dies of a double fault.  (Without
+	# it 7.x allocates no storage for BPF, kmalloc_nolock, and nothing is admitted.)
+	[[ $1 != 6.12 ]] || qemu=(qemu-system-x86_64 -cpu "max,-la57,-cx16")
+	if [[ ${ARCH_OF[$1]} == arm64 ]]; then
 		# Pointer authentication in the real cipher is slow to emulate.
 		qemu=(qemu-system-aarch64 -machine virt -cpu "max,pauth-impdef=on")
 		console=ttyAMA0
 	fi
-	project "$1" "$2" >"$WORK/$1.project"
-	cat "$4" "$3/modules.cpio" "$WORK/$1.project" >"$initrd"
+	project "$1" "${ARCH_OF[$1]}" >"$WORK/$1.project"
+	cat "${ROOT_OF[$1]}" "${KERNEL_OF[$1]}/modules.cpio" "$WORK/$1.project" >"$initrd"
 	timeout --foreground --kill-after 10 "$TIMEOUT" "${qemu[@]}" -accel tcg,thread=single -smp 1 -m 1024 \
 		-nodefaults -no-user-config -display none -no-reboot -serial stdio \
-		-kernel "$3/vmlinuz" -initrd "$initrd" \
-		-append "console=$console panic=-1 quiet loglevel=4 mitigations=off" \
-		</dev/null 2>&1 | sed -u 's,\r$,,' | tee "$5" |
-		sed -un 's/^@result|\(.*\)|\(.*\)|\(.*\)/   \2 \1 (\3 s)/p' || true
+		-kernel "${KERNEL_OF[$1]}/vmlinuz" -initrd "$initrd" \
+		-append "console=$console panic=-1 quiet loglevel=4 mitigations=off init_on_alloc=0" \
+		</dev/null 2>&1 | sed -u 's,\r$,,' | tee "$WORK/$1.log" |
+		sed -un "s/^@result|\(.*\)|\(.*\)|\(.*\)/$1: \2 \1 (\3 s)/p" || true
 	rm -f "$initrd" "$WORK/$1.project"
 }
 
-test_kernel() {
-	local name=$1 suite=$2 arch=$3 files status root dir log=$WORK/$1.log guarantee value
-	echo "== $name ($suite, $arch)"
+declare -A ARCH_OF ROOT_OF KERNEL_OF # by NAME
+
+# fetch NAME SUITE ARCHITECTURE
+fetch() {
+	local name=$1 suite=$2 arch=$3 files status
 	# In a condition bash would go on after errors.
 	set +e
 	files=$(
@@ -272,29 +278,33 @@ test_kernel() {
 	)
 	status=$?
 	set -e
-	{ read -r root && read -r dir; } <<<"$files" || status=1
-	if ((status)); then
-		if [[ ${CI:-} == true ]]; then
-			RESULT[$name]=FAIL
-		else
-			RESULT[$name]=skip
-			SKIPPED+=("$name: cannot fetch what it needs, see above")
-		fi
-		return
+	{ read -r ROOT_OF["$name"] && read -r KERNEL_OF["$name"]; } <<<"$files" || status=1
+	NAMES+=("$name")
+	ARCH_OF[$name]=$arch
+	if ((status == 0)); then
+		echo "$name: $(<"${KERNEL_OF[$name]}/release") ($suite, $arch)"
+	elif [[ ${CI:-} == true ]]; then
+		RESULT[$name]=FAIL
+	else
+		RESULT[$name]=skip
+		SKIPPED+=("$name: cannot fetch what it needs, see above")
 	fi
-	echo "   $(<"$dir/release")"
-	boot "$name" "$arch" "$dir" "$root" "$log"
+}
+
+# evaluate NAME: what the guest's console says.
+evaluate() {
+	local name=$1 log=$WORK/$1.log guarantee value
 	while IFS='|' read -r _ guarantee value _; do
 		RESULT["$name $guarantee"]=$value
 	done < <(grep -a '^@result|' "$log" || true)
 	if ! grep -qa '^@done' "$log"; then
-		echo "   the guest did not come to its end; the last it said:"
+		echo "$name: the guest did not come to its end; the last it said:"
 		tail -n 5 "$log"
 	elif ! grep -qa '^@result|.*|FAIL' "$log"; then
 		return
 	fi
 	cp "$log" "build/kernels-$name.log"
-	echo "   see build/kernels-$name.log"
+	echo "$name: see build/kernels-$name.log"
 }
 
 # ---- all ---------------------------------------------------------------------
@@ -356,10 +366,19 @@ main() {
 	NAMES=()
 	while read -r name suite arch; do
 		if [[ -n $name && ($# -eq 0 || " $* " == *" $name "*) ]]; then
-			NAMES+=("$name")
-			test_kernel "$name" "$suite" "$arch"
+			fetch "$name" "$suite" "$arch"
 		fi
 	done <<<"$KERNELS"
+	# One CPU for each guest.
+	for name in "${NAMES[@]}"; do
+		[[ -z ${RESULT[$name]:-} ]] || continue
+		(($(jobs -rp | wc -l) < $(nproc))) || wait -n
+		boot "$name" "${ARCH_OF[$name]}" &
+	done
+	wait
+	for name in "${NAMES[@]}"; do
+		[[ -n ${RESULT[$name]:-} ]] || evaluate "$name"
+	done
 	table
 }
 

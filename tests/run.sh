@@ -3,10 +3,11 @@
 #
 # Runs the checks and the tests, as root:
 #
-#   tests/run.sh [--install-deps] [BATS-FILE]...
+#   tests/run.sh [--install-deps] [--kernels] [BATS-FILE]...
 #
-# --install-deps first installs what they need, from Debian's packages.  With
-# files, only these tests.  Closes with the line `N passed, M failed`.
+# --install-deps first installs what they need, from Debian's packages.  --kernels
+# goes on with tests/kernels.sh, the tests on other kernels.  With files, only these
+# tests.  Closes with the line `N passed, M failed`.
 
 set -euo pipefail
 export LC_ALL=C
@@ -23,8 +24,19 @@ if [[ $EUID -ne 0 ]]; then
 	echo "run.sh: needs root: sudo $0" >&2
 	exit 1
 fi
-if [[ ${1:-} == --install-deps ]]; then
+install=() kernels=
+while [[ ${1:-} == --* ]]; do
+	case $1 in
+	--install-deps) install=("$1") ;;
+	--kernels) kernels=1 ;;
+	*)
+		echo "run.sh: no such option: $1 (usage: tests/run.sh [--install-deps] [--kernels] [BATS-FILE]...)" >&2
+		exit 2
+		;;
+	esac
 	shift
+done
+if [[ ${#install[@]} -gt 0 ]]; then
 	apt-get update -q
 	(
 		# The tests start the servers among them; the packages must not.
@@ -61,6 +73,12 @@ failed=$((failed + $(grep -c '^not ok ' "$log" || true)))
 # A failure outside of any test, such as in setup_suite.
 if ((status && !failed)); then
 	failed=1
+fi
+if [[ -n $kernels ]]; then
+	tests/kernels.sh "${install[@]}" | tee "$log" || true
+	read -r more less < <(sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed.*/\1 \2/p' "$log" | tail -n 1) || true
+	passed=$((passed + ${more:-0}))
+	failed=$((failed + ${less:-1}))
 fi
 echo "$passed passed, $failed failed"
 ((failed == 0))

@@ -1,0 +1,78 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0
+#
+# Less memory than connections would take.  In a guest of tests/kernels.sh alone, since
+# tcp_mem is the whole machine's.
+
+bats_require_minimum_version 1.5.0
+load ../sandbox.bash
+load ../scenarios.bash
+
+setup() {
+	box_up
+	read -r -a TCP_MEM </proc/sys/net/ipv4/tcp_mem
+	load_pair --quiet >/dev/null 2>&1
+	echo +memory >"$BOX_HOME/cgroup.subtree_control"
+}
+
+teardown() {
+	echo "${TCP_MEM[*]}" >/proc/sys/net/ipv4/tcp_mem
+	box_down
+	! dmesg | grep -E 'WARNING:|BUG:|Oops|refcount_t|use-after-free'
+}
+
+# at_once COUNT SCENARIO...: succeeds when each of them got all that it was sent.
+at_once() {
+	local i pids=() pid status=0
+	for ((i = 1; i <= $1; i++)); do
+		in_box "$PAIR" --seed "$i" --timeout 60 "${@:2}" >/dev/null 3>&- &
+		pids+=("$!")
+	done
+	for pid in "${pids[@]}"; do
+		wait "$pid" || status=1
+	done
+	return "$status"
+}
+
+events() {
+	sed -n "s/^$1 //p" "$BOX_CGROUP/memory.events"
+}
+
+map_is_empty() {
+	[[ $(in_map) -eq 0 ]]
+}
+
+@test "memory: under pressure of its cgroup nothing is lost (memory.high)" {
+	counts_unread || skip "a stopped reader holds up to 64 MiB here"
+	echo 30M >"$BOX_CGROUP/memory.high"
+	at_once 3 --size 1000 stopped
+	have_want "times over the limit" "$(events high)" -gt 0
+	have_want "redirected bytes" "$(counter redirected_bytes)" -gt 100000
+	wait_until 10 "the map to be empty" map_is_empty
+}
+
+@test "memory: programs killed for want of memory leave nothing behind (memory.max)" {
+	echo 32M >"$BOX_CGROUP/memory.max"
+	at_once 8 --size 1000 stopped 2>/dev/null && return 1
+	have_want "killed" "$(events oom_kill)" -gt 0
+	echo max >"$BOX_CGROUP/memory.max"
+	wait_until 10 "the map to be empty" map_is_empty
+	in_box "$PAIR" talk
+	have_want "redirected messages" "$(counter redirected_messages)" -ge 200
+}
+
+@test "memory: what a connection held is not charged to its cgroup any more" {
+	local before after
+	before=$(<"$BOX_CGROUP/memory.current")
+	at_once 1 --size 1000 stopped # here the first bytes come before the accept
+	after=$(<"$BOX_CGROUP/memory.current")
+	# Too much given back shows as a number near 2^64.
+	have_want "digits of bytes charged, before $before" "${#after}" -le 8
+}
+
+@test "memory: TCP short of memory makes senders wait, it does not fail them (tcp_mem)" {
+	echo "128 256 512" >/proc/sys/net/ipv4/tcp_mem
+	at_once 6 --size 1000000 duplex
+	have_want "left for want of memory" "$(counter left_memory)" -ge 1
+	wait_until 10 "the map to be empty" map_is_empty
+}
