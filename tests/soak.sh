@@ -139,12 +139,12 @@ while ((SECONDS < end)); do
 	reconcile
 	turn=$((turn + 1))
 	start_workers
-	for ((i = 0; i < TURN && SECONDS < end; i += 2)); do
+	turn_end=$((SECONDS + TURN))
+	while ((SECONDS < turn_end && SECONDS < end)); do
 		[[ ! -e $BOX_TMP/stop ]] || break
-		quietly unload_pair
+		quietly unload_pair --timeout 2
 		quietly load_pair --quiet
 		LOADS=$((LOADS + 1))
-		sleep 1
 	done
 	stop_workers
 	quietly unload_pair
