@@ -26,6 +26,8 @@ shopt -s inherit_errexit
 export LC_ALL=C
 PATH=$PATH:/usr/sbin:/sbin
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck source=tests/packages.bash
+. tests/packages.bash
 
 # NAME SUITE ARCHITECTURE
 KERNELS='
@@ -348,9 +350,7 @@ main() {
 	[[ $EUID -eq 0 ]] || die "needs root: sudo $0"
 	if [[ ${1:-} == --install-deps ]]; then
 		shift
-		apt-get update -q
-		DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends \
-			"${HOST_PACKAGES[@]}" "${ARM64_PACKAGES[@]}"
+		install_packages "${HOST_PACKAGES[@]}" "${ARM64_PACKAGES[@]}"
 	fi
 	for name; do
 		grep -q "^$name " <<<"$KERNELS" || die "no such kernel: $name; there are: $(awk '{ print $1 }' <<<"$KERNELS" | xargs)"

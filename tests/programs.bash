@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Servers for tests/programs.bats: started in the sandbox, with all their files
+# Servers for programs.bats and bench/bench.sh: started in the sandbox, with all their files
 # below $BOX_TMP.  With PLAIN=1 in the environment the tests run the same
 # programs without the pair, to tell its defects from theirs.
 
@@ -98,6 +98,7 @@ as_postgres() {
 	in_box setpriv --reuid postgres --regid postgres --init-groups -- "$@"
 }
 
+# start_postgres OPTION...
 start_postgres() {
 	local dirs=(/usr/lib/postgresql/*/bin)
 	PG_BIN=${dirs[-1]}
@@ -105,7 +106,7 @@ start_postgres() {
 	as_postgres "$PG_BIN/initdb" -N --no-locale -E UTF8 -A trust -D "$BOX_TMP/pg/data" >"$BOX_TMP/initdb.log"
 	start postgres 5432 setpriv --reuid postgres --regid postgres --init-groups -- "$PG_BIN/postgres" -F \
 		-D "$BOX_TMP/pg/data" -c listen_addresses=127.0.0.1 -c unix_socket_directories= \
-		-c synchronize_seqscans=off
+		-c synchronize_seqscans=off "$@"
 	wait_until 20 "PostgreSQL to answer" as_postgres "$PG_BIN/pg_isready" -q -h 127.0.0.1
 }
 

@@ -12,6 +12,8 @@
 set -euo pipefail
 export LC_ALL=C
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck source=tests/packages.bash
+. tests/packages.bash
 
 PACKAGES=(bats bpftool build-essential clang clang-format debhelper dpkg-dev git iproute2 iputils-ping
 	jq libbpf-dev make mount netcat-openbsd procps python3 python3-yaml shellcheck shfmt socat systemd
@@ -19,6 +21,8 @@ PACKAGES=(bats bpftool build-essential clang clang-format debhelper dpkg-dev git
 # What programs.bats runs.
 PACKAGES+=(curl haproxy iperf3 libmemcached-tools memcached nginx nodejs openjdk-17-jdk-headless openssh-client
 	openssh-server openssl postgresql redis-server rsync)
+# What bench.bats runs, beside these.
+PACKAGES+=(gnuplot-nox libxml2-utils)
 
 if [[ $EUID -ne 0 ]]; then
 	echo "run.sh: needs root: sudo $0" >&2
@@ -37,17 +41,7 @@ while [[ ${1:-} == --* ]]; do
 	shift
 done
 if [[ ${#install[@]} -gt 0 ]]; then
-	apt-get update -q
-	(
-		# The tests start the servers among them; the packages must not.
-		policy=/usr/sbin/policy-rc.d
-		if [[ ! -e $policy ]]; then
-			trap 'rm -f "$policy"' EXIT
-			printf '#!/bin/sh\nexit 101\n' >"$policy"
-			chmod 755 "$policy"
-		fi
-		DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${PACKAGES[@]}"
-	)
+	install_packages "${PACKAGES[@]}"
 fi
 
 failed=0

@@ -20,6 +20,7 @@
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 PAIR=$ROOT/build/pair
 SLOWNESS=${SLOWNESS:-1}
+BOX_SECONDS=${BOX_SECONDS:-900} # how long a sandbox lives
 
 box_up() {
 	local root
@@ -40,7 +41,7 @@ box_up() {
 				mount -t tmpfs none /run
 				ip link set lo up
 				touch "$2/ready"
-				exec sleep 900' box "$root" "$BOX_TMP"
+				exec sleep "$3"' box "$root" "$BOX_TMP" "$BOX_SECONDS"
 	) >"$BOX_TMP/box.log" 2>&1 3>&- &
 	BOX_PID=$!
 	wait_until 5 "the sandbox" test -e "$BOX_TMP/ready"
@@ -120,6 +121,15 @@ load_classic() {
 	in_box bpftool cgroup attach "$cgroup" sock_ops pinned $bpf/bpf_sockops multi
 }
 
+# What was connected meanwhile goes on with it until it is closed.
+unload_classic() {
+	local bpf=/sys/fs/bpf cgroup
+	cgroup=$(in_box awk '$3 == "cgroup2" { print $2; exit }' /proc/self/mounts)
+	in_box bpftool cgroup detach "$cgroup" sock_ops pinned $bpf/bpf_sockops
+	in_box bpftool prog detach pinned $bpf/bpf_tcpip_bypass msg_verdict pinned $bpf/sock_ops_map
+	in_box rm $bpf/bpf_sockops $bpf/bpf_tcpip_bypass $bpf/sock_ops_map
+}
+
 # counter NAME...: the sum over all CPUs of these counters.
 counter() {
 	local names
@@ -149,6 +159,7 @@ device_bytes() {
 # hold_many COUNT UNREAD: so many connections, the client of the first UNREAD of
 # them has not read.  A line to fd 8 is a round trip on all of them.
 hold_many() {
+	rm -f "$BOX_TMP/go" "$BOX_TMP/many"
 	mkfifo "$BOX_TMP/go"
 	in_box sysctl -qw net.ipv4.ip_local_port_range="1024 65000"
 	in_box "$ROOT/build/many" "$1" "$2" <"$BOX_TMP/go" >"$BOX_TMP/many" 3>&- &
