@@ -12,9 +12,11 @@ VMLINUX ?= .
 # use the addition without result alone: 5.10 has no other.
 BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror -I$(VMLINUX)
 
+CFLAGS := -O2 -g -Wall -Wextra -Werror -pthread
+
 OBJECTS := bpf_sockops.o bpf_tcpip_bypass.o sock_ops_status.o
-C_FILES = $(wildcard *.c *.h tests/*.c tests/*/*.[ch])
-SHELL_FILES = $(wildcard *.sh tests/*.sh tests/*.bash) .ci/run
+C_FILES = $(wildcard *.c *.h bench/*.c tests/*.c tests/*/*.[ch])
+SHELL_FILES = $(wildcard *.sh bench/*.sh tests/*.sh tests/*.bash) .ci/run
 
 ifeq ($(V),1)
 Q :=
@@ -66,7 +68,12 @@ test-programs: $(TEST_PROGRAMS)
 build/%: tests/%.c
 	$(call msg,CC,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) -O2 -g -Wall -Wextra -Werror -pthread $< -o $@
+	$(Q)$(CC) $(CFLAGS) $< -o $@
+
+build/%: bench/%.c
+	$(call msg,CC,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $< -o $@
 
 build/classic/%.o: tests/classic/%.c tests/classic/classic.h vmlinux.h
 	$(call msg,CLANG,$@)
@@ -88,7 +95,7 @@ test-kernels:
 	$(Q)tests/kernels.sh
 
 bench:
-	$(Q)tests/bench.sh
+	$(Q)bench/bench.sh $(ARGS)
 
 lint:
 	$(call msg,LINT,C)
@@ -114,7 +121,8 @@ help:
 	@echo 'test-kernels'
 	@echo '         run a choice of them on other kernels, in qemu (as root; tests/kernels.sh)'
 	@echo 'soak     a random mix of all patterns for MINUTES (default: 10), repeatable by SEED'
-	@echo 'bench    compare request/response and streams with plain TCP (as root)'
+	@echo 'bench    compare with plain TCP, in 15 minutes; in 3 with ARGS=--quick (as root;'
+	@echo '         bench/bench.sh --help)'
 	@echo 'lint     clang-format, shellcheck and shfmt, without changing anything'
 	@echo 'format   let clang-format and shfmt change the files'
 	@echo 'clean    remove what make has built'

@@ -1,0 +1,675 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Compares ours with plain TCP, with the classic pair (tests/classic) and with unix
+# sockets, in alternating runs in a sandbox of its own (tests/sandbox.bash).
+# What the groups measure stands beside each figures_*; usage() has the options.
+#
+# Within a group, each round loads one variant after the other, starting with
+# another one each time, and takes all figures of the group once under each.  The
+# figures of one round make the pairs that ratios are taken from (summary.awk).
+#
+# CPU time per operation is that of both ends: for bench.c as said there, for real
+# programs what the sandbox's cgroup has used (cpu.stat) while the client ran, its
+# start included.  Where the kernel accounts for interrupts apart, their time is added.
+
+set -euo pipefail
+export LC_ALL=C
+HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
+# shellcheck source=tests/sandbox.bash
+. "$HERE/../tests/sandbox.bash"
+# shellcheck source=tests/programs.bash
+. "$HERE/../tests/programs.bash"
+# shellcheck source=tests/packages.bash
+. "$HERE/../tests/packages.bash"
+
+GROUPS_ALL=(rr stream warm crr connections veth redis pgbench nginx memcached sockperf foreign memory cost)
+PACKAGES=(bpftool clang gcc gnuplot-nox iproute2 jq libbpf-dev libmemcached-tools make memcached nginx
+	postgresql procps redis-server sockperf util-linux wrk)
+
+usage() {
+	cat <<-END
+		bench.sh - compare ours with plain TCP, the classic pair and unix sockets
+
+		SYNOPSIS
+		    sudo bench/bench.sh [--install-deps] [--quick] [--output DIR] [GROUP]...
+		    bench/bench.sh --summary CSV
+		    bench/bench.sh --charts CSV [--output DIR]
+
+		OPTIONS
+		    --install-deps   first install what is needed, from Debian's packages
+		    --quick          fewer sizes and rounds, shorter runs: under 3 minutes instead
+		                     of under 15
+		    --output DIR     where results.csv and summary.md go; default: build/bench-results
+		    --summary CSV    print the tables (Markdown) of earlier results
+		    --charts CSV     draw them, as performance-*.svg in DIR; default: docs
+		    --help           show this
+
+		GROUPS
+		    ${GROUPS_ALL[*]:0:9}
+		    ${GROUPS_ALL[*]:9}; default: all
+
+		EXIT STATUS
+		    0 all was measured; 1 a run of plain TCP or of ours failed, or ours was not in
+		    effect; 2 an error in the arguments
+	END
+}
+
+warn() {
+	printf 'bench.sh: %s\n' "$*" >&2
+}
+
+die() {
+	warn "$@"
+	exit 1
+}
+
+usage_error() {
+	warn "$*; see: $0 --help"
+	exit 2
+}
+
+# ---- arguments -------------------------------------------------------------
+
+INSTALL=0
+QUICK=0
+OUTPUT=
+VERB=run
+CSV=
+CHOSEN=()
+
+parse() {
+	while [[ $# -gt 0 ]]; do
+		case $1 in
+		--output | --summary | --charts)
+			[[ $# -ge 2 ]] || usage_error "$1 needs an argument"
+			;;&
+		--install-deps) INSTALL=1 ;;
+		--quick) QUICK=1 ;;
+		--output)
+			OUTPUT=$2
+			shift
+			;;
+		--summary | --charts)
+			VERB=${1#--}
+			CSV=$2
+			[[ -r $CSV ]] || usage_error "$1: cannot read $CSV"
+			shift
+			;;
+		-h | --help)
+			usage
+			exit
+			;;
+		-*) usage_error "unknown option: $1" ;;
+		*)
+			[[ " ${GROUPS_ALL[*]} " == *" $1 "* ]] || usage_error "no such group: $1"
+			CHOSEN+=("$1")
+			;;
+		esac
+		shift
+	done
+}
+
+# How much is measured.  SIZES of round trips, WRITES of streams; RUN in seconds.
+set_extent() {
+	ROUNDS=5
+	RUN=0.25
+	SIZES=(1 64 1024 4096 16384 65536 262144 1048576)
+	WRITES=(64 1024 4096 16384 65536 262144 1048576 4194304)
+	WARM_WRITES=(64 1024 16384 65536 1048576)
+	CONNECTIONS=(1 10 100 1000)
+	REQUESTS=20000 # of a real program's client
+	IDLE=10000
+	CORES=(1 2)
+	[[ $(nproc) -gt 1 ]] || CORES=(1)
+	if ((QUICK)); then
+		ROUNDS=3
+		RUN=0.1
+		SIZES=(64 16384 262144)
+		WRITES=(1024 65536 1048576)
+		WARM_WRITES=(16384)
+		CONNECTIONS=(1 100)
+		REQUESTS=5000
+		IDLE=2000
+	fi
+}
+
+# ---- variants --------------------------------------------------------------
+
+VARIANT=plain
+GROUP=
+ROUND=0
+
+quietly() {
+	"$@" >"$BOX_TMP/log" 2>&1 </dev/null || {
+		cat "$BOX_TMP/log" >&2
+		die "failed: $*"
+	}
+}
+
+enter() {
+	VARIANT=$1
+	case $VARIANT in
+	ours) quietly load_pair --quiet ;;
+	classic) quietly load_classic ;;
+	esac
+	# Settle: the first connection after a pause is never the fastest.
+	RUN=0.05 both_ends rr 64 1 >/dev/null 2>&1 || true
+	ADMITTED=0 REDIRECTED=0
+	in_effect stream >/dev/null || true
+}
+
+leave() {
+	case $VARIANT in
+	ours) quietly unload_pair ;;
+	classic) quietly unload_classic ;;
+	esac
+	VARIANT=plain
+}
+
+# ---- runs ------------------------------------------------------------------
+
+FAILED=0
+
+# row PATTERN SIZE CONNECTIONS CORES UNIT VALUE,P50,P99,CPU
+row() {
+	echo "$GROUP,$1,$2,$3,$4,$VARIANT,$ROUND,$5,$6" >>"$CSV"
+}
+
+# measure PATTERN SIZE CONNECTIONS CORES UNIT COMMAND...: which prints
+# VALUE,P50,P99,CPU.  A run that fails, as some of the classic pair do, is a row as well.
+measure() {
+	local figure=("${@:1:5}") result
+	shift 5
+	if ! result=$("$@" 2>"$BOX_TMP/error") || [[ ! $result =~ ^[0-9.]+(,[0-9.]*){3}$ ]]; then
+		warn "$GROUP: ${figure[*]}, $VARIANT, round $ROUND failed: $(tail -n 1 "$BOX_TMP/error")"
+		[[ $VARIANT == classic ]] || FAILED=$((FAILED + 1))
+		result=fail,,,
+	fi
+	row "${figure[@]}" "$result"
+	in_effect "${figure[@]:0:2}" || die "$GROUP: ${figure[*]}: the bypass was not used as it should be"
+}
+
+# in_effect PATTERN SIZE: since the last look connections were admitted, and messages
+# that are no bulk skipped the stack; to foreign peers none.
+in_effect() {
+	local before=("$ADMITTED" "$REDIRECTED")
+	[[ $VARIANT == ours ]] || return 0
+	ADMITTED=$(counter admitted_passive)
+	REDIRECTED=$(counter redirected_messages)
+	if [[ $GROUP == foreign ]]; then
+		((ADMITTED == before[0] && REDIRECTED == before[1]))
+	elif [[ $1 == stream || $1 == warm || ${2:-1} -gt 16384 ]]; then
+		((ADMITTED > before[0]))
+	else
+		((ADMITTED > before[0] && REDIRECTED > before[1]))
+	fi
+}
+
+# cpus CORES: of client and server.
+cpus() {
+	echo "0,$(($1 - 1))"
+}
+
+# both_ends PATTERN SIZE CORES [OPTION]...: over 127.0.0.1 or a unix socket.
+both_ends() {
+	local args=("${@:1:2}" "$RUN") options=(--cpus "$(cpus "$3")" "${IRQ_TIME[@]}" "${@:4}")
+	[[ $VARIANT != unix ]] || options+=(--unix)
+	in_box timeout 10 "$BENCH" "${options[@]}" "${args[@]}" </dev/null
+}
+
+# to_peer WRAPPER PATTERN SIZE CORES: the server in the namespace `peer`, run by
+# WRAPPER (in_box or out_of_box).
+to_peer() {
+	local inside=$1 args=("${@:2:2}" "$RUN") options server status=0
+	options=(--cpus "$(cpus "$4")" "${IRQ_TIME[@]}")
+	rm -f "$BOX_TMP/port"
+	"$inside" timeout 10 ip netns exec peer "$BENCH" "${options[@]}" --serve "$PEER" "${args[@]}" \
+		</dev/null >"$BOX_TMP/port" 2>"$BOX_TMP/server.err" &
+	server=$!
+	wait_until 5 "a server to listen" test -s "$BOX_TMP/port"
+	in_box timeout 10 "$BENCH" "${options[@]}" --connect "$PEER:$(cat "$BOX_TMP/port")" "${args[@]}" </dev/null ||
+		status=$?
+	wait "$server" || status=$?
+	return "$status"
+}
+
+# Microseconds of the sandbox's processes so far.
+cpu_used() {
+	local irq=0
+	if [[ ${#IRQ_TIME[@]} -gt 0 ]]; then
+		irq=$(awk -v hz="$(getconf CLK_TCK)" '/^cpu / { printf "%d", ($7 + $8) * 1e6 / hz }' /proc/stat)
+	fi
+	awk -v irq="$irq" '/^usage_usec/ { printf "%d\n", $2 + irq }' "$BOX_CGROUP/cpu.stat"
+}
+
+# client AWK COMMAND...: a real program, the CPU time it took is `cpu` for the awk
+# program, which prints VALUE,P50,P99,CPU from the client's lines.
+client() {
+	local extract=$1 before lines
+	shift
+	before=$(cpu_used)
+	lines=$(in_box timeout 20 "$@" </dev/null 2>&1) || {
+		echo "$lines" >&2
+		return 1
+	}
+	awk -v cpu=$(($(cpu_used) - before)) "$extract" <<<"$lines"
+}
+
+# ---- groups ----------------------------------------------------------------
+# Of each: the variants, the programs it needs, figures_* (all figures, once, under the
+# variant that is loaded), and if need be before_* and after_*.
+
+variants() {
+	case $1 in
+	rr | stream | crr | connections | redis | pgbench | memcached) echo plain ours classic unix ;;
+	memory) echo plain ours ;;
+	cost) echo ours classic ;;
+	*) echo plain ours classic ;;
+	esac
+}
+
+programs() {
+	case $1 in
+	redis) echo redis-server redis-benchmark ;;
+	pgbench) echo pgbench ;;
+	nginx) echo nginx wrk ;;
+	memcached) echo memcached memcslap ;;
+	sockperf) echo sockperf ;;
+	esac
+}
+
+# Round trips of 1 B to 1 MiB.
+figures_rr() {
+	local size cores
+	for cores in "${CORES[@]}"; do
+		for size in "${SIZES[@]}"; do
+			measure rr "$size" 1 "$cores" 1/s both_ends rr "$size" "$cores"
+		done
+	done
+}
+
+# Streams, on a new connection and after small talk.
+figures_stream() {
+	streams stream "${WRITES[@]}"
+}
+
+figures_warm() {
+	streams warm "${WARM_WRITES[@]}"
+}
+
+streams() {
+	local size cores pattern=$1
+	shift
+	for cores in "${CORES[@]}"; do
+		for size; do
+			measure "$pattern" "$size" 1 "$cores" MB/s both_ends "$pattern" "$size" "$cores"
+		done
+	done
+}
+
+# Connect, request, response, close.
+figures_crr() {
+	local size cores
+	for cores in "${CORES[@]}"; do
+		for size in 64 16384; do
+			measure crr "$size" 1 "$cores" 1/s both_ends crr "$size" "$cores"
+		done
+	done
+}
+
+# Requests of 64 B, one outstanding on each connection.
+figures_connections() {
+	local n
+	for n in "${CONNECTIONS[@]}"; do
+		measure many 64 "$n" "${CORES[-1]}" 1/s both_ends many 64 "${CORES[-1]}" --connections "$n"
+	done
+}
+
+# Between two namespaces: box <-> peer.
+PEER=10.7.0.2
+
+before_veth() {
+	in_box ip netns add peer
+	in_box ip link add veth0 type veth peer name veth1 netns peer
+	in_box ip addr add 10.7.0.1/24 dev veth0
+	in_box ip link set veth0 up
+	in_box ip -n peer addr add "$PEER/24" dev veth1
+	in_box ip -n peer link set veth1 up
+	in_box ip -n peer link set lo up
+	in_box ip netns exec peer sysctl -qw net.ipv4.tcp_congestion_control=cubic
+}
+
+after_veth() {
+	in_box ip link del veth0
+	in_box ip netns del peer
+}
+
+figures_veth() {
+	figures_peer in_box
+}
+
+figures_peer() {
+	local size cores
+	for cores in "${CORES[@]}"; do
+		for size in 64 16384; do
+			measure rr "$size" 1 "$cores" 1/s to_peer "$1" rr "$size" "$cores"
+		done
+		measure stream 65536 1 "$cores" MB/s to_peer "$1" stream 65536 "$cores"
+		measure crr 64 1 "$cores" 1/s to_peer "$1" crr 64 "$cores"
+	done
+}
+
+# The same with a server outside of the cgroup: what the pair costs connections that
+# are not its own.
+before_foreign() {
+	before_veth
+}
+
+after_foreign() {
+	after_veth
+}
+
+figures_foreign() {
+	figures_peer out_of_box
+}
+
+before_redis() {
+	start_redis 6379 --unixsocket "$BOX_TMP/redis.sock"
+}
+
+figures_redis() {
+	redis_benchmark "redis GET" 50 get
+	redis_benchmark "redis SET" 50 set
+	redis_benchmark "redis GET, one client" 1 get
+	redis_benchmark "redis GET, pipeline of 16" 50 get -P 16
+}
+
+# redis_benchmark NAME CLIENTS TEST [OPTION]...
+redis_benchmark() {
+	local name=$1 clients=$2 test=$3 where=(-h 127.0.0.1 -p 6379)
+	shift 3
+	[[ $VARIANT != unix ]] || where=(-s "$BOX_TMP/redis.sock")
+	measure "$name" 64 "$clients" "$(nproc)" 1/s client '
+		BEGIN { FS = "\",\"" }
+		/^"[GS]ET"/ {
+			sub(/"$/, "")
+			printf "%s,%.2f,%.2f,%.3f\n", $2, $5 * 1000, $7 * 1000, cpu / '"$REQUESTS"'
+		}' redis-benchmark --csv "${where[@]}" -c "$clients" -n "$REQUESTS" -d 64 -t "$test" "$@"
+}
+
+before_pgbench() {
+	start_postgres -c "unix_socket_directories=$BOX_TMP/pg"
+	quietly in_box "$PG_BIN/pgbench" -h 127.0.0.1 -U postgres -i -q postgres
+}
+
+figures_pgbench() {
+	pgbench "pgbench -S" 8
+	pgbench "pgbench -S, one client" 1
+}
+
+# pgbench NAME CLIENTS
+pgbench() {
+	local host=127.0.0.1
+	[[ $VARIANT != unix ]] || host=$BOX_TMP/pg
+	measure "$1" "" "$2" "$(nproc)" 1/s client '
+		/^number of transactions actually/ { split($NF, n, "/") }
+		/^tps = / { printf "%s,,,%.3f\n", $3, cpu / n[1] }' \
+		"$PG_BIN/pgbench" -h "$host" -U postgres -n -M prepared -S -c "$2" -j 1 -t $((REQUESTS / $2 / 2)) postgres
+}
+
+before_nginx() {
+	start_nginx nginx 8080
+	random_file "$BOX_TMP/nginx/1024" 1024
+	random_file "$BOX_TMP/nginx/65536" 65536
+}
+
+figures_nginx() {
+	local size
+	for size in 1024 65536; do
+		measure "nginx, wrk" "$size" 16 "$(nproc)" 1/s client '
+			function us(time) { return time * (time ~ /us$/ ? 1 : time ~ /ms$/ ? 1e3 : 1e6) }
+			/^ *50%/ { p50 = us($2) }
+			/^ *99%/ { p99 = us($2) }
+			/requests in/ { n = $1 }
+			/Socket errors|Non-2xx/ { exit }
+			/^Requests\/sec:/ { printf "%s,%.2f,%.2f,%.3f\n", $2, p50, p99, cpu / n }' \
+			wrk -t 1 -c 16 -d 1s --latency "http://127.0.0.1:8080/$size"
+	done
+}
+
+before_memcached() {
+	start memcached 11211 memcached -u root -l 127.0.0.1 -p 11211 -t 2
+	in_box memcached -u root -s "$BOX_TMP/memcached.sock" -t 2 >"$BOX_TMP/memcached2.log" 2>&1 </dev/null &
+	wait_until 5 "memcached to listen" test -S "$BOX_TMP/memcached.sock"
+}
+
+# Each thread gets all keys, which were set by one.
+figures_memcached() {
+	local server=127.0.0.1:11211 keys=$((REQUESTS / 4))
+	[[ $VARIANT != unix ]] || server=$BOX_TMP/memcached.sock
+	measure "memcached get" 400 4 "$(nproc)" 1/s client '
+		/^Time to get/ { printf "%.1f,,,%.3f\n", $4 / $(NF - 1), cpu / ($4 + '"$keys"') }' \
+		memcslap -s "$server" -N -c 4 -e "$keys" -t get
+}
+
+before_sockperf() {
+	start sockperf 11111 sockperf sr --tcp -i 127.0.0.1
+}
+
+# Streams with a rate that it limits itself would show nothing: ping-pong alone.
+figures_sockperf() {
+	local size
+	for size in 64 16384; do
+		measure "sockperf ping-pong" "$size" 1 "$(nproc)" 1/s client '
+			/Total Run/ { split($0, part, /SentMessages=/); sent = part[2] + 0 }
+			/Summary: Round trip/ { us = $(NF - 1) }
+			/percentile 99\.000/ { p99 = $NF }
+			/percentile 50\.000/ && us > 0 {
+				printf "%.1f,%s,%s,%.3f\n", 1e6 / us, $NF, p99, cpu / sent
+			}' sockperf pp --tcp -i 127.0.0.1 -m "$size" -t 1 --full-rtt
+	done
+}
+
+# The kernel's objects in use, in bytes.
+slab_used() {
+	awk 'NR > 2 { sum += $2 * $4 } END { printf "%d\n", sum }' /proc/slabinfo
+}
+
+# Idle connections that have had one round trip, and the maps.
+figures_memory() {
+	local before map
+	before=$(slab_used)
+	hold_many "$IDLE" 0
+	row "idle connection" "" "$IDLE" "" bytes "$((($(slab_used) - before) / IDLE)),,,"
+	exec 8>&-
+	wait "$MANY"
+	if [[ $VARIANT == ours ]]; then
+		for map in sock_ops_map sock_ops_meet sock_ops_stats; do
+			row "$map" "" "" "" bytes \
+				"$(in_box bpftool -j map show pinned "/sys/fs/bpf/$map" | jq .bytes_memlock),,,"
+		done
+	fi
+}
+
+# What the two programs take for each call, the kernel's two looks at the clock
+# included.
+before_cost() {
+	BPF_STATS=$(sysctl -n kernel.bpf_stats_enabled)
+	sysctl -qw kernel.bpf_stats_enabled=1
+}
+
+after_cost() {
+	sysctl -qw kernel.bpf_stats_enabled="$BPF_STATS"
+	BPF_STATS=
+}
+
+figures_cost() {
+	local program
+	for program in bpf_sockops bpf_tcpip_bypass; do
+		in_box bpftool -j prog show pinned "/sys/fs/bpf/$program" >"$BOX_TMP/prog"
+		row "$program, instructions" "" "" "" number "$(($(jq .bytes_xlated "$BOX_TMP/prog") / 8)),,,"
+		row "$program, machine code" "" "" "" bytes "$(jq .bytes_jited "$BOX_TMP/prog"),,,"
+	done
+	cost_of bpf_tcpip_bypass "send, round trips" rr 64
+	cost_of bpf_tcpip_bypass "send, stream" stream 65536
+	cost_of bpf_sockops "call, new connections" crr 64
+}
+
+# cost_of PROGRAM WHAT PATTERN SIZE
+cost_of() {
+	local before after result status=0
+	before=$(run_stats "$1")
+	result=$(both_ends "$3" "$4" 1) || status=$?
+	after=$(run_stats "$1")
+	read -r time calls < <(echo "$before $after" | awk '{ print $3 - $1, $4 - $2 }')
+	if ((status || !calls)); then
+		row "$1, each $2" "$4" 1 1 ns fail,,,
+		return
+	fi
+	row "$1, each $2" "$4" 1 1 ns "$((time / calls)),,,"
+	if [[ $3 == crr ]]; then
+		row "$1, each new connection" "$4" 1 1 ns \
+			"$(awk -F , -v time="$time" -v run="$RUN" '{ printf "%d", time / ($1 * run) }' <<<"$result"),,,"
+	fi
+}
+
+# run_stats PROGRAM: NANOSECONDS CALLS
+run_stats() {
+	in_box bpftool -j prog show pinned "/sys/fs/bpf/$1" | jq -r '"\(.run_time_ns // 0) \(.run_cnt // 0)"'
+}
+
+# ---- the run ---------------------------------------------------------------
+
+# hook before|after: of this group, if it has one.
+hook() {
+	if declare -F "$1_$GROUP" >/dev/null; then
+		"$1_$GROUP"
+	fi
+}
+
+run_group() {
+	local program names i variant
+	GROUP=$1
+	for program in $(programs "$GROUP"); do
+		command -v "$program" >/dev/null || {
+			warn "$GROUP: skipped, $program is missing; to install it: sudo $0 --install-deps"
+			return
+		}
+	done
+	read -ra names < <(variants "$GROUP")
+	hook before
+	for ((ROUND = 1; ROUND <= ROUNDS; ROUND++)); do
+		for ((i = 0; i < ${#names[@]}; i++)); do
+			variant=${names[(ROUND - 1 + i) % ${#names[@]}]}
+			enter "$variant"
+			"figures_$GROUP"
+			leave
+		done
+	done
+	hook after
+	quietly stop_servers
+	warn "$GROUP: done after $SECONDS s"
+}
+
+meta() {
+	local program version
+	echo "# kernel: $(uname -r)"
+	echo "# cpu: $(nproc) x $(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)"
+	echo "# threads per core: $(lscpu | sed -n 's/^Thread(s) per core: *//p')"
+	echo "# virtual machine: $(systemd-detect-virt --vm 2>/dev/null || true)"
+	echo "# date: $(date -u +%F)"
+	echo "# commit: $(git -C "$ROOT" describe --always --dirty 2>/dev/null || true)"
+	echo "# congestion control: $(in_box sysctl -n net.ipv4.tcp_congestion_control)"
+	echo "# interrupts are accounted for apart: $([[ ${#IRQ_TIME[@]} -gt 0 ]] && echo yes || echo no)"
+	echo "# rounds: $ROUNDS, seconds of a run: $RUN$( ((QUICK)) && echo ", quick")"
+	for program in redis-server postgresql nginx wrk memcached libmemcached-tools sockperf; do
+		version=$(dpkg-query -W -f '${Version}' "$program" 2>/dev/null) || continue
+		[[ -z $version ]] || echo "# $program: $version"
+	done
+	echo "group,pattern,size,connections,cores,variant,round,unit,value,p50_us,p99_us,cpu_us_per_op"
+}
+
+# Is the time in interrupts missing from that of the processes?
+irq_time_is_apart() {
+	{ zcat /proc/config.gz || cat "/boot/config-$(uname -r)"; } 2>/dev/null |
+		grep -qx CONFIG_IRQ_TIME_ACCOUNTING=y
+}
+
+# cubic, which only the machine's own namespace can allow to others.
+use_cubic() {
+	local allowed=net.ipv4.tcp_allowed_congestion_control
+	ALLOWED=$(sysctl -n $allowed)
+	sysctl -qw $allowed="$ALLOWED cubic" ||
+		die "this kernel has no cubic; to load it: sudo modprobe tcp_cubic"
+	in_box sysctl -qw net.ipv4.tcp_congestion_control=cubic
+}
+
+BPF_STATS=
+ALLOWED=
+
+clean_up() {
+	[[ -z $BPF_STATS ]] || sysctl -qw kernel.bpf_stats_enabled="$BPF_STATS"
+	[[ -z $ALLOWED ]] || sysctl -qw net.ipv4.tcp_allowed_congestion_control="$ALLOWED"
+	box_down >/dev/null 2>&1
+}
+
+run() {
+	local group
+	[[ $EUID -eq 0 ]] || die "needs root: sudo $0"
+	if ((INSTALL)); then
+		install_packages "${PACKAGES[@]}" >&2
+	fi
+	for group in make clang bpftool jq; do
+		command -v "$group" >/dev/null || die "$group is missing; to install it: sudo $0 --install-deps"
+	done
+	make -s -C "$ROOT" all test-programs >&2
+	set_extent
+	OUTPUT=${OUTPUT:-$ROOT/build/bench-results}
+	mkdir -p "$OUTPUT"
+	CSV=$OUTPUT/results.csv
+	IRQ_TIME=()
+	if irq_time_is_apart; then
+		IRQ_TIME=(--irq-time)
+	fi
+
+	trap clean_up EXIT
+	trap 'exit 130' INT
+	trap 'exit 143' TERM HUP
+	# Read by sandbox.bash.
+	# shellcheck disable=SC2034
+	BOX_SECONDS=3600
+	box_up
+	disown -a
+	chmod 755 "$BOX_TMP"
+	use_cubic
+	meta >"$CSV"
+	[[ ${#CHOSEN[@]} -gt 0 ]] || CHOSEN=("${GROUPS_ALL[@]}")
+	for group in "${CHOSEN[@]}"; do
+		run_group "$group"
+	done
+	summary | tee "$OUTPUT/summary.md"
+	warn "took $SECONDS s; results: $CSV, tables: $OUTPUT/summary.md"
+	((FAILED == 0)) || die "$FAILED runs of others than the classic pair failed, see above"
+}
+
+summary() {
+	awk -f "$HERE/summary.awk" "$CSV"
+}
+
+charts() {
+	local data
+	command -v gnuplot >/dev/null || die "gnuplot is missing; to install it: sudo $0 --install-deps"
+	data=$(mktemp)
+	# shellcheck disable=SC2064 # now
+	trap "rm -f '$data'" EXIT
+	awk -v form=chart -f "$HERE/summary.awk" "$CSV" >"$data"
+	OUTPUT=${OUTPUT:-$ROOT/docs}
+	mkdir -p "$OUTPUT"
+	gnuplot -e "data = '$data'; dir = '$OUTPUT'" "$HERE/charts.gp"
+	printf '%s\n' "$OUTPUT"/performance-*.svg
+}
+
+BENCH=$ROOT/build/bench
+parse "$@"
+"$VERB"

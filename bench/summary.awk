@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# The figures of bench.sh's results.csv, as tables in Markdown; with -v form=chart
+# as lines for charts.gp.
+#
+# A median is of all rounds, with the lowest and the highest.  A ratio to plain TCP is the
+# median of the ratios within each round; a "~" says that rounds disagree on
+# which of the two is the higher: the difference lies within the noise.
+
+function median_of(list,    n, i, j, x, sorted) {
+	n = split(list, sorted, " ")
+	for (i = 2; i <= n; i++) {
+		x = sorted[i] + 0
+		for (j = i - 1; j > 0 && sorted[j] + 0 > x; j--)
+			sorted[j + 1] = sorted[j]
+		sorted[j + 1] = x
+	}
+	lowest = sorted[1]
+	highest = sorted[n]
+	return n % 2 ? sorted[(n + 1) / 2] : (sorted[n / 2] + sorted[n / 2 + 1]) / 2
+}
+
+function bytes(n) {
+	if (n == "")
+		return ""
+	if (n >= 1048576)
+		return n / 1048576 " MiB"
+	return n >= 1024 ? n / 1024 " KiB" : n " B"
+}
+
+function number(x) {
+	return x == "" ? "" : sprintf(x >= 100 ? "%.0f" : x >= 10 ? "%.1f" : "%.2f", x)
+}
+
+function ratio_text(list,    m) {
+	if (list == "")
+		return ""
+	m = median_of(list)
+	return sprintf("%.2f%s (%.2f..%.2f)", m, lowest < 1 && highest > 1 ? " ~" : "", lowest, highest)
+}
+
+# Over the rounds: of column `c` for variant `v`, alone or divided by plain's.
+function series(figure, v, c, divided,    r, x, base, list) {
+	for (r = 1; r <= rounds; r++) {
+		x = cell[figure, v, r, c]
+		base = cell[figure, "plain", r, c]
+		if (x !~ /^[0-9.]+$/ || (divided && !(base + 0)))
+			continue
+		list = list " " (divided ? x / base : x)
+	}
+	return list
+}
+
+BEGIN {
+	FS = ","
+	VALUE = 9; P50 = 10; P99 = 11; CPU = 12
+}
+
+/^#/ {
+	if (form != "chart")
+		print "- " substr($0, 3)
+	next
+}
+
+$1 == "group" { next }
+
+# Fields of a figure: group, pattern, size, connections, cores, unit.
+{
+	figure = $1 FS $2 FS $3 FS $4 FS $5 FS $8
+	if (!(figure in seen)) {
+		seen[figure]
+		order[++figures] = figure
+	}
+	if (!((figure, $6) in has)) {
+		has[figure, $6]
+		if (!($6 in known)) {
+			known[$6]
+			variant[++variants] = $6
+		}
+	}
+	if ($7 > rounds)
+		rounds = $7
+	for (i = VALUE; i <= CPU; i++)
+		cell[figure, $6, $7, i] = $i
+	if ($VALUE == "fail")
+		failed[figure, $6]++
+}
+
+function table_head(group) {
+	print "\n### " group "\n"
+	print "| pattern | size | connections | cores | variant | median | lowest..highest | ratio to plain TCP | p50 us | p99 us | CPU us/op | ratio |"
+	print "|---|--:|--:|--:|---|--:|--:|--:|--:|--:|--:|--:|"
+}
+
+END {
+	# Always in this order, whichever came first.
+	variants = split("plain ours classic unix", variant, " ")
+	for (i = 1; i <= figures; i++) {
+		split(order[i], f, FS)
+		if (form != "chart" && f[1] != group)
+			table_head(group = f[1])
+		for (j = 1; j <= variants; j++)
+			if ((order[i], variant[j]) in has)
+				show(order[i], variant[j])
+	}
+}
+
+function show(figure, v,    value, low, high, ratio, cpu, p50, p99, what) {
+	values = series(figure, v, VALUE)
+	ratios = v == "plain" ? "" : series(figure, v, VALUE, 1)
+	if (form == "chart") {
+		if (values == "")
+			return
+		value = median_of(values)
+		ratio = ratios == "" ? "" : median_of(ratios)
+		low = ratios == "" ? "" : lowest
+		high = ratios == "" ? "" : highest
+		cpu = series(figure, v, CPU)
+		p50 = series(figure, v, P50)
+		what = f[2] (f[3] ~ /^(64|400)?$/ ? "" : ", " bytes(f[3]))
+		print f[1], f[2], f[3], f[4], f[5], v, value, ratio, low, high, p50 == "" ? "" : median_of(p50), \
+			cpu == "" ? "" : median_of(cpu), what
+		return
+	}
+	what = values == "" ? "" : number(median_of(values))
+	if (failed[figure, v])
+		what = what " (" failed[figure, v] " of " rounds " failed)"
+	printf "| %s | %s | %s | %s | %s | %s %s | %s | %s | %s | %s | %s | %s |\n", f[2], bytes(f[3]), f[4], f[5], v, \
+		what, f[6], values == "" ? "" : number(lowest) ".." number(highest), ratio_text(ratios), \
+		median_text(figure, v, P50), median_text(figure, v, P99), median_text(figure, v, CPU), \
+		v == "plain" ? "" : ratio_text(series(figure, v, CPU, 1))
+}
+
+function median_text(figure, v, c,    list) {
+	list = series(figure, v, c)
+	return list == "" ? "" : number(median_of(list))
+}
