@@ -33,7 +33,7 @@
  * interrupts an idle CPU is counted by neither, or by --irq-time alone.
  *
  * The first connection measures nothing: after the last operation the client
- * ends its direction of it, and the server answers with its part of the figures.
+ * asks over it for the server's part of the figures.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -41,11 +41,13 @@
 #include <getopt.h>
 #include <netinet/tcp.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -265,7 +267,7 @@ static void serve(int listener, const char *pattern)
 	else
 		serve_stream(listener, !strcmp(pattern, "warm"), &report);
 	report.cpu_us = cpu_us() - cpu;
-	if (recv(control, &byte, 1, 0))
+	if (!read_all(control, &byte, 1))
 		errx(2, "the client did not end as it should");
 	write_all(control, &report, sizeof(report));
 }
@@ -419,7 +421,7 @@ static void call(const char *pattern)
 	}
 	took = now() - start;
 	cpu = cpu_us() - cpu;
-	shutdown(control, SHUT_WR);
+	write_all(control, "", 1);
 	if (!read_all(control, &report, sizeof(report)))
 		errx(2, "the server failed");
 	cpu += report.cpu_us;
@@ -535,6 +537,7 @@ int main(int argc, char **argv)
 		pid = fork();
 	alarm(seconds + TIMEOUT);
 	if (serves && !pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		if (!calls)
 			printf("%d\n", ntohs(((struct sockaddr_in *)&address)->sin_port));
 		fflush(stdout);

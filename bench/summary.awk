@@ -52,7 +52,7 @@ function series(figure, v, c, divided,    r, x, base, list) {
 }
 
 BEGIN {
-	FS = ","
+	FS = OFS = ","
 	VALUE = 9; P50 = 10; P99 = 11; CPU = 12
 }
 
@@ -64,6 +64,11 @@ BEGIN {
 
 $1 == "group" { next }
 
+NF != CPU {
+	print FILENAME ": not a row of results: " $0 >"/dev/stderr"
+	exit failure = 1
+}
+
 # Fields of a figure: group, pattern, size, connections, cores, unit.
 {
 	figure = $1 FS $2 FS $3 FS $4 FS $5 FS $8
@@ -71,13 +76,7 @@ $1 == "group" { next }
 		seen[figure]
 		order[++figures] = figure
 	}
-	if (!((figure, $6) in has)) {
-		has[figure, $6]
-		if (!($6 in known)) {
-			known[$6]
-			variant[++variants] = $6
-		}
-	}
+	has[figure, $6]
 	if ($7 > rounds)
 		rounds = $7
 	for (i = VALUE; i <= CPU; i++)
@@ -93,6 +92,8 @@ function table_head(group) {
 }
 
 END {
+	if (failure)
+		exit failure
 	# Always in this order, whichever came first.
 	variants = split("plain ours classic unix", variant, " ")
 	for (i = 1; i <= figures; i++) {
@@ -117,9 +118,8 @@ function show(figure, v,    value, low, high, ratio, cpu, p50, p99, what) {
 		high = ratios == "" ? "" : highest
 		cpu = series(figure, v, CPU)
 		p50 = series(figure, v, P50)
-		what = f[2] (f[3] ~ /^(64|400)?$/ ? "" : ", " bytes(f[3]))
 		print f[1], f[2], f[3], f[4], f[5], v, value, ratio, low, high, p50 == "" ? "" : median_of(p50), \
-			cpu == "" ? "" : median_of(cpu), what
+			cpu == "" ? "" : median_of(cpu)
 		return
 	}
 	what = values == "" ? "" : number(median_of(values))
