@@ -118,7 +118,8 @@ set_extent() {
 	WRITES=(64 1024 4096 16384 65536 262144 1048576 4194304)
 	WARM_WRITES=(64 1024 16384 65536 1048576)
 	CONNECTIONS=(1 10 100 1000)
-	REQUESTS=20000 # of a real program's client
+	FILES=(1024 65536) # of nginx
+	REQUESTS=20000     # of a real program's client
 	IDLE=10000
 	CORES=(1 2)
 	[[ $(nproc) -gt 1 ]] || CORES=(1)
@@ -129,6 +130,7 @@ set_extent() {
 		WRITES=(1024 65536 1048576)
 		WARM_WRITES=(16384)
 		CONNECTIONS=(1 100)
+		FILES=(1024)
 		REQUESTS=5000
 		IDLE=2000
 	fi
@@ -420,13 +422,15 @@ pgbench() {
 
 before_nginx() {
 	start_nginx nginx 8080
-	random_file "$BOX_TMP/nginx/1024" 1024
-	random_file "$BOX_TMP/nginx/65536" 65536
+	local size
+	for size in "${FILES[@]}"; do
+		random_file "$BOX_TMP/nginx/$size" "$size"
+	done
 }
 
 figures_nginx() {
 	local size
-	for size in 1024 65536; do
+	for size in "${FILES[@]}"; do
 		measure "nginx wrk" "$size" 16 "$(nproc)" 1/s client '
 			function us(time) { return time * (time ~ /us$/ ? 1 : time ~ /ms$/ ? 1e3 : 1e6) }
 			/^ *50%/ { p50 = us($2) }
