@@ -439,6 +439,14 @@ static void call(const char *pattern)
 		       percentile_us(0.99), cpu / trips);
 }
 
+static void timed_out(int signal)
+{
+	(void)signal;
+	dprintf(STDERR_FILENO, "bench: timed out after %llu operations\n",
+		(unsigned long long)trips);
+	_exit(2);
+}
+
 static void set_address(const char *text, int port)
 {
 	struct sockaddr_in *in = (void *)&address;
@@ -535,6 +543,7 @@ int main(int argc, char **argv)
 		listener = listen_there();
 	if (serves && calls)
 		pid = fork();
+	signal(SIGALRM, timed_out);
 	alarm(seconds + TIMEOUT);
 	if (serves && !pid) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);

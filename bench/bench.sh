@@ -669,7 +669,7 @@ charts() {
 	OUTPUT=${OUTPUT:-$ROOT/docs}
 	mkdir -p "$OUTPUT"
 	gnuplot -e "data = '$data'; dir = '$OUTPUT'" "$HERE/charts.gp"
-	printf '%s\n' "$OUTPUT"/performance-*.svg
+	find "$OUTPUT" -name 'performance-*.svg' -newer "$data"
 }
 
 BENCH=$ROOT/build/bench
