@@ -495,7 +495,7 @@ figures_memory() {
 }
 
 # What the two programs take for each call, the kernel's two looks at the clock
-# included.
+# included (kernel.bpf_stats_enabled, for the while).
 before_cost() {
 	BPF_STATS=$(sysctl -n kernel.bpf_stats_enabled)
 	sysctl -qw kernel.bpf_stats_enabled=1
@@ -510,7 +510,7 @@ figures_cost() {
 	local program
 	for program in bpf_sockops bpf_tcpip_bypass; do
 		in_box bpftool -j prog show pinned "/sys/fs/bpf/$program" >"$BOX_TMP/prog"
-		row "$program instructions" "" "" "" number "$(($(jq .bytes_xlated "$BOX_TMP/prog") / 8)),,,"
+		row "$program instructions" "" "" "" insns "$(($(jq .bytes_xlated "$BOX_TMP/prog") / 8)),,,"
 		row "$program machine code" "" "" "" bytes "$(jq .bytes_jited "$BOX_TMP/prog"),,,"
 	done
 	cost_of bpf_tcpip_bypass "send of round trips" rr 64
@@ -520,7 +520,7 @@ figures_cost() {
 
 # cost_of PROGRAM WHAT PATTERN SIZE
 cost_of() {
-	local before after result status=0
+	local before after result time calls status=0
 	before=$(run_stats "$1")
 	result=$(both_ends "$3" "$4" 1) || status=$?
 	after=$(run_stats "$1")
@@ -530,10 +530,14 @@ cost_of() {
 		return
 	fi
 	row "$1 each $2" "$4" 1 1 ns "$((time / calls)),,,"
-	if [[ $3 == crr ]]; then
+	case $3 in
+	# Few and long, where it looks whether the reader has caught up.
+	stream) row "$1 sends of a stream" "$4" 1 1 calls "$calls,,," ;;
+	crr)
 		row "$1 each new connection" "$4" 1 1 ns \
 			"$(awk -F , -v time="$time" -v run="$RUN" '{ printf "%d", time / ($1 * run) }' <<<"$result"),,,"
-	fi
+		;;
+	esac
 }
 
 # run_stats PROGRAM: NANOSECONDS CALLS
@@ -617,13 +621,13 @@ clean_up() {
 }
 
 run() {
-	local group
+	local group tool
 	[[ $EUID -eq 0 ]] || die "needs root: sudo $0"
 	if ((INSTALL)); then
 		install_packages "${PACKAGES[@]}" >&2
 	fi
-	for group in make clang bpftool jq; do
-		command -v "$group" >/dev/null || die "$group is missing; to install it: sudo $0 --install-deps"
+	for tool in make clang bpftool jq; do
+		command -v "$tool" >/dev/null || die "$tool is missing; to install it: sudo $0 --install-deps"
 	done
 	make -s -C "$ROOT" all test-programs >&2
 	set_extent
