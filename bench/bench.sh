@@ -339,7 +339,7 @@ before_veth() {
 	in_box ip -n peer addr add "$PEER/24" dev veth1
 	in_box ip -n peer link set veth1 up
 	in_box ip -n peer link set lo up
-	in_box ip netns exec peer sysctl -qw net.ipv4.tcp_congestion_control=cubic
+	use_cubic in_box ip netns exec peer
 }
 
 after_veth() {
@@ -602,13 +602,16 @@ irq_time_is_apart() {
 		grep -qx CONFIG_IRQ_TIME_ACCOUNTING=y
 }
 
-# cubic, which only the machine's own namespace can allow to others.
+# use_cubic COMMAND...: in the namespace in which it runs what follows.  Only the
+# machine's own namespace can allow it to others, for the moment.
 use_cubic() {
 	local allowed=net.ipv4.tcp_allowed_congestion_control
 	ALLOWED=$(sysctl -n $allowed)
 	sysctl -qw $allowed="$ALLOWED cubic" ||
 		die "this kernel has no cubic; to load it: sudo modprobe tcp_cubic"
-	in_box sysctl -qw net.ipv4.tcp_congestion_control=cubic
+	"$@" sysctl -qw net.ipv4.tcp_congestion_control=cubic
+	sysctl -qw $allowed="$ALLOWED"
+	ALLOWED=
 }
 
 BPF_STATS=
@@ -648,7 +651,7 @@ run() {
 	box_up
 	disown -a
 	chmod 755 "$BOX_TMP"
-	use_cubic
+	use_cubic in_box
 	meta >"$CSV"
 	[[ ${#CHOSEN[@]} -gt 0 ]] || CHOSEN=("${GROUPS_ALL[@]}")
 	for group in "${CHOSEN[@]}"; do
