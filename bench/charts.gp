@@ -60,6 +60,7 @@ if (figures("rr", "1") > 0) {
 
 if (figures("stream", "1") > 0) {
 	set output dir."/performance-stream.svg"
+	set key bottom right noreverse Right
 	set multiplot layout 1,2
 	set xrange [50:5000000]
 	set title "stream by size of writes, one core (MB/s)"
