@@ -269,7 +269,7 @@ static __always_inline void admit_server(struct bpf_sock_ops *skops, struct sock
 	 * Whoever removes the note decides: a client that found no peer for its
 	 * first send removes it as well, and stays alone.
 	 */
-	bpf_probe_read_kernel(&client, sizeof(client), (void *)peer);
+	read_view(&client, peer);
 	if (client.leaving || bpf_map_delete_elem(&sock_ops_meet, &peer_key)) {
 		add(&stats->refused_client_left, 1);
 		return;
@@ -291,7 +291,7 @@ static __always_inline int peer_may_redirect(struct sock_record *rec, __u64 peer
 
 	if (!peer_psock)
 		return 0;
-	bpf_probe_read_kernel(&peer, sizeof(peer), (void *)rec->peer);
+	read_view(&peer, rec->peer);
 	/* Set by the peer's own send: that thread's earlier redirects are complete. */
 	if (peer.leaving && !peer.threads)
 		return 0;

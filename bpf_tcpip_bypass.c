@@ -63,15 +63,12 @@ static __always_inline int may_leave(const struct sock_record *rec, int caught_u
  */
 static __always_inline int memory_pressure(struct sock_record *rec)
 {
-	__u64 pressure = 0;
-
 	if (!rec->pressure) {
 		struct proto *prot = read_kernel(struct sock_common, rec->view.sk, skc_prot);
 
 		rec->pressure = (__u64)read_kernel(struct proto, prot, memory_pressure);
 	}
-	bpf_probe_read_kernel(&pressure, sizeof(pressure), (void *)rec->pressure);
-	return pressure != 0;
+	return read_word(rec->pressure) != 0;
 }
 
 /*
@@ -103,18 +100,13 @@ static __always_inline __u64 *reason_to_leave(struct sock_stats *stats, struct s
 	if (has_ulp(rec->view.sk) || has_ulp(rec->peer_sk))
 		return &stats->left_ulp;
 
-	/*
-	 * At accept(2) the socket's memory is charged to the memory cgroup; 5.10 then
-	 * overlooks what is in the psock's queue, and uncharges it all the same.
-	 */
-	if (memory_pressure(rec) ||
-	    (!counted && !read_kernel(struct sock, rec->peer_sk, sk_socket)))
+	if (memory_pressure(rec))
 		return &stats->left_memory;
 
 	caught_up = queue_empty(rec->queue);
 	if (caught_up)
 		rec->view.turn++;
-	bpf_probe_read_kernel(&peer, sizeof(peer), (void *)rec->peer);
+	read_view(&peer, rec->peer);
 	turned = peer.turn != rec->peer_turn;
 	rec->peer_turn = peer.turn;
 	if (turned || queue_empty(rec->peer_queue)) {
@@ -130,6 +122,15 @@ static __always_inline __u64 *reason_to_leave(struct sock_stats *stats, struct s
 	rec->sent_at = now;
 	rec->burst += size;
 	rec->unread += size + MESSAGE_COST;
+
+	/*
+	 * accept(2) charges a socket's memory to its memory cgroup; 5.10 does not see then
+	 * what the psock's queue holds, and uncharges it all the same: that adds up to a
+	 * cgroup that seems to use 2^64 bytes.  Less than a page is charged with the page.
+	 */
+	if (!counted && rec->burst >= CREDIT_UNCOUNTED &&
+	    !read_kernel(struct sock, rec->peer_sk, sk_socket))
+		return &stats->left_bulk;
 
 	/*
 	 * Off, or with a peer that goes: never another redirect to an empty queue.

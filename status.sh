@@ -76,7 +76,7 @@ left_no_peer         directions back to TCP: the other end is not on the bypass
 left_peer_left       directions back to TCP: the other direction is
 left_bulk            directions back to TCP: bulk
 left_room            directions back to TCP: too much unread
-left_memory          directions back to TCP: too little memory, or not yet accepted (before 7.0)
+left_memory          directions back to TCP: TCP is short of memory (tcp_mem)
 left_tcp_bytes       directions back to TCP: bytes had gone over TCP already
 left_ulp             directions back to TCP: kTLS
 left_closing         directions back to TCP: closing
