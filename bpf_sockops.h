@@ -40,7 +40,7 @@
  * count bypassed bytes there, and readers such as nginx then stop at what fits
  * the buffer they have.
  */
-#define CREDIT		 (64 * 1024)
+#define CREDIT		 (256 * 1024)
 #define CREDIT_UNCOUNTED (4 * 1024)
 
 /*

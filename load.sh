@@ -330,7 +330,7 @@ report() {
 	local counted=0 _ what differs=() kernels
 	if grep -q msg_tot_len "$BTF"; then
 		counted=1
-		say "kernel $(uname -r): FIONREAD counts bypassed bytes; a burst may be 64 KiB"
+		say "kernel $(uname -r): FIONREAD counts bypassed bytes; a burst may be 256 KiB"
 	else
 		say "kernel $(uname -r): FIONREAD does not count bypassed bytes; a burst may be 4 KiB"
 	fi

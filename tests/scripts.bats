@@ -424,7 +424,7 @@ no_program_left() {
 @test "load.sh: reports how this kernel differs, from the table in docs/limits.md" {
 	run -0 load_pair
 	if grep -q msg_tot_len /sys/kernel/btf/vmlinux; then
-		[[ $output == *"FIONREAD counts bypassed bytes; a burst may be 64 KiB"* ]]
+		[[ $output == *"FIONREAD counts bypassed bytes; a burst may be 256 KiB"* ]]
 		[[ $output != *"; FIONREAD;"* ]]
 	else
 		[[ $output == *"FIONREAD does not count bypassed bytes; a burst may be 4 KiB"* ]]
