@@ -166,9 +166,7 @@ static __always_inline int admit(struct bpf_sock_ops *skops, __u64 sk, struct so
 	if (peer) {
 		rec->server = 1;
 		rec->peer = peer;
-		bpf_probe_read_kernel(
-			&rec->peer_sk, sizeof(rec->peer_sk),
-			(void *)(peer + __builtin_offsetof(struct sock_record, view.sk)));
+		rec->peer_sk = sock_of(peer);
 	}
 
 	address = (__u64)rec;

@@ -52,10 +52,11 @@
  * which is what plain TCP holds.  Each message counts MESSAGE_COST more, for the
  * kernel's struct sk_msg.  A socket on which another thread waits in a recv gets
  * ROOM_WAITING times as much, each send past ROOM slowed down by a look: leaving
- * would end that recv with EAGAIN (reader_waits).  Below ROOM_LEAST the buffers are not looked at:
- * they are never smaller (SOCK_MIN_SNDBUF and SOCK_MIN_RCVBUF in net/sock.h). Kernels without
- * msg_tot_len get ROOM_UNCOUNTED: 5.10 does not add redirected bytes to sk_rmem_alloc, and an
- * edge-triggered reader that had paused stalls there at the boundary between the two queues.
+ * would end that recv with EAGAIN (reader_waits).  Below ROOM_LEAST the buffers are
+ * not looked at: they are never smaller (SOCK_MIN_SNDBUF and SOCK_MIN_RCVBUF in
+ * net/sock.h).  Kernels without msg_tot_len get ROOM_UNCOUNTED: 5.10 does not add
+ * redirected bytes to sk_rmem_alloc, and an edge-triggered reader that had paused
+ * stalls there at the boundary between the two queues.
  */
 #define MESSAGE_COST   1024
 #define ROOM_WAITING   4 /* times ROOM, while another thread waits in a recv */
@@ -116,7 +117,7 @@ struct sock_key {
 _Static_assert(sizeof(struct sock_key) == 48, "sock_key has no padding: maps hash all its bytes");
 
 /*
- * What the other end reads of a record, with bpf_probe_read_kernel: it has no
+ * What the other end reads of a record, by address (read_view): it has no
  * reference to it.  Stale memory is harmless: once a socket has gone its key
  * has left the map, so a redirect to it finds nothing and the bytes go over TCP.
  */
@@ -326,6 +327,12 @@ static __always_inline void read_view(struct sock_view *view, __u64 record)
 	}
 }
 
+/* The socket that has a record. */
+static __always_inline __u64 sock_of(__u64 record)
+{
+	return read_word(record + __builtin_offsetof(struct sock_record, view.sk));
+}
+
 static __always_inline int has_ulp(__u64 sk)
 {
 	return read_kernel(struct tcp_sock, sk, inet_conn.icsk_ulp_ops) != 0;
@@ -470,10 +477,7 @@ static __always_inline int meet_peer(struct sock_record *rec)
 	if (!peer || !*peer)
 		return 0;
 	rec->peer = *peer;
-	rec->peer_sk = 0;
-	bpf_probe_read_kernel(
-		&rec->peer_sk, sizeof(rec->peer_sk),
-		(void *)(rec->peer + __builtin_offsetof(struct sock_record, view.sk)));
+	rec->peer_sk = sock_of(rec->peer);
 	bpf_map_delete_elem(&sock_ops_meet, &rec->peer_key); /* only makes room earlier */
 	return 1;
 }
