@@ -70,7 +70,16 @@ map_is_empty() {
 	have_want "digits of bytes charged, before $before" "${#after}" -le 8
 }
 
-@test "memory: TCP short of memory makes senders wait, it does not fail them (tcp_mem)" {
+@test "memory: when TCP becomes short of memory, connections leave (tcp_mem)" {
+	echo "1 1 100000" >/proc/sys/net/ipv4/tcp_mem # pressure, and no want
+	at_once 3 --count 20 talk
+	at_once 3 --size 100000 --count 3 turns
+	have_want "left for want of memory" "$(counter left_memory)" -ge 6
+	wait_until 10 "the map to be empty" map_is_empty
+}
+
+@test "memory: TCP out of memory makes senders wait, it does not fail them (tcp_mem)" {
+	counts_unread || skip "bulk is on TCP at once here"
 	echo "128 256 512" >/proc/sys/net/ipv4/tcp_mem
 	at_once 6 --size 1000000 duplex
 	have_want "left for want of memory" "$(counter left_memory)" -ge 1
