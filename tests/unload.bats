@@ -210,7 +210,7 @@ again_and_again() {
 		pids+=("$!")
 	done
 	for i in {1..10}; do
-		unload_pair --timeout 1 >/dev/null 2>&1
+		unload_pair --timeout 5 >/dev/null 2>&1
 		load_pair >/dev/null 2>&1
 		many_talk "$i"
 		redirected=$((redirected + $(counter redirected_messages)))
