@@ -120,7 +120,7 @@ static __always_inline __u64 *reason_to_refuse(struct bpf_sock_ops *skops, struc
 	 * The kernel's own users (NFS, iSCSI) read a socket with callbacks, past
 	 * the psock.  TCP_REPAIR sets sequence numbers at will.
 	 */
-	if (has_ulp(sk) || read_kernel_bit(struct sock, sk, sk_kern_sock) ||
+	if (has_ulp(sk) || needs_tcp(sk) || read_kernel_bit(struct sock, sk, sk_kern_sock) ||
 	    read_kernel_bit(struct tcp_sock, sk, repair))
 		return &stats->refused_special;
 	return 0;
@@ -282,8 +282,34 @@ static __always_inline void admit_server(struct bpf_sock_ops *skops, struct sock
 	trace_admitted(cpu, &key, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB);
 }
 
-/* Can the peer still put something into this end's psock queue, which is empty? */
-static __always_inline int peer_may_redirect(struct sock_record *rec, __u64 peer_psock)
+/* A function of its own, for the reason that idle_now() has one. */
+static __noinline int quiet_now(__u64 sk, __u64 peer_sk)
+{
+	return quiet(sk, peer_sk);
+}
+
+/*
+ * At the FIN: the peer's thread, in a recv or a send, has its lock only for a moment.
+ * Each step asks the clock often, since the verifier walks every step.
+ */
+static __always_inline int quiet_soon(__u64 sk, __u64 peer_sk)
+{
+	__u64 now = bpf_ktime_get_ns(), until = now + QUIET_NS;
+
+	for (int i = 0; i < QUIET_STEPS && now < until; i++) {
+		if (quiet_now(sk, peer_sk))
+			return 1;
+		for (int j = 0; j < 32; j++)
+			now = bpf_ktime_get_ns();
+	}
+	return 0;
+}
+
+/*
+ * Can the peer still put something into this end's psock queue, which is empty?
+ * This end's packet `ends` its direction, or is another one.
+ */
+static __always_inline int peer_may_redirect(struct sock_record *rec, __u64 peer_psock, int ends)
 {
 	struct sock_view peer = {};
 
@@ -295,12 +321,9 @@ static __always_inline int peer_may_redirect(struct sock_record *rec, __u64 peer
 		return 0;
 	/* Once it is quiet, the peer's next send sees this and leaves. */
 	if (peer.leaving || rec->view.leaving || rec->view.finished) {
-		for (int i = 0; i < QUIET_STEPS; i++) {
-			if (quiet(rec->view.sk, rec->peer_sk))
-				return 0;
-			if (!rec->view.finished)
-				break;
-		}
+		if (ends ? quiet_soon(rec->view.sk, rec->peer_sk)
+			 : quiet(rec->view.sk, rec->peer_sk))
+			return 0;
 	}
 	return !peer.leaving || bpf_jiffies64() - peer.redirected_at <= SETTLE_JIFFIES;
 }
@@ -317,6 +340,7 @@ static __always_inline void on_packet(struct bpf_sock_ops *skops)
 	struct sock_record *rec;
 	struct sock_cpu *cpu;
 	__u64 queue, peer_psock;
+	int ends = 0;
 
 	if (!ctx_sk)
 		return;
@@ -328,6 +352,7 @@ static __always_inline void on_packet(struct bpf_sock_ops *skops)
 	 * recv return EAGAIN (tcp_msg_wait_data): this is the moment to go.
 	 */
 	if (state != BPF_TCP_ESTABLISHED && state != BPF_TCP_CLOSE_WAIT) {
+		ends = !rec->view.finished;
 		rec->view.finished = 1;
 		__sync_fetch_and_add(&rec->fence, 1); /* before reading the peer's state */
 	}
@@ -338,7 +363,7 @@ static __always_inline void on_packet(struct bpf_sock_ops *skops)
 		if (!meet_peer(rec))
 			return;
 		peer_psock = psock_of(rec->peer_sk);
-		if (peer_may_redirect(rec, peer_psock))
+		if (peer_may_redirect(rec, peer_psock, ends))
 			return;
 		/* In order: what went over the bypass is read first. */
 		if (!rec->view.leaving && !rec->view.finished && peer_psock &&

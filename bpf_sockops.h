@@ -82,8 +82,12 @@
 /* Ranges of ports in the filter. */
 #define MAX_RANGES 64
 
-/* How often a socket that ends its direction looks whether its peer is quiet. */
-#define QUIET_STEPS 64
+/*
+ * How long, in nanoseconds, a socket that ends its direction waits for its peer to
+ * be quiet: longer than a recv or a send takes.  At most QUIET_STEPS looks.
+ */
+#define QUIET_NS    200000
+#define QUIET_STEPS 256
 
 /*
  * How long after its last redirect, in jiffies, the leaving of a socket with
@@ -174,7 +178,7 @@ struct sock_stats {
 	__u64 refused_client_left; /* server: the client had begun to send over TCP */
 	__u64 refused_early_data;  /* client: data in or before the handshake (Fast Open) */
 	__u64 refused_mptcp;	   /* either end: Multipath TCP */
-	/* either end: a kernel socket, TCP_REPAIR, an upper-layer protocol, connected before */
+	/* either end: of the kernel, TCP_REPAIR, kTLS, needs_tcp, connected before */
 	__u64 refused_special;
 	__u64 refused_full; /* either end: no memory, or no room in a map */
 	__u64 redirected_messages;
@@ -187,6 +191,7 @@ struct sock_stats {
 	__u64 left_memory;     /* TCP is short of memory (tcp_mem) */
 	__u64 left_tcp_bytes;  /* bytes had gone over TCP past the program */
 	__u64 left_ulp;	       /* an upper-layer protocol was attached to either end (kTLS) */
+	__u64 left_option;     /* needs_tcp: either end */
 	__u64 left_closing;    /* neither ESTABLISHED nor CLOSE_WAIT any more */
 	__u64 left_off;	       /* switched off */
 	__u64 ejected;	       /* sockets taken out of the map while open */
@@ -336,6 +341,26 @@ static __always_inline __u64 sock_of(__u64 record)
 static __always_inline int has_ulp(__u64 sk)
 {
 	return read_kernel(struct tcp_sock, sk, inet_conn.icsk_ulp_ops) != 0;
+}
+
+/*
+ * Has a socket an option that only TCP honours: SO_TIMESTAMP, SO_TIMESTAMPING,
+ * SO_ZEROCOPY, SO_PEEK_OFF, SO_RCVLOWAT or SO_ATTACH_FILTER?  Asked at each send;
+ * where a read is not just a load that would cost too much, and the answer is no.
+ */
+static __always_inline int needs_tcp(__u64 sk)
+{
+	unsigned long flags;
+
+	if (!can_cast())
+		return 0;
+	flags = read_kernel(struct sock_common, sk, skc_flags);
+	return flags >> bpf_core_enum_value(enum sock_flags, SOCK_RCVTSTAMP) & 1 ||
+	       flags >> bpf_core_enum_value(enum sock_flags, SOCK_ZEROCOPY) & 1 ||
+	       read_kernel(struct sock, sk, sk_tsflags) ||
+	       read_kernel(struct sock, sk, sk_peek_off) >= 0 ||
+	       read_kernel(struct sock, sk, sk_rcvlowat) > 1 ||
+	       read_kernel(struct sock, sk, sk_filter);
 }
 
 /*

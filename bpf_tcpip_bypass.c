@@ -142,6 +142,8 @@ static __always_inline __u64 *reason_to_leave(struct sock_stats *stats, struct s
 		wish = &stats->left_peer_left;
 	else if (sw != SWITCH_ON)
 		wish = &stats->left_off;
+	else if (needs_tcp(rec->view.sk) || needs_tcp(rec->peer_sk))
+		wish = &stats->left_option;
 	else
 		wish = rec->burst > credit ? &stats->left_bulk : 0;
 	if (wish) {

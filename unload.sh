@@ -126,12 +126,17 @@ count_connections() {
 	FOUND=$((FOUND + $(grep -c . <<<"$lines" || true)))
 }
 
-# let_them_go SECONDS MAP: while some are not idle, for so long at the most.
+# let_them_go SECONDS MAP: until all are idle in two looks in a row (an upload may
+# pause), for so long at the most.
 let_them_go() {
-	local start=$SECONDS end=$((SECONDS + $1)) lines
+	local start=$SECONDS end=$((SECONDS + $1)) lines idle=0
 	shift
 	while ((SECONDS < end)) && lines=$(connections "$@" 2>/dev/null); do
-		awk -F '\t' '$1 != "" && !$14 { exit 1 }' <<<"$lines" && return
+		if awk -F '\t' '$1 != "" && !$14 { exit 1 }' <<<"$lines"; then
+			((++idle < 2)) || return 0
+		else
+			idle=0
+		fi
 		pause_after $((SECONDS - start))
 	done
 }

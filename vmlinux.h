@@ -50,6 +50,11 @@ enum {
 	BPF_SK_STORAGE_GET_F_CREATE = 1ULL << 0,
 };
 
+enum sock_flags {
+	SOCK_RCVTSTAMP = 11,
+	SOCK_ZEROCOPY = 18,
+};
+
 enum sk_action {
 	SK_DROP = 0,
 	SK_PASS,
@@ -240,6 +245,7 @@ struct proto {
 };
 
 struct sock_common {
+	long unsigned int skc_flags;
 	__be32 skc_daddr;
 	__be32 skc_rcv_saddr;
 	__be16 skc_dport;
@@ -252,6 +258,8 @@ struct sock_common {
 	refcount_t skc_refcnt;
 };
 
+struct sk_filter;
+
 struct sock {
 	struct sock_common __sk_common;
 	socket_lock_t sk_lock;
@@ -259,6 +267,10 @@ struct sock {
 	int sk_rcvbuf;
 	int sk_sndbuf;
 	u8 sk_kern_sock : 1;
+	int sk_peek_off;
+	int sk_rcvlowat;
+	u32 sk_tsflags;
+	struct sk_filter *sk_filter;
 	void *sk_user_data;
 	struct socket *sk_socket;
 	struct bpf_local_storage *sk_bpf_storage;

@@ -542,6 +542,36 @@ static void half_close_late(struct end *e, int client)
 	half_close(e, client, opt.size ?: 3000);
 }
 
+/*
+ * Half-close while the other end's thread has its socket's lock most of the time: the
+ * acknowledgment of the FIN comes when the client waits in its recv.
+ */
+static void half_close_busy(struct end *e, int client)
+{
+	char byte;
+
+	for (int i = 0; i < 3; i++) {
+		if (client) {
+			put(e, 1000);
+			get(e, 1000);
+		} else {
+			get(e, 1000);
+			put(e, 1000);
+		}
+	}
+	if (client) {
+		finish_sending(e);
+		get(e, 100);
+		get_end(e);
+	} else {
+		while (recv(e->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT))
+			;
+		usleep(10000);
+		put(e, 100);
+		finish_sending(e);
+	}
+}
+
 /* The client resets the connection: what it had sent can be read, then ECONNRESET. */
 static void reset(struct end *e, int client)
 {
@@ -820,6 +850,7 @@ static const struct scenario {
 	{"upload-waiting", upload_waiting},
 	{"half-close-early", half_close_early},
 	{"half-close-late", half_close_late},
+	{"half-close-busy", half_close_busy},
 	{"reset", reset},
 	{"edge", edge},
 	{"fionread", fionread},

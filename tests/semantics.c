@@ -1057,6 +1057,7 @@ static void case_peek_off(void)
 	struct conn c = dial();
 	int from = 0;
 
+	greet(c);
 	if (setsockopt(c.server, SOL_SOCKET, SO_PEEK_OFF, &from, sizeof(from)))
 		skip("no SO_PEEK_OFF for TCP before Linux 6.10");
 	put(c.client, "abcdefgh", 0);
@@ -1191,6 +1192,7 @@ static void case_rcvlowat(void)
 	struct conn c = dial();
 	struct task t = {.fd = c.server, .want = 100};
 
+	greet(c);
 	set(c.server, SOL_SOCKET, SO_RCVLOWAT, 10);
 	begin(&t, "recv", task_recv);
 	put(c.client, "hello", 0);
@@ -2155,13 +2157,11 @@ static void completion(int fd)
 	}
 }
 
-static void case_zerocopy(void)
+static void zerocopy(struct conn c)
 {
-	struct conn c = dial();
 	static char data[10000];
 
 	memset(data, 'z', sizeof(data));
-	set(c.client, SOL_SOCKET, SO_ZEROCOPY, 1);
 	tell("client send ZEROCOPY -> %s", res(send(c.client, data, sizeof(data), MSG_ZEROCOPY)));
 	get(c.server, 4000, 0);
 	get(c.server, 4000, 0);
@@ -2169,6 +2169,29 @@ static void case_zerocopy(void)
 	completion(c.client);
 	ready(c.client);
 	hang_up(c);
+}
+
+static void case_zerocopy(void)
+{
+	struct conn c = dial();
+
+	greet(c);
+	set(c.client, SOL_SOCKET, SO_ZEROCOPY, 1);
+	zerocopy(c);
+}
+
+static void case_zerocopy_before(void)
+{
+	union address a;
+	int l = listener(&a, AF_INET);
+	struct conn c = {.client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+
+	set(named(c.client, "client"), SOL_SOCKET, SO_ZEROCOPY, 1);
+	if (connect(c.client, &a.any, sizeof(a.in)))
+		die("connect");
+	c.server = named(accept(l, NULL, NULL), "server");
+	close(l);
+	zerocopy(c);
 }
 
 static void case_zerocopy_unset(void)
@@ -2331,6 +2354,7 @@ static void stamped(int option, int value)
 	struct conn c = dial();
 	int any = 0;
 
+	greet(c);
 	set(c.server, SOL_SOCKET, option, value);
 	for (int i = 0; i < 20 && !any; i++) {
 		send(c.client, "hello", 5, 0);
@@ -2356,6 +2380,7 @@ static void case_timestamping_tx(void)
 {
 	struct conn c = dial();
 
+	greet(c);
 	set(c.client, SOL_SOCKET, SO_TIMESTAMPING,
 	    SOF_TIMESTAMPING_TX_ACK | SOF_TIMESTAMPING_SOFTWARE | SOF_TIMESTAMPING_OPT_TSONLY);
 	put(c.client, "hello", 0);
@@ -3490,6 +3515,7 @@ static const struct {
 	CASE(splice_to, bypass, "splice(2) to the socket"),
 	CASE(splice_from, bypass, "splice(2) from the socket"),
 	CASE(zerocopy, bypass, "MSG_ZEROCOPY, its completion"),
+	CASE(zerocopy_before, any, "MSG_ZEROCOPY, SO_ZEROCOPY before the connect"),
 	CASE(zerocopy_unset, bypass, "MSG_ZEROCOPY without SO_ZEROCOPY"),
 	CASE(zerocopy_receive, bypass, "TCP_ZEROCOPY_RECEIVE"),
 	CASE(vectors, bypass, "writev, readv, sendmsg, recvmsg of 1024 segments"),

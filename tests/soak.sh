@@ -39,6 +39,7 @@ PATTERNS=(
 	"upload-waiting --size 20000000"
 	"half-close-early"
 	"half-close-late --size 300000"
+	"half-close-busy"
 	"reset"
 	"edge --size 30000"
 	"edge --size 30000 --slow"

@@ -150,6 +150,15 @@ assert_bypass_used() {
 	have_want "left when closing" "$(counter left_closing)" -eq 0
 }
 
+@test "ends: 400 half-closes, the other end busy with its socket" {
+	local seed
+	for seed in {1..400}; do
+		in_box "$PAIR" --seed "$seed" half-close-busy
+	done
+	assert_bypass_used
+	have_want "left when closing" "$(counter left_closing)" -eq 0
+}
+
 @test "ends: half-close after bulk" {
 	on_each_affinity "$PAIR" --size 3000000 half-close-late
 	assert_bypass_used
