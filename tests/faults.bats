@@ -26,10 +26,6 @@ assert_nothing_left() {
 	wait_until 5 "the map to be empty" map_is_empty
 }
 
-map_is_empty() {
-	[[ $(in_map) -eq 0 ]]
-}
-
 quiet_load() {
 	load_pair --quiet >/dev/null 2>&1
 }

@@ -60,10 +60,6 @@ assert_left_bulk() {
 	have_want "left as bulk" "$(counter left_bulk left_room)" -ge "$1"
 }
 
-map_is_empty() {
-	[[ $(in_map) -eq 0 ]]
-}
-
 # random_file FILE BYTES
 random_file() {
 	head -c "$2" /dev/urandom >"$1"

@@ -143,6 +143,10 @@ in_map() {
 	in_box bpftool map dump pinned /sys/fs/bpf/sock_ops_map | grep -c ^key: || true
 }
 
+map_is_empty() {
+	[[ $(in_map) -eq 0 ]]
+}
+
 # have_want WHAT HAVE OPERATOR WANT: an assertion that says what it found.
 have_want() {
 	if ! test "$2" "$3" "$4"; then
