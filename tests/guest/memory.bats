@@ -38,10 +38,6 @@ events() {
 	sed -n "s/^$1 //p" "$BOX_CGROUP/memory.events"
 }
 
-map_is_empty() {
-	[[ $(in_map) -eq 0 ]]
-}
-
 @test "memory: under pressure of its cgroup nothing is lost (memory.high)" {
 	counts_unread || skip "a stopped reader holds up to 64 MiB here"
 	echo 30M >"$BOX_CGROUP/memory.high"
