@@ -282,7 +282,7 @@ static __always_inline void admit_server(struct bpf_sock_ops *skops, struct sock
 	trace_admitted(cpu, &key, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB);
 }
 
-/* A function of its own, for the reason that idle_now() has one. */
+/* A function of its own, for the reason that idle_now() in sock_ops_status.c is one. */
 static __noinline int quiet_now(__u64 sk, __u64 peer_sk)
 {
 	return quiet(sk, peer_sk);

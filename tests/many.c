@@ -159,7 +159,8 @@ int main(int argc, char **argv)
 	int churning = argc == 3 && !strcmp(argv[1], "--churn");
 	uint32_t count = argc == 3 ? atoi(argv[1 + churning]) : 0;
 	uint32_t unread = argc == 3 && !churning ? atoi(argv[2]) : 0;
-	int listener = socket(AF_INET, SOCK_STREAM, 0), *fd = calloc(count + 1, sizeof(*fd));
+	int listener = socket(AF_INET, SOCK_STREAM, 0), *fd = calloc(count + 1, sizeof(*fd)),
+	    status;
 	socklen_t len = sizeof(addr);
 	struct rlimit files;
 
@@ -197,5 +198,10 @@ int main(int argc, char **argv)
 		printf("again\n");
 		fflush(stdout);
 	}
+	/* So that no socket is left once this program has ended. */
+	for (uint32_t i = 0; i < count; i++)
+		close(fd[i]);
+	if (wait(&status) < 0 || status)
+		return 1;
 	return 0;
 }

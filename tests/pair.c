@@ -528,9 +528,10 @@ static void half_close_early(struct end *e, int client)
 	half_close(e, client, 0);
 }
 
-static void half_close_late(struct end *e, int client)
+/* Small talk, so that the connection is on the bypass. */
+static void round_trips(struct end *e, int client, int count)
 {
-	for (int i = 0; i < 10; i++) {
+	for (int i = 0; i < count; i++) {
 		if (client) {
 			put(e, 1000);
 			get(e, 1000);
@@ -539,6 +540,11 @@ static void half_close_late(struct end *e, int client)
 			put(e, 1000);
 		}
 	}
+}
+
+static void half_close_late(struct end *e, int client)
+{
+	round_trips(e, client, 10);
 	half_close(e, client, opt.size ?: 3000);
 }
 
@@ -550,15 +556,7 @@ static void half_close_busy(struct end *e, int client)
 {
 	char byte;
 
-	for (int i = 0; i < 3; i++) {
-		if (client) {
-			put(e, 1000);
-			get(e, 1000);
-		} else {
-			get(e, 1000);
-			put(e, 1000);
-		}
-	}
+	round_trips(e, client, 3);
 	if (client) {
 		finish_sending(e);
 		get(e, 100);

@@ -209,5 +209,5 @@ watched() {
 	many_talk 1
 	exec 8>&-
 	wait "$MANY"
-	wait_until 5 "the map to be empty" map_is_empty
+	have_want "sockets in the map" "$(in_map)" -eq 0
 }
