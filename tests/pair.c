@@ -393,18 +393,23 @@ static void duplex(struct end *e, int client)
 }
 
 /*
- * A reader that has stopped: the client sends until it would block, prints how
- * many bytes the connection held, and the server then reads them all.
+ * A reader that has stopped, for STOP seconds: the client sends until it would
+ * block, prints how many bytes the connection held, and the server then reads
+ * them all.  A client that is too slow to fill it in that time ends then: against
+ * a reader that reads it would never block.
  */
+#define STOP 2
+
 static void stopped(struct end *e, int client)
 {
 	unsigned char buf[64 * KIB];
 	struct pollfd p = {.fd = e->fd, .events = POLLOUT};
 	size_t limit = 512 * MIB, total = 0;
+	time_t end = time(NULL) + STOP;
 	uint64_t net;
 
 	if (!client) {
-		sleep(2);
+		sleep(STOP);
 		while (get_some(e, 1 * MIB))
 			;
 		net = e->in.offset;
@@ -413,7 +418,7 @@ static void stopped(struct end *e, int client)
 		return;
 	}
 	fcntl(e->fd, F_SETFL, O_NONBLOCK);
-	while (total < limit) {
+	while (total < limit && time(NULL) <= end) {
 		size_t len = opt.size ?: sizeof(buf);
 		struct stream before = e->out;
 		ssize_t n;
