@@ -66,8 +66,11 @@ static __always_inline void build_key(struct sock_key *key, __u64 sk, __u32 loca
 	}
 }
 
-/* Is a server's port within what load.sh was told to admit? */
-static __always_inline int in_scope(__u16 port)
+/*
+ * Is a server's port within what load.sh was told to admit?  Global, as look() is
+ * in bpf_tcpip_bypass.c, for the verifier's sake.
+ */
+__noinline int in_scope(__u16 port)
 {
 	int otherwise = 1;
 
@@ -290,9 +293,10 @@ static __noinline int quiet_now(__u64 sk, __u64 peer_sk)
 
 /*
  * At the FIN: the peer's thread, in a recv or a send, has its lock only for a moment.
- * Each step asks the clock often, since the verifier walks every step.
+ * Each step asks the clock often, since the verifier walks every step; global, as
+ * look() is.
  */
-static __always_inline int quiet_soon(__u64 sk, __u64 peer_sk)
+__noinline int quiet_soon(__u64 sk, __u64 peer_sk)
 {
 	__u64 now = bpf_ktime_get_ns(), until = now + QUIET_NS;
 
