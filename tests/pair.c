@@ -217,9 +217,8 @@ static size_t get_some(struct end *e, size_t len)
 	 * A page fault in recv can cost the CPU while it has the socket's lock; a peer
 	 * that half-closes then is a row of docs/limits.md.
 	 */
-	for (size_t i = 0; i < len; i += 1 * KIB)
+	for (size_t i = 0; i < len && i < 16 * KIB; i += 1 * KIB)
 		*(volatile unsigned char *)(buf + i) = 0;
-	buf[len - 1] = 0;
 	while ((n = recv(e->fd, buf, len, 0)) < 0) {
 		if (opt.kill && errno == ECONNRESET)
 			exit(0);
