@@ -321,10 +321,12 @@ static __always_inline int peer_may_redirect(struct sock_record *rec, __u64 peer
 		return 0;
 	read_view(&peer, rec->peer);
 	/* Set by the peer's own send: that thread's earlier redirects are complete. */
-	if (peer.leaving && !peer.threads)
+	if (peer.leaving && peer.senders < 2)
 		return 0;
-	/* Once it is quiet, the peer's next send sees this and leaves. */
+	/* Once it is quiet, the peer's next send sees this and leaves; so does its first. */
 	if (peer.leaving || rec->view.leaving || rec->view.finished) {
+		if (!peer.senders)
+			return 0;
 		if (ends ? quiet_soon(rec->view.sk, rec->peer_sk)
 			 : quiet(rec->view.sk, rec->peer_sk))
 			return 0;
@@ -358,7 +360,7 @@ static __always_inline void on_packet(struct bpf_sock_ops *skops)
 	if (state != BPF_TCP_ESTABLISHED && state != BPF_TCP_CLOSE_WAIT) {
 		ends = !rec->view.finished;
 		rec->view.finished = 1;
-		__sync_fetch_and_add(&rec->fence, 1); /* before reading the peer's state */
+		fence();
 	}
 	queue = psock_queue(psock_of(rec->view.sk));
 	if (!queue || !queue_empty(queue))

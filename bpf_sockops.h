@@ -131,7 +131,7 @@ struct sock_view {
 	__u32 turn;	     /* counts sends that found the own queue empty: all was read */
 	__u8 leaving;	     /* this end sends over TCP for good */
 	__u8 finished;	     /* this end has ended its direction (SHUT_WR) */
-	__u8 threads;	     /* more than one thread has sent, or tried to */
+	__u8 senders;	     /* threads that have sent, or tried to: none, 1, or 2 for several */
 	__u8 unused;
 };
 
@@ -155,10 +155,9 @@ struct sock_record {
 	__u64 burst;		  /* bytes since the peer's last turn, or since a pause */
 	__u64 look_at;		  /* the burst at which the next look is due */
 	__u64 unread;	 /* bytes that the peer may not have read, plus MESSAGE_COST each */
-	__u64 fence;	 /* for the barrier of an atomic operation */
 	__u32 peer_turn; /* the peer's turn at the last send */
 	__u32 write_seq; /* tcp_sock.write_seq while nothing went over TCP */
-	__u32 sender;	 /* thread id of the last sender, 0: none yet */
+	__u32 sender;	 /* thread id of the last sender */
 	__u32 cb_flags;	 /* callback flags that we have set on the socket */
 	__u8 in_map;
 	__u8 looks;  /* past half of ROOM, since the peer had read all */
@@ -486,6 +485,21 @@ static __always_inline int silenced(void)
 	struct sock_config *config = bpf_map_lookup_elem(&sock_ops_config, &zero);
 
 	return !config || config->quiet;
+}
+
+/*
+ * A full memory barrier: after what the other end reads has been written, before what
+ * it writes is read.  Of the atomic operations 5.10 has the addition without result
+ * alone, which orders nothing on arm64.  To look for a key that is never there takes
+ * the lock of its bucket and gives it back; doing so twice orders all that comes
+ * before with all that comes after.
+ */
+static __always_inline void fence(void)
+{
+	struct sock_key never = {};
+
+	bpf_map_delete_elem(&sock_ops_meet, &never);
+	bpf_map_delete_elem(&sock_ops_meet, &never);
 }
 
 /*

@@ -44,16 +44,19 @@ static __always_inline int reader_waits(const struct sock_record *rec)
 {
 	__u64 psock = psock_of(rec->view.sk);
 
-	return !rec->view.threads && read_kernel(struct sk_psock, psock, refcnt.refs.counter) > 2;
+	return rec->view.senders < 2 &&
+	       read_kernel(struct sk_psock, psock, refcnt.refs.counter) > 2;
 }
 
 /*
  * With the peer's queue empty: leave only when on_packet() then takes the socket
  * out of the map with this very send.
  */
-static __always_inline int may_leave(const struct sock_record *rec, int caught_up)
+static __always_inline int may_leave(const struct sock_record *rec, const struct sock_view *peer,
+				     int caught_up)
 {
-	return caught_up && !reader_waits(rec) && quiet(rec->view.sk, rec->peer_sk);
+	return caught_up && !reader_waits(rec) &&
+	       (!peer->senders || quiet(rec->view.sk, rec->peer_sk));
 }
 
 /*
@@ -147,12 +150,13 @@ static __always_inline __u64 *reason_to_leave(struct sock_stats *stats, struct s
 	else
 		wish = rec->burst > credit ? &stats->left_bulk : 0;
 	if (wish) {
-		if ((empty || queue_empty(rec->peer_queue)) && (must || may_leave(rec, caught_up)))
+		if ((empty || queue_empty(rec->peer_queue)) &&
+		    (must || may_leave(rec, &peer, caught_up)))
 			return wish;
 		/* Each look that fails doubles the burst to the next. */
 		if (rec->burst > rec->look_at) {
 			rec->look_at = 2 * rec->burst;
-			if (look(rec->peer_queue) && (must || may_leave(rec, caught_up)))
+			if (look(rec->peer_queue) && (must || may_leave(rec, &peer, caught_up)))
 				return wish;
 		}
 	}
@@ -166,7 +170,7 @@ static __always_inline __u64 *reason_to_leave(struct sock_stats *stats, struct s
 		if (rec->unread > room || (rec->unread > room / 2 && rec->looks < PATIENCE)) {
 			rec->looks++;
 			if (look(rec->peer_queue)) {
-				if (wish && (must || may_leave(rec, caught_up)))
+				if (wish && (must || may_leave(rec, &peer, caught_up)))
 					return wish;
 				rec->unread = size + MESSAGE_COST;
 				rec->looks = 0;
@@ -179,6 +183,7 @@ static __always_inline __u64 *reason_to_leave(struct sock_stats *stats, struct s
 static __always_inline void leave(struct sock_record *rec, struct sock_stats *stats, __u64 *reason)
 {
 	rec->view.leaving = 1;
+	fence();
 	add(reason, 1);
 	add(&stats->passed_messages, 1);
 	/*
@@ -206,16 +211,18 @@ int bpf_tcpip_bypass(struct sk_msg_md *msg)
 	now = bpf_jiffies64();
 	thread = bpf_get_current_pid_tgid();
 	if (rec->sender != thread) {
-		if (rec->sender)
-			rec->view.threads = 1;
 		rec->sender = thread;
+		if (rec->view.senders < 2) {
+			rec->view.senders++;
+			fence();
+		}
 	}
 	if (rec->view.leaving) {
 		/*
 		 * What this thread itself has redirected a moment ago, while
 		 * another one left, is to be read before this message.
 		 */
-		if (rec->view.threads && now - rec->view.redirected_at <= 1)
+		if (rec->view.senders > 1 && now - rec->view.redirected_at <= 1)
 			look(rec->peer_queue);
 		add(&cpu->stats.passed_messages, 1);
 		return SK_PASS;

@@ -29,12 +29,14 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -61,6 +63,8 @@ static struct {
 	.seed = 1,
 	.count = 100,
 };
+
+static atomic_int *met; /* ends that have come to meet() */
 
 static const char *role = "both ends";
 
@@ -581,6 +585,56 @@ static void half_close_busy(struct end *e, int client)
 	}
 }
 
+static void spin(uint64_t ns)
+{
+	struct timespec begin, now;
+
+	clock_gettime(CLOCK_MONOTONIC, &begin);
+	do
+		clock_gettime(CLOCK_MONOTONIC, &now);
+	while ((now.tv_sec - begin.tv_sec) * 1000000000ULL + now.tv_nsec - begin.tv_nsec < ns);
+}
+
+/* Both ends of one run, on two CPUs, at the same moment. */
+static void meet(int client)
+{
+	cpu_set_t cpu;
+
+	CPU_ZERO(&cpu);
+	CPU_SET(client, &cpu);
+	sched_setaffinity(0, sizeof(cpu), &cpu); /* fails where there is but one */
+	++*met;
+	while (*met < 2)
+		sched_yield();
+}
+
+/*
+ * The client half-closes, after up to --size bytes (default 1000), at the moment at which the
+ * server sends: for the first time, or, with an odd seed, for the second.  For --nonblock,
+ * since a blocking recv after a half-close with unread bytes is a row of docs/limits.md.
+ */
+static void half_close_crossed(struct end *e, int client)
+{
+	struct random plan = {.state = opt.seed}, own = {.state = opt.seed * 17 + client};
+	size_t ask = draw_size(&plan, opt.size ?: 1000), answer = draw_size(&plan, 1000);
+
+	round_trips(e, client, opt.seed % 2);
+	meet(client);
+	if (client) {
+		put(e, ask);
+		spin(draw(&own, 2000));
+		finish_sending(e);
+		get(e, answer);
+		get_end(e);
+	} else {
+		spin(4000 + draw(&own, 4000));
+		put(e, answer);
+		get(e, ask);
+		get_end(e);
+		finish_sending(e);
+	}
+}
+
 /* The client resets the connection: what it had sent can be read, then ECONNRESET. */
 static void reset(struct end *e, int client)
 {
@@ -860,6 +914,7 @@ static const struct scenario {
 	{"half-close-early", half_close_early},
 	{"half-close-late", half_close_late},
 	{"half-close-busy", half_close_busy},
+	{"half-close-crossed", half_close_crossed},
 	{"reset", reset},
 	{"edge", edge},
 	{"fionread", fionread},
@@ -1105,6 +1160,9 @@ int main(int argc, char **argv)
 		return 0;
 	}
 
+	met = mmap(NULL, sizeof(*met), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (met == MAP_FAILED)
+		fail("mmap");
 	listener = start_listening();
 	if (opt.kill)
 		return run_killing(s, listener);

@@ -25,6 +25,7 @@
 #include <linux/io_uring.h>
 #include <linux/net_tstamp.h>
 #include <linux/sockios.h>
+#include <linux/userfaultfd.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
@@ -579,6 +580,11 @@ static long task_recv(struct task *t)
 static long task_read(struct task *t)
 {
 	return read(t->fd, t->buf, t->want);
+}
+
+static long task_recv_into(struct task *t)
+{
+	return recv(t->fd, t->data, t->want, t->flags);
 }
 
 static long task_send(struct task *t)
@@ -2613,6 +2619,74 @@ static void case_recv_own_shut_wr(void)
 	hang_up(c);
 }
 
+/* A page that whoever touches it waits for, until it is made: pages are made by userfaultfd. */
+static int absent_page(unsigned char **page)
+{
+	struct uffdio_api api = {.api = UFFD_API};
+	struct uffdio_register reg = {.mode = UFFDIO_REGISTER_MODE_MISSING};
+	int fd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+
+	*page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	reg.range.start = (uintptr_t)*page;
+	reg.range.len = 4096;
+	if (fd < 0 || *page == MAP_FAILED || ioctl(fd, UFFDIO_API, &api) ||
+	    ioctl(fd, UFFDIO_REGISTER, &reg))
+		die("userfaultfd");
+	return fd;
+}
+
+static void make_page(int fd, unsigned char *page)
+{
+	struct uffdio_zeropage zero = {.range = {(uintptr_t)page, 4096}};
+
+	if (ioctl(fd, UFFDIO_ZEROPAGE, &zero))
+		die("UFFDIO_ZEROPAGE");
+	close(fd);
+}
+
+/*
+ * The client ends its direction while the server's recv, which has the server's socket
+ * locked, waits for memory; then it waits for the answer.
+ */
+static void half_close_fault(struct conn c)
+{
+	struct task server = {.fd = c.server, .want = 100};
+	struct task client = {.fd = c.client, .want = 100};
+	int fault = absent_page(&server.data);
+
+	begin(&server, "recv into an absent page", task_recv_into);
+	put(c.client, "question", 0);
+	tell("the page is %s",
+	     await(fault, POLLIN, ARRIVE_MS) == POLLIN ? "asked for" : "not asked for");
+	end(c.client, SHUT_WR);
+	begin(&client, "recv", task_recv);
+	make_page(fault, server.data);
+	must_return(&server);
+	if (still_waits(&client)) {
+		put(c.server, "answer", 0);
+		must_return(&client);
+	} else {
+		put(c.server, "answer", 0);
+		get(c.client, 100, 0);
+	}
+	hang_up(c);
+}
+
+static void case_half_close_fault(void)
+{
+	half_close_fault(dial());
+}
+
+static void case_half_close_fault_answered(void)
+{
+	struct conn c = dial();
+
+	greet(c);
+	put(c.server, "answer", 0);
+	get(c.client, 100, 0);
+	half_close_fault(c);
+}
+
 static void case_recv_own_shut_rdwr(void)
 {
 	struct conn c = dial();
@@ -3530,6 +3604,8 @@ static const struct {
 	CASE(recv_reset, bypass, "a blocking recv, the peer resets"),
 	CASE(recv_own_shut_rd, bypass, "a blocking recv, shutdown(SHUT_RD) of the same socket"),
 	CASE(recv_own_shut_wr, bypass, "a blocking recv, shutdown(SHUT_WR) of the same socket"),
+	CASE(half_close_fault, bypass, "half-close while the other end's recv waits for memory"),
+	CASE(half_close_fault_answered, bypass, "the same, the other end has sent before"),
 	CASE(recv_own_shut_rdwr, bypass, "a blocking recv, shutdown(SHUT_RDWR) of the same socket"),
 	CASE(recv_two, bypass, "two blocking recvs on one socket"),
 	CASE(recv_signal, bypass, "a signal in a blocking recv"),

@@ -159,6 +159,17 @@ assert_bypass_used() {
 	have_want "left when closing" "$(counter left_closing)" -eq 0
 }
 
+@test "ends: 2,000 half-closes at the moment at which the other end sends" {
+	local seed
+	for seed in {1..2000}; do
+		in_box "$PAIR" --seed "$seed" --nonblock half-close-crossed
+	done
+	assert_bypass_used
+	# It did meet: the server's send found that the client had ended, or had not.
+	have_want "servers that left" "$(counter left_peer_left)" -ge 200
+	have_want "servers that did not" "$(counter left_peer_left)" -le 1800
+}
+
 @test "ends: half-close after bulk" {
 	on_each_affinity "$PAIR" --size 3000000 half-close-late
 	assert_bypass_used
