@@ -360,7 +360,8 @@ static __always_inline void on_packet(struct bpf_sock_ops *skops)
 	if (state != BPF_TCP_ESTABLISHED && state != BPF_TCP_CLOSE_WAIT) {
 		ends = !rec->view.finished;
 		rec->view.finished = 1;
-		fence();
+		if (ends)
+			fence(rec);
 	}
 	queue = psock_queue(psock_of(rec->view.sk));
 	if (!queue || !queue_empty(queue))

@@ -155,6 +155,7 @@ struct sock_record {
 	__u64 burst;		  /* bytes since the peer's last turn, or since a pause */
 	__u64 look_at;		  /* the burst at which the next look is due */
 	__u64 unread;	 /* bytes that the peer may not have read, plus MESSAGE_COST each */
+	__u64 fence;	 /* for the atomic operation of fence() */
 	__u32 peer_turn; /* the peer's turn at the last send */
 	__u32 write_seq; /* tcp_sock.write_seq while nothing went over TCP */
 	__u32 sender;	 /* thread id of the last sender */
@@ -489,17 +490,24 @@ static __always_inline int silenced(void)
 
 /*
  * A full memory barrier: after what the other end reads has been written, before what
- * it writes is read.  Of the atomic operations 5.10 has the addition without result
- * alone, which orders nothing on arm64.  To look for a key that is never there takes
- * the lock of its bucket and gives it back; doing so twice orders all that comes
- * before with all that comes after.
+ * it writes is read.  On x86 any atomic operation is one; elsewhere, as on arm64, the
+ * addition without result, the only one that 5.10 has, orders nothing.  There to look
+ * for a key that is never there takes the lock of its bucket and gives it back: twice,
+ * that orders all that comes before with all that comes after.
  */
-static __always_inline void fence(void)
+struct cpuinfo_x86___ours {
+}; /* x86's kernels have this type */
+
+static __always_inline void fence(struct sock_record *rec)
 {
 	struct sock_key never = {};
 
-	bpf_map_delete_elem(&sock_ops_meet, &never);
-	bpf_map_delete_elem(&sock_ops_meet, &never);
+	if (bpf_core_type_exists(struct cpuinfo_x86___ours)) {
+		__sync_fetch_and_add(&rec->fence, 1);
+	} else {
+		bpf_map_delete_elem(&sock_ops_meet, &never);
+		bpf_map_delete_elem(&sock_ops_meet, &never);
+	}
 }
 
 /*

@@ -183,7 +183,7 @@ static __always_inline __u64 *reason_to_leave(struct sock_stats *stats, struct s
 static __always_inline void leave(struct sock_record *rec, struct sock_stats *stats, __u64 *reason)
 {
 	rec->view.leaving = 1;
-	fence();
+	fence(rec);
 	add(reason, 1);
 	add(&stats->passed_messages, 1);
 	/*
@@ -214,7 +214,7 @@ int bpf_tcpip_bypass(struct sk_msg_md *msg)
 		rec->sender = thread;
 		if (rec->view.senders < 2) {
 			rec->view.senders++;
-			fence();
+			fence(rec);
 		}
 	}
 	if (rec->view.leaving) {

@@ -40,6 +40,7 @@ PATTERNS=(
 	"half-close-early"
 	"half-close-late --size 300000"
 	"half-close-busy"
+	"half-close-crossed --nonblock"
 	"reset"
 	"edge --size 30000"
 	"edge --size 30000 --slow"
