@@ -38,10 +38,11 @@ newest sid      amd64
 arm64  trixie   arm64
 '
 
-# NAME | bats file | filter: tests that are bounded there too.
+# NAME | bats file | filter: tests that are bounded there too.  CPUs that share a kernel
+# take the rows in turn; in this order their shares take equally long.
 GUARANTEES='
-load, unload           | scripts     | any directory|no error|cannot list|stay usable
 what bpftool shows     | walkthrough | programs, map and pins
+load, unload           | scripts     | any directory|no error|cannot list|stay usable
 partial states         | scripts     | works from every partial
 admission              | admission   | (IPv4|IPv6) is bypassed|v4-mapped|dual-stack
 admission over veth    | admission   | over veth

@@ -2619,18 +2619,19 @@ static void case_recv_own_shut_wr(void)
 	hang_up(c);
 }
 
-/* A page that whoever touches it waits for, until it is made: pages are made by userfaultfd. */
+/* A page that is not there: who touches it waits until it is made. */
 static int absent_page(unsigned char **page)
 {
 	struct uffdio_api api = {.api = UFFD_API};
 	struct uffdio_register reg = {.mode = UFFDIO_REGISTER_MODE_MISSING};
 	int fd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
 
+	if (fd < 0)
+		skip("no userfaultfd(2) here");
 	*page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	reg.range.start = (uintptr_t)*page;
 	reg.range.len = 4096;
-	if (fd < 0 || *page == MAP_FAILED || ioctl(fd, UFFDIO_API, &api) ||
-	    ioctl(fd, UFFDIO_REGISTER, &reg))
+	if (*page == MAP_FAILED || ioctl(fd, UFFDIO_API, &api) || ioctl(fd, UFFDIO_REGISTER, &reg))
 		die("userfaultfd");
 	return fd;
 }
