@@ -600,6 +600,8 @@ static void meet(int client)
 {
 	cpu_set_t cpu;
 
+	if (!met)
+		die(2, "this scenario wants both ends in one run, not serve and call");
 	CPU_ZERO(&cpu);
 	CPU_SET(client, &cpu);
 	sched_setaffinity(0, sizeof(cpu), &cpu); /* fails where there is but one */
