@@ -312,7 +312,9 @@ evaluate() {
 	done
 	if ((!good)); then
 		cat "$WORK/$name".*.log >"build/kernels-$name.log"
-		echo "$name: see build/kernels-$name.log"
+		echo "$name: what failed, from build/kernels-$name.log:"
+		awk '/^(ok|@)/ { failed = 0 } /^not ok/ { failed = 1 } failed && ++lines <= 60' \
+			"build/kernels-$name.log"
 	fi
 }
 
