@@ -313,8 +313,9 @@ evaluate() {
 	if ((!good)); then
 		cat "$WORK/$name".*.log >"build/kernels-$name.log"
 		echo "$name: what failed, from build/kernels-$name.log:"
-		awk '/^(ok|@)/ { failed = 0 } /^not ok/ { failed = 1 } failed && ++lines <= 60' \
-			"build/kernels-$name.log"
+		# A result alone, where a test has come to no end.
+		awk '/^(ok|@)/ { failed = 0 } /^not ok/ { failed = 1 }
+			(failed || /^@result.*[|]FAIL[|]/) && ++lines <= 60' "build/kernels-$name.log"
 	fi
 }
 

@@ -2626,12 +2626,13 @@ static int absent_page(unsigned char **page)
 	struct uffdio_register reg = {.mode = UFFDIO_REGISTER_MODE_MISSING};
 	int fd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
 
-	if (fd < 0)
+	if (fd < 0 && errno == ENOSYS)
 		skip("no userfaultfd(2) here");
 	*page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	reg.range.start = (uintptr_t)*page;
 	reg.range.len = 4096;
-	if (*page == MAP_FAILED || ioctl(fd, UFFDIO_API, &api) || ioctl(fd, UFFDIO_REGISTER, &reg))
+	if (fd < 0 || *page == MAP_FAILED || ioctl(fd, UFFDIO_API, &api) ||
+	    ioctl(fd, UFFDIO_REGISTER, &reg))
 		die("userfaultfd");
 	return fd;
 }
