@@ -14,7 +14,7 @@ BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror -I$(VMLINUX)
 
 CFLAGS := -O2 -g -Wall -Wextra -Werror -pthread
 
-OBJECTS := bpf_sockops.o bpf_tcpip_bypass.o sock_ops_status.o
+OBJECTS := bpf_sockops.o bpf_tcpip_bypass.o sock_ops_status.o sock_ops_release.o
 C_FILES = $(wildcard *.c *.h bench/*.c tests/*.c tests/*/*.[ch])
 SHELL_FILES = $(wildcard *.sh bench/*.sh tests/*.sh tests/*.bash) .ci/run
 
@@ -112,7 +112,7 @@ clean:
 	$(Q)rm -rf build *.o *.d
 
 help:
-	@echo 'all      build the three BPF objects (default); V=1 shows the commands'
+	@echo 'all      build the BPF objects (default); V=1 shows the commands'
 	@echo 'vmlinux  dump the running kernel'"'"'s types to build/vmlinux.h; build against'
 	@echo '         them with: make -B VMLINUX=build'
 	@echo 'install  objects, scripts and a systemd unit below PREFIX (default: /usr/local), also'

@@ -18,6 +18,7 @@
  * numbers, so that only the two ends of one connection meet there.
  */
 #include "bpf_sockops.h"
+#include "socket_options.h"
 
 #define CB_FLAGS (BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG | BPF_SOCK_OPS_PARSE_ALL_HDR_OPT_CB_FLAG)
 
@@ -120,7 +121,7 @@ static __always_inline __u64 *reason_to_refuse(struct bpf_sock_ops *skops, struc
 	    read_kernel(struct tcp_sock, sk, is_mptcp))
 		return &stats->refused_mptcp;
 	/*
-	 * The kernel's own users (NFS, iSCSI) read a socket with callbacks, past
+	 * The kernel's own users (NFS, SMB) read a socket with callbacks, past
 	 * the psock.  TCP_REPAIR sets sequence numbers at will.
 	 */
 	if (has_ulp(sk) || needs_tcp(sk) || read_kernel_bit(struct sock, sk, sk_kern_sock) ||
@@ -186,6 +187,8 @@ static __always_inline int admit(struct bpf_sock_ops *skops, __u64 sk, struct so
 	rec->in_map = 1;
 	rec->cb_flags = CB_FLAGS & ~has;
 	bpf_sock_ops_cb_flags_set(skops, has | CB_FLAGS);
+	if (peer)
+		start_probing(skops, rec, CONNTRACK_SECONDS);
 	return 1;
 }
 
@@ -313,39 +316,69 @@ __noinline int quiet_soon(__u64 sk, __u64 peer_sk)
  * Can the peer still put something into this end's psock queue, which is empty?
  * This end's packet `ends` its direction, or is another one.
  */
-static __always_inline int peer_may_redirect(struct sock_record *rec, __u64 peer_psock, int ends)
+static __always_inline int peer_may_redirect(struct sock_record *rec, const struct sock_view *peer,
+					     __u64 peer_psock, int ends)
 {
-	struct sock_view peer = {};
-
 	if (!peer_psock)
 		return 0;
-	read_view(&peer, rec->peer);
 	/* Set by the peer's own send: that thread's earlier redirects are complete. */
-	if (peer.leaving && peer.senders < 2)
+	if (peer->leaving && peer->senders < 2)
 		return 0;
 	/* Once it is quiet, the peer's next send sees this and leaves; so does its first. */
-	if (peer.leaving || rec->view.leaving || rec->view.finished) {
-		if (!peer.senders)
+	if (peer->leaving || rec->view.leaving || rec->view.finished) {
+		if (!peer->senders)
 			return 0;
 		if (ends ? quiet_soon(rec->view.sk, rec->peer_sk)
 			 : quiet(rec->view.sk, rec->peer_sk))
 			return 0;
 	}
-	return !peer.leaving || bpf_jiffies64() - peer.redirected_at <= SETTLE_JIFFIES;
+	return !peer->leaving || bpf_jiffies64() - peer->redirected_at <= SETTLE_JIFFIES;
 }
 
 /*
- * A TCP packet of a socket in the map: its bytes, or its peer's, are on TCP
- * again, or it ends its direction.  Once nothing can come in over the bypass,
- * nor has to go out before what TCP carries, it leaves the map and is plain TCP.
+ * Can the socket leave the map, since nothing can come in over the bypass any more?  If
+ * only its reader is still to catch up, with TCP bytes behind, no packet may come when it
+ * has: there are probes then.
  */
-static __always_inline void on_packet(struct bpf_sock_ops *skops)
+static __always_inline int may_go(struct bpf_sock_ops *skops, struct sock_record *rec, int ends)
+{
+	__u64 queue = psock_queue(psock_of(rec->view.sk)), peer_psock;
+	struct sock_view peer = {};
+
+	if (!queue)
+		return 0;
+	if (rec->alone)
+		return queue_empty(queue);
+	if (!meet_peer(rec))
+		return 0;
+	peer_psock = psock_of(rec->peer_sk);
+	read_view(&peer, rec->peer);
+	if (!queue_empty(queue) || peer_may_redirect(rec, &peer, peer_psock, ends)) {
+		if (peer.leaving || !peer_psock)
+			start_probing(skops, rec, LEAVING_SECONDS);
+		return 0;
+	}
+	/*
+	 * While the peer has not read all that this end has sent over the bypass, bytes
+	 * over TCP would be behind those: where FIONREAD counts TCP's alone, as before
+	 * msg_tot_len, a reader could stop between the two.  Elsewhere it is this end
+	 * that must not stay, since FIONREAD does not count the TCP bytes that wait here.
+	 */
+	return counts_bypassed() || rec->view.leaving || rec->view.finished || !peer_psock ||
+	       queue_empty(psock_queue(peer_psock));
+}
+
+/*
+ * A TCP packet of a socket in the map, sent or received: its bytes, or its peer's, are on
+ * TCP again, or it ends its direction, or a probe.  Once nothing can come in over the
+ * bypass it leaves the map and is plain TCP.
+ */
+static __always_inline void on_packet(struct bpf_sock_ops *skops, int sent)
 {
 	struct bpf_sock *ctx_sk = skops->sk;
 	__u32 state = skops->state;
 	struct sock_record *rec;
 	struct sock_cpu *cpu;
-	__u64 queue, peer_psock;
 	int ends = 0;
 
 	if (!ctx_sk)
@@ -363,25 +396,14 @@ static __always_inline void on_packet(struct bpf_sock_ops *skops)
 		if (ends)
 			fence(rec);
 	}
-	queue = psock_queue(psock_of(rec->view.sk));
-	if (!queue || !queue_empty(queue))
+	if (!may_go(skops, rec, ends)) {
+		pace_probing(skops, rec, sent);
 		return;
-	if (!rec->alone) {
-		if (!meet_peer(rec))
-			return;
-		peer_psock = psock_of(rec->peer_sk);
-		if (peer_may_redirect(rec, peer_psock, ends))
-			return;
-		/* In order: what went over the bypass is read first. */
-		if (!rec->view.leaving && !rec->view.finished && peer_psock &&
-		    !queue_empty(psock_queue(peer_psock)))
-			return;
 	}
-
 	if (bpf_map_delete_elem(&sock_ops_map, &rec->key))
 		return; /* the socket is being closed, which removes it */
 	bpf_sock_ops_cb_flags_set(skops, skops->bpf_sock_ops_cb_flags & ~rec->cb_flags);
-	rec->in_map = 0;
+	release_socket(skops, rec);
 	cpu = this_cpu();
 	if (cpu)
 		add(&cpu->stats.ejected, 1);
@@ -405,8 +427,10 @@ int bpf_sockops(struct bpf_sock_ops *skops)
 		admit_server(skops, cpu);
 		break;
 	case BPF_SOCK_OPS_HDR_OPT_LEN_CB:
+		on_packet(skops, 1);
+		break;
 	case BPF_SOCK_OPS_PARSE_HDR_OPT_CB:
-		on_packet(skops);
+		on_packet(skops, 0);
 		break;
 	}
 	return 1; /* the kernel uses `reply`, which stays as others left it */

@@ -8,6 +8,7 @@
  *                            them out once both directions are back on TCP.
  *   bpf_tcpip_bypass (sk_msg) redirects each send to the other end's socket.
  *   sock_ops_status (iter)   lists the map, for status.sh and unload.sh.
+ *   sock_ops_release (iter)  puts back what sockets had, for unload.sh.
  *
  * Each direction of a connection uses the bypass from its first byte, or never.
  * It may change from the bypass to TCP once, and does not come back.
@@ -132,8 +133,11 @@ struct sock_view {
 	__u8 leaving;	     /* this end sends over TCP for good */
 	__u8 finished;	     /* this end has ended its direction (SHUT_WR) */
 	__u8 senders;	     /* threads that have sent, or tried to: none, 1, or 2 for several */
-	__u8 unused;
+	__u8 unused[9];
 };
+
+_Static_assert(sizeof(struct sock_view) == 2 * sizeof(struct in6_addr),
+	       "read_view() copies it whole");
 
 /*
  * A socket's own record, kept with the socket (BPF sk_storage).  Written only
@@ -154,17 +158,22 @@ struct sock_record {
 	__u64 admitted_ns;	  /* bpf_ktime_get_ns() of the same moment */
 	__u64 burst;		  /* bytes since the peer's last turn, or since a pause */
 	__u64 look_at;		  /* the burst at which the next look is due */
-	__u64 unread;	 /* bytes that the peer may not have read, plus MESSAGE_COST each */
-	__u64 fence;	 /* for the atomic operation of fence() */
-	__u32 peer_turn; /* the peer's turn at the last send */
-	__u32 write_seq; /* tcp_sock.write_seq while nothing went over TCP */
-	__u32 sender;	 /* thread id of the last sender */
-	__u32 cb_flags;	 /* callback flags that we have set on the socket */
+	__u64 unread;	    /* bytes that the peer may not have read, plus MESSAGE_COST each */
+	__u64 fence;	    /* for the atomic operation of fence() */
+	__u32 peer_turn;    /* the peer's turn at the last send */
+	__u32 write_seq;    /* tcp_sock.write_seq while nothing went over TCP */
+	__u32 sender;	    /* thread id of the last sender */
+	__u32 cb_flags;	    /* callback flags that we have set on the socket */
+	__u32 probe_idle;   /* jiffies: the idle time that we have set (socket_options.h) */
+	__u32 program_idle; /* jiffies: what it was before */
 	__u8 in_map;
-	__u8 looks;  /* past half of ROOM, since the peer had read all */
-	__u8 alone;  /* no peer was admitted, and none will be */
-	__u8 server; /* accepted here */
-	__u8 unused[4];
+	__u8 looks;	     /* past half of ROOM, since the peer had read all */
+	__u8 alone;	     /* no peer was admitted, and none will be */
+	__u8 server;	     /* accepted here */
+	__u8 probe_seconds;  /* probe_idle in seconds, 0: the keepalive is the program's */
+	__u8 probe_paused;   /* seconds to begin with again, 0: not paused */
+	__u8 probe_switched; /* SO_KEEPALIVE was off */
+	__u8 unused;
 };
 
 /* Counters, in the order of a connection's life. */
@@ -291,6 +300,8 @@ enum special_kfunc_type___ours { KF_bpf_rdonly_cast___ours };
 		BPF_CORE_READ_BITFIELD_PROBED(p__, member);                                        \
 	})
 
+#define offset_of(type, member) ((__u64)__builtin_preserve_access_index(&((type *)0)->member))
+
 /*
  * A socket's psock, 0 when it has none.  The lower bits of sk_user_data are
  * flags (SK_USER_DATA_PTRMASK in net/sock.h).
@@ -312,6 +323,12 @@ static __always_inline __u64 psock_queue(__u64 psock)
 static __always_inline __u64 read_word(__u64 address)
 {
 	return (__u64)read_kernel(struct list_head, address, next);
+}
+
+/* From the kernels on where FIONREAD counts bypassed bytes, see CREDIT. */
+static __always_inline int counts_bypassed(void)
+{
+	return bpf_core_field_exists(((struct sk_psock *)0)->msg_tot_len);
 }
 
 static __always_inline int queue_empty(__u64 queue)
@@ -401,6 +418,18 @@ static __always_inline int quiet(__u64 sk, __u64 peer_sk)
 	return !read_kernel(struct sock, peer_sk, sk_lock.owned) && own_references_only(sk);
 }
 
+#if !defined(WITHOUT_MAPS) || defined(WITH_RECORDS)
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, struct sock_record);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} sock_ops_record SEC(".maps");
+
+#endif
+
 #ifndef WITHOUT_MAPS /* sock_ops_status works on the map that it is given */
 
 /*
@@ -416,14 +445,6 @@ struct {
 	__type(value, __u32); /* the socket, stored by bpf_sock_hash_update */
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } sock_ops_map SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, __u32);
-	__type(value, struct sock_record);
-	__uint(pinning, LIBBPF_PIN_BY_NAME);
-} sock_ops_record SEC(".maps");
 
 /*
  * Where two ends meet, each entry under the key of the end that left it and

@@ -33,6 +33,12 @@ __noinline int look(__u64 queue)
 	return 0;
 }
 
+/* This end's psock, once its queue has been looked up. */
+static __always_inline __u64 own_psock(const struct sock_record *rec)
+{
+	return rec->queue - offset_of(struct sk_psock, ingress_msg);
+}
+
 /*
  * Does another thread wait in a recv on this socket?  If the direction left now,
  * that recv would return EAGAIN when TCP's send buffer, once full, has room again:
@@ -42,10 +48,8 @@ __noinline int look(__u64 queue)
  */
 static __always_inline int reader_waits(const struct sock_record *rec)
 {
-	__u64 psock = psock_of(rec->view.sk);
-
 	return rec->view.senders < 2 &&
-	       read_kernel(struct sk_psock, psock, refcnt.refs.counter) > 2;
+	       read_kernel(struct sk_psock, own_psock(rec), refcnt.refs.counter) > 2;
 }
 
 /*
@@ -81,7 +85,7 @@ static __always_inline int memory_pressure(struct sock_record *rec)
 static __always_inline __u64 *reason_to_leave(struct sock_stats *stats, struct sock_record *rec,
 					      __u32 state, __u32 size, __u64 now)
 {
-	int counted = bpf_core_field_exists(((struct sk_psock *)0)->msg_tot_len);
+	int counted = counts_bypassed();
 	__u64 room = ROOM_UNCOUNTED, credit = counted ? CREDIT : CREDIT_UNCOUNTED;
 	struct sock_view peer = {};
 	__u32 sw;

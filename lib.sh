@@ -13,6 +13,7 @@ BPFFS=/sys/fs/bpf
 SOCKOPS=bpf_sockops
 BYPASS=bpf_tcpip_bypass
 STATUS=sock_ops_status
+RELEASE=sock_ops_release
 MAP=sock_ops_map
 CONFIG=sock_ops_config
 
@@ -20,11 +21,12 @@ SOCKOPS_PIN=$BPFFS/$SOCKOPS
 BYPASS_PIN=$BPFFS/$BYPASS
 MAP_PIN=$BPFFS/$MAP
 STATS_PIN=$BPFFS/sock_ops_stats
+RECORD_PIN=$BPFFS/sock_ops_record
 BTF=/sys/kernel/btf/vmlinux
 CONFIG_PIN=$BPFFS/$CONFIG
 PORTS_PIN=$BPFFS/sock_ops_ports
 # libbpf pins the maps when it loads the first program (bpf_sockops.h).
-MAP_PINS=("$MAP_PIN" "$BPFFS/sock_ops_record" "$BPFFS/sock_ops_meet" "$STATS_PIN" "$CONFIG_PIN" "$PORTS_PIN")
+MAP_PINS=("$MAP_PIN" "$RECORD_PIN" "$BPFFS/sock_ops_meet" "$STATS_PIN" "$CONFIG_PIN" "$PORTS_PIN")
 PINS=("$BYPASS_PIN" "$SOCKOPS_PIN" "${MAP_PINS[@]}")
 
 say() {
@@ -178,6 +180,13 @@ set_config() {
 	read -ra value < <(in_memory 8 "$1" && in_memory 4 "$2" && in_memory 4 "$3" && echo)
 	shift 3
 	cmd bpftool map update "$@" key 0 0 0 0 value "${value[@]}"
+}
+
+# id_of prog|map PROGRAM|MAP; nothing when there is none.
+id_of() {
+	local json
+	json=$(bpftool -j "$1" show "$2" "$3" 2>/dev/null) || return 0
+	[[ ! $json =~ \"id\":([0-9]+) ]] || say "${BASH_REMATCH[1]}"
 }
 
 # The pins that are there.

@@ -31,8 +31,6 @@
 
 #define NS_PER_MS 1000000
 
-#define offset_of(type, member) ((__u64)__builtin_preserve_access_index(&((type *)0)->member))
-
 /* A member of a sock_record, by the record's address. */
 #define read_record(address, member)                                                               \
 	({                                                                                         \

@@ -141,6 +141,32 @@ let_them_go() {
 	done
 }
 
+RELEASE_PIN= # of the iterator, once it is there
+
+# Kernels before 5.15 refuse it: sockets keep the keepalive there.
+pin_release() {
+	local pin=$BPFFS/$RELEASE-$BASHPID
+	# Without its pin libbpf would make a map of records anew.
+	[[ -e $RECORD_PIN ]] || return 0
+	if bpftool iter pin "$HERE/$RELEASE.o" "$pin" >/dev/null 2>&1; then
+		RELEASE_PIN=$pin
+	fi
+}
+
+# One path for each network namespace that has a name or a process.
+network_namespaces() {
+	stat -L -c '%i %n' /proc/[0-9]*/ns/net /run/netns/* 2>/dev/null | sort -u -k 1,1 | cut -d ' ' -f 2
+}
+
+# Sockets that were taken out get back what they had before: sock_ops_release.c.
+release() {
+	local namespace
+	[[ -n $RELEASE_PIN ]] || return 0
+	while read -r namespace; do
+		nsenter --net="$namespace" cat "$RELEASE_PIN" >/dev/null 2>&1 || true
+	done < <(network_namespaces)
+}
+
 # take_out SECONDS MAP: until the map is empty, or for so long.
 take_out() {
 	local start=$SECONDS end=$((SECONDS + $1)) round=0 lines idle before='' both
@@ -155,6 +181,7 @@ take_out() {
 			# the next round.
 			awk -v map="$*" '{ gsub(/../, " &"); print "map delete " map " key hex" $0 }' <<<"$both" |
 				bpftool batch file - >/dev/null 2>&1 || true
+			release
 		elif ((SECONDS >= end && ++round > 3)); then
 			mapfile -t -O "${#LEFT[@]}" LEFT <<<"$lines"
 			return 1
@@ -198,21 +225,20 @@ linger() {
 			fd=${fd##*/}
 			((fd <= 2)) || exec {fd}>&-
 		done
+		if [[ -n $RELEASE_PIN ]]; then
+			mv "$RELEASE_PIN" "$BPFFS/$RELEASE-$BASHPID"
+			RELEASE_PIN=$BPFFS/$RELEASE-$BASHPID
+		fi
 		for id in "${ids[@]}"; do
 			take_out "$LINGER" id "$id" || true
 		done
+		rm -f "$RELEASE_PIN"
 	) </dev/null >/dev/null 2>&1 &
+	RELEASE_PIN= # that process has it now
 	say "process $! takes them out when they are read"
 }
 
 # ---- the steps -------------------------------------------------------------
-
-# id_of prog|map PROGRAM|MAP; nothing when there is none.
-id_of() {
-	local json
-	json=$(bpftool -j "$1" show "$2" "$3" 2>/dev/null) || return 0
-	[[ ! $json =~ \"id\":([0-9]+) ]] || say "${BASH_REMATCH[1]}"
-}
 
 # attempt COMMAND...: a step that fails when it is not needed.
 attempt() {
@@ -269,7 +295,7 @@ unpin() {
 			try rm "$pin"
 		fi
 	done
-	for pin in "$BPFFS/$STATUS"-*; do # of a status.sh that was killed
+	for pin in "$BPFFS/$STATUS"-* "$BPFFS/$RELEASE"-*; do # of scripts that were killed
 		if [[ -e $pin && ! -e /proc/${pin##*-} ]]; then
 			try rm "$pin"
 		fi
@@ -314,6 +340,7 @@ main() {
 	end=$((SECONDS + TIMEOUT))
 
 	if [[ ${#map[@]} -gt 0 ]]; then
+		pin_release
 		count_connections "${map[@]}"
 		switch_to $GOING_OFF "${config[@]}"
 		let_them_go "$TIMEOUT" "${map[@]}"
@@ -353,6 +380,7 @@ main() {
 	elif ! is_gone "$BYPASS_ID" || ! is_gone "$SOCKOPS_ID"; then
 		say "a program stays in the kernel until threads that wait in a recv have got something"
 	fi
+	[[ -z $RELEASE_PIN ]] || rm -f "$RELEASE_PIN"
 	((FAILED == 0))
 }
 

@@ -51,6 +51,7 @@ enum {
 };
 
 enum sock_flags {
+	SOCK_KEEPOPEN = 9,
 	SOCK_RCVTSTAMP = 11,
 	SOCK_ZEROCOPY = 18,
 };
@@ -189,12 +190,24 @@ struct bpf_iter__sockmap {
 	};
 };
 
+struct sock_common;
+
+struct bpf_iter__tcp {
+	union {
+		struct bpf_iter_meta *meta;
+	};
+	union {
+		struct sock_common *sk_common;
+	};
+};
+
 /* The kernel's own. */
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 struct list_head {
 	struct list_head *next;
+	struct list_head *prev;
 };
 
 struct in6_addr {
@@ -207,8 +220,14 @@ struct ns_common {
 	unsigned int inum;
 };
 
+struct netns_ipv4 {
+	int sysctl_tcp_keepalive_time;
+	u8 sysctl_tcp_keepalive_probes;
+};
+
 struct net {
 	struct ns_common ns;
+	struct netns_ipv4 ipv4;
 };
 
 typedef struct {
@@ -306,6 +325,8 @@ struct tcp_ulp_ops;
 struct inet_connection_sock {
 	struct timer_list icsk_delack_timer;
 	const struct tcp_ulp_ops *icsk_ulp_ops;
+	__u8 icsk_probes_out;
+	u32 icsk_user_timeout;
 };
 
 struct tcp_sock {
@@ -313,7 +334,10 @@ struct tcp_sock {
 	u32 rcv_nxt;
 	u32 snd_nxt;
 	u32 write_seq;
+	u32 copied_seq;
 	u32 data_segs_out;
+	unsigned int keepalive_time;
+	u8 keepalive_probes;
 	u8 repair : 1;
 	_Bool is_mptcp;
 };
@@ -330,6 +354,7 @@ struct bpf_sock_ops_kern {
 struct sk_psock {
 	struct list_head ingress_msg;
 	u32 msg_tot_len;
+	struct list_head link;
 	refcount_t refcnt;
 };
 
