@@ -89,6 +89,48 @@ __noinline int in_scope(__u16 port)
 	return otherwise;
 }
 
+struct cgroup_bpf___ours {
+	struct bpf_prog_array *effective[1]; /* by attach type: how many differs */
+} __attribute__((preserve_access_index));
+
+#define MOST_PROGRAMS 64 /* BPF_CGROUP_MAX_PROGS, for each cgroup */
+
+/*
+ * Is ours the last of the sock_ops programs that run for a socket?  Others may set the
+ * callback flags to theirs alone, as samples/bpf/tcp_dumpstats_kern.c does: then no packet
+ * would come to on_packet() any more.  Those of the socket's cgroup run in the order in
+ * which they were attached, then those of its ancestors (compute_effective_progs).
+ * Before 5.15 the cgroup of a socket is not always to be seen.
+ */
+static __noinline int runs_last(__u64 sk)
+{
+	__u32 zero = 0, last = 0, id, size = bpf_core_type_size(struct bpf_prog_array_item);
+	__u32 type = CGROUP_SOCK_OPS;
+	struct sock_config *config = bpf_map_lookup_elem(&sock_ops_config, &zero);
+	__u64 cgroup, item, program, aux;
+
+	if (!config || !bpf_core_field_exists(((struct sock_cgroup_data *)0)->cgroup))
+		return 1;
+	if (bpf_core_enum_value_exists(enum cgroup_bpf_attach_type, CGROUP_SOCK_OPS))
+		type = bpf_core_enum_value(enum cgroup_bpf_attach_type, CGROUP_SOCK_OPS);
+	cgroup = (__u64)read_kernel(struct sock, sk, sk_cgrp_data.cgroup);
+	item = read_word(cgroup + offset_of(struct cgroup, bpf) +
+			 offset_of(struct cgroup_bpf___ours, effective) +
+			 type * sizeof(struct bpf_prog_array *)) +
+	       offset_of(struct bpf_prog_array, items);
+	for (int i = 0; i < MOST_PROGRAMS; i++) {
+		program = read_word(item);
+		if (!program)
+			break;
+		aux = (__u64)read_kernel(struct bpf_prog, program, aux);
+		id = read_kernel(struct bpf_prog_aux, aux, id);
+		if (id)
+			last = id; /* the place of one that is being detached has none */
+		item += size;
+	}
+	return last == config->program;
+}
+
 /*
  * A socket that was dissolved, by connect() to AF_UNSPEC, and connects again has the
  * record of its first connection, and may still be in the map with what it did
@@ -122,11 +164,15 @@ static __always_inline __u64 *reason_to_refuse(struct bpf_sock_ops *skops, struc
 		return &stats->refused_mptcp;
 	/*
 	 * The kernel's own users (NFS, SMB) read a socket with callbacks, past
-	 * the psock.  TCP_REPAIR sets sequence numbers at will.
+	 * the psock.  TCP_REPAIR sets sequence numbers at will.  A socket that is in a
+	 * sockmap of another tool has its psock already, and keeps it when it leaves ours.
 	 */
 	if (has_ulp(sk) || needs_tcp(sk) || read_kernel_bit(struct sock, sk, sk_kern_sock) ||
-	    read_kernel_bit(struct tcp_sock, sk, repair))
+	    read_kernel_bit(struct tcp_sock, sk, repair) ||
+	    read_kernel(struct sock, sk, sk_user_data))
 		return &stats->refused_special;
+	if (!runs_last(sk))
+		return &stats->refused_not_last;
 	return 0;
 }
 
@@ -265,6 +311,8 @@ static __always_inline void admit_server(struct bpf_sock_ops *skops, struct sock
 	}
 	peer = *note;
 	refused = reason_to_refuse(skops, stats, sk);
+	if (!refused && !alike(sk, sock_of(peer)))
+		refused = &stats->refused_special;
 	if (refused) {
 		add(refused, 1);
 		return;

@@ -187,9 +187,11 @@ struct sock_stats {
 	__u64 refused_client_left; /* server: the client had begun to send over TCP */
 	__u64 refused_early_data;  /* client: data in or before the handshake (Fast Open) */
 	__u64 refused_mptcp;	   /* either end: Multipath TCP */
-	/* either end: of the kernel, TCP_REPAIR, kTLS, needs_tcp, connected before */
+	/* either end: of the kernel, TCP_REPAIR, kTLS, needs_tcp, another sockmap, connected before
+	 */
 	__u64 refused_special;
-	__u64 refused_full; /* either end: no memory, or no room in a map */
+	__u64 refused_not_last; /* either end: another sock_ops program runs after ours */
+	__u64 refused_full;	/* either end: no memory, or no room in a map */
 	__u64 redirected_messages;
 	__u64 redirected_bytes;
 	__u64 passed_messages; /* sends over TCP by sockets that are still in the map */
@@ -201,6 +203,7 @@ struct sock_stats {
 	__u64 left_tcp_bytes;  /* bytes had gone over TCP past the program */
 	__u64 left_ulp;	       /* an upper-layer protocol was attached to either end (kTLS) */
 	__u64 left_option;     /* needs_tcp: either end */
+	__u64 left_taken;      /* another sockmap, or the kernel, has taken either end as well */
 	__u64 left_closing;    /* neither ESTABLISHED nor CLOSE_WAIT any more */
 	__u64 left_off;	       /* switched off */
 	__u64 ejected;	       /* sockets taken out of the map while open */
@@ -228,12 +231,14 @@ enum {
 
 /* Written by the scripts, in the host's byte order. */
 struct sock_config {
-	__u64 cgroup; /* inode number of the cgroup's directory, for the scripts alone */
-	__u32 on;     /* SWITCH_* */
-	__u32 quiet;  /* 1: no trace lines */
+	__u64 cgroup;  /* inode number of the cgroup's directory, for the scripts alone */
+	__u32 on;      /* SWITCH_* */
+	__u32 quiet;   /* 1: no trace lines */
+	__u32 program; /* id of bpf_sockops */
+	__u32 unused;
 };
 
-_Static_assert(sizeof(struct sock_config) == 16, "lib.sh writes it");
+_Static_assert(sizeof(struct sock_config) == 24, "lib.sh writes it");
 
 /* Ports of the listening side, both included, in host byte order. */
 struct sock_range {
@@ -378,6 +383,20 @@ static __always_inline int needs_tcp(__u64 sk)
 	       read_kernel(struct sock, sk, sk_peek_off) >= 0 ||
 	       read_kernel(struct sock, sk, sk_rcvlowat) > 1 ||
 	       read_kernel(struct sock, sk, sk_filter);
+}
+
+/*
+ * Do two sockets look alike?  A program may hand its socket to the kernel after it has
+ * connected: iSCSI then reads it with callbacks, past the psock, and nbd gives up at an
+ * EAGAIN.  These set sk_data_ready and sk_allocation; programs cannot.  Not asked where a
+ * read would cost too much.
+ */
+static __always_inline int alike(__u64 sk, __u64 peer_sk)
+{
+	return !can_cast() || (read_kernel(struct sock, sk, sk_data_ready) ==
+				       read_kernel(struct sock, peer_sk, sk_data_ready) &&
+			       read_kernel(struct sock, sk, sk_allocation) ==
+				       read_kernel(struct sock, peer_sk, sk_allocation));
 }
 
 /*

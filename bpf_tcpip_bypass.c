@@ -39,6 +39,15 @@ static __always_inline __u64 own_psock(const struct sock_record *rec)
 	return rec->queue - offset_of(struct sk_psock, ingress_msg);
 }
 
+/* A sockmap of another tool holds the psock as well: it stays when we are out. */
+static __always_inline int shared_psock(const struct sock_record *rec)
+{
+	__u64 psock = own_psock(rec);
+
+	return read_kernel(struct sk_psock, psock, link.next) !=
+	       read_kernel(struct sk_psock, psock, link.prev);
+}
+
 /*
  * Does another thread wait in a recv on this socket?  If the direction left now,
  * that recv would return EAGAIN when TCP's send buffer, once full, has room again:
@@ -49,7 +58,8 @@ static __always_inline __u64 own_psock(const struct sock_record *rec)
 static __always_inline int reader_waits(const struct sock_record *rec)
 {
 	return rec->view.senders < 2 &&
-	       read_kernel(struct sk_psock, own_psock(rec), refcnt.refs.counter) > 2;
+	       read_kernel(struct sk_psock, own_psock(rec), refcnt.refs.counter) > 2 &&
+	       !shared_psock(rec);
 }
 
 /*
@@ -89,7 +99,7 @@ static __always_inline __u64 *reason_to_leave(struct sock_stats *stats, struct s
 	__u64 room = ROOM_UNCOUNTED, credit = counted ? CREDIT : CREDIT_UNCOUNTED;
 	struct sock_view peer = {};
 	__u32 sw;
-	int empty = 0, must, caught_up, turned;
+	int empty = 0, must, taken, caught_up, turned;
 	__u64 *wish;
 
 	/* tcp_bpf_sendmsg does not look at a shutdown: only TCP says EPIPE. */
@@ -144,9 +154,12 @@ static __always_inline __u64 *reason_to_leave(struct sock_stats *stats, struct s
 	 * Whoever takes that peer out of the map relies on it.
 	 */
 	sw = switch_state();
-	must = peer.leaving || peer.finished || sw == SWITCH_OFF;
+	taken = (can_cast() && shared_psock(rec)) || !alike(rec->view.sk, rec->peer_sk);
+	must = peer.leaving || peer.finished || sw == SWITCH_OFF || taken;
 	if (peer.leaving || peer.finished)
 		wish = &stats->left_peer_left;
+	else if (taken)
+		wish = &stats->left_taken;
 	else if (sw != SWITCH_ON)
 		wish = &stats->left_off;
 	else if (needs_tcp(rec->view.sk) || needs_tcp(rec->peer_sk))

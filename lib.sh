@@ -164,21 +164,22 @@ in_host_order() {
 }
 
 # config_of MAP: the members of struct sock_config (bpf_sockops.h), as
-# `CGROUP ON QUIET`.  From the bytes: to see the map's types takes CAP_SYS_ADMIN.
+# `CGROUP ON QUIET PROGRAM`.  From the bytes: to see the map's types takes CAP_SYS_ADMIN.
 config_of() {
 	local json bytes
 	json=$(bpftool -j map lookup "$@" key 0 0 0 0 2>/dev/null) || return
 	[[ $json =~ \"value\":\[([^]]*)\] ]] || return
 	read -ra bytes <<<"${BASH_REMATCH[1]//[\",]/ }"
-	[[ ${#bytes[@]} -eq 16 ]] || return
-	say "$(from_memory "${bytes[@]:0:8}") $(from_memory "${bytes[@]:8:4}") $(from_memory "${bytes[@]:12:4}")"
+	[[ ${#bytes[@]} -eq 24 ]] || return
+	say "$(from_memory "${bytes[@]:0:8}") $(from_memory "${bytes[@]:8:4}") \
+$(from_memory "${bytes[@]:12:4}") $(from_memory "${bytes[@]:16:4}")"
 }
 
-# set_config CGROUP ON QUIET MAP
+# set_config CGROUP ON QUIET PROGRAM MAP
 set_config() {
 	local value
-	read -ra value < <(in_memory 8 "$1" && in_memory 4 "$2" && in_memory 4 "$3" && echo)
-	shift 3
+	read -ra value < <(in_memory 8 "$1" && in_memory 4 "$2" && in_memory 4 "$3" && in_memory 8 "$4" && echo)
+	shift 4
 	cmd bpftool map update "$@" key 0 0 0 0 value "${value[@]}"
 }
 

@@ -272,10 +272,14 @@ load_program() {
 	undo_with rm "$BPFFS/$1"
 }
 
+set_switch() {
+	set_config "$(stat -c %i "$CGROUP")" "$1" "$QUIET" "$(id_of prog pinned "$SOCKOPS_PIN")" pinned "$CONFIG_PIN"
+}
+
 # Everything but the switch.
 configure() {
 	local i=0 range admit
-	set_config "$(stat -c %i "$CGROUP")" 0 "$QUIET" pinned "$CONFIG_PIN"
+	set_switch 0
 	# In the order of decision: exclusions first.
 	for range in "${EXCLUDE[@]/%/ 0}" "${PORTS[@]/%/ 1}"; do
 		read -r range admit <<<"$range"
@@ -299,7 +303,7 @@ attach_bypass() {
 # Last: a socket that entered the map before its program was attached there
 # would never run it.
 switch_on() {
-	set_config "$(stat -c %i "$CGROUP")" 1 "$QUIET" pinned "$CONFIG_PIN"
+	set_switch 1
 }
 
 # ---- what to expect --------------------------------------------------------

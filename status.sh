@@ -67,7 +67,8 @@ refused_no_client    servers not admitted: no client of this host under the cgro
 refused_client_left  servers not admitted: the client had sent over TCP (deferred accept)
 refused_early_data   clients not admitted: data in the handshake (Fast Open)
 refused_mptcp        not admitted: Multipath TCP
-refused_special      not admitted: a socket of the kernel, TCP_REPAIR, kTLS, a socket option, connected before
+refused_special      not admitted: a socket of the kernel, TCP_REPAIR, kTLS, a socket option, another sockmap, connected before
+refused_not_last     not admitted: another sock_ops program runs after ours
 refused_full         not admitted: no room in a map, or no memory
 redirected_messages  messages that skipped the stack
 redirected_bytes     bytes that skipped the stack
@@ -80,6 +81,7 @@ left_memory          directions back to TCP: TCP is short of memory (tcp_mem)
 left_tcp_bytes       directions back to TCP: bytes had gone over TCP already
 left_ulp             directions back to TCP: kTLS
 left_option          directions back to TCP: a socket option
+left_taken           directions back to TCP: another sockmap, or the kernel, has taken the socket over
 left_closing         directions back to TCP: closing
 left_off             directions back to TCP: switched off
 ejected              sockets taken off the bypass while open

@@ -51,7 +51,7 @@ enum {
 };
 
 enum sock_flags {
-	SOCK_KEEPOPEN = 9,
+	SOCK_KEEPOPEN = 3,
 	SOCK_RCVTSTAMP = 11,
 	SOCK_ZEROCOPY = 18,
 };
@@ -72,6 +72,10 @@ enum {
 	BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB = 5,
 	BPF_SOCK_OPS_PARSE_HDR_OPT_CB = 13,
 	BPF_SOCK_OPS_HDR_OPT_LEN_CB = 14,
+};
+
+enum cgroup_bpf_attach_type {
+	CGROUP_SOCK_OPS = 3,
 };
 
 enum {
@@ -279,6 +283,36 @@ struct sock_common {
 
 struct sk_filter;
 
+typedef unsigned int gfp_t;
+
+struct bpf_prog_aux {
+	u32 id;
+};
+
+struct bpf_prog {
+	struct bpf_prog_aux *aux;
+};
+
+struct bpf_prog_array_item {
+	struct bpf_prog *prog;
+};
+
+struct bpf_prog_array {
+	struct bpf_prog_array_item items[0];
+};
+
+struct cgroup_bpf {
+	struct bpf_prog_array *inactive;
+};
+
+struct cgroup {
+	struct cgroup_bpf bpf;
+};
+
+struct sock_cgroup_data {
+	struct cgroup *cgroup;
+};
+
 struct sock {
 	struct sock_common __sk_common;
 	socket_lock_t sk_lock;
@@ -289,10 +323,13 @@ struct sock {
 	int sk_peek_off;
 	int sk_rcvlowat;
 	u32 sk_tsflags;
+	gfp_t sk_allocation;
+	void *sk_data_ready; /* a function */
 	struct sk_filter *sk_filter;
 	void *sk_user_data;
 	struct socket *sk_socket;
 	struct bpf_local_storage *sk_bpf_storage;
+	struct sock_cgroup_data sk_cgrp_data;
 };
 
 struct inode {
