@@ -98,17 +98,26 @@ cgroup_path() {
 	done < <(cgroup2_mounts) | sed -n 1p
 }
 
-# attached_ids CGROUP: ids of the sock_ops programs of our name attached there.
-# Fails when the kernel does not tell: bpftool 7 asks 5.10 for too much.
+# sock_ops_programs CGROUP [effective]: a line `ID FLAGS NAME` for each sock_ops
+# program that is attached there, in the order in which they run; with `effective`
+# for each that runs for its sockets, those of its ancestors come last.  FLAGS:
+# multi, override, or "-" for neither (or not known: effective).  Without
+# CAP_SYS_ADMIN it prints nothing.  Fails when the kernel does not tell: bpftool 7
+# asks 5.10 for too much.
+sock_ops_programs() {
+	local json program='\{"id":([0-9]+),"attach_type":"(cgroup_)?sock_ops"(,"attach_flags":"([^"]*)")?,"name":"([^"]*)"(.*)'
+	json=$(bpftool -j cgroup show "$@" 2>/dev/null) || return
+	while [[ $json =~ $program ]]; do
+		say "${BASH_REMATCH[1]} ${BASH_REMATCH[4]:--} ${BASH_REMATCH[5]:--}"
+		json=${BASH_REMATCH[6]}
+	done
+}
+
+# attached_ids CGROUP: ids of those of our name.  Fails as sock_ops_programs does.
 attached_ids() {
-	local list line
-	list=$(bpftool cgroup show "$1" 2>/dev/null) || return
-	# Columns: ID AttachType AttachFlags Name; the flags may be empty.
-	while read -r line; do
-		if [[ $line =~ ^([0-9]+)\ .*sock_ops.*\ $SOCKOPS$ ]]; then
-			say "${BASH_REMATCH[1]}"
-		fi
-	done <<<"$list"
+	local list
+	list=$(sock_ops_programs "$1") || return
+	awk -v name="$SOCKOPS" '$3 == name { print $1 }' <<<"$list"
 }
 
 # ---- programs and maps -----------------------------------------------------

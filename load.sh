@@ -31,8 +31,8 @@ usage() {
 		    --help               show this
 
 		EXIT STATUS
-		    0 loaded; 1 not loaded, and nothing changed; 2 the same, for an error in the
-		    arguments
+		    0 loaded; 1 not loaded, and nothing changed (or it says what could not be
+		    undone); 2 not loaded, for an error in the arguments
 
 		SEE ALSO
 		    status.sh shows what is loaded, unload.sh undoes it
@@ -220,25 +220,103 @@ check_not_loaded() {
 		die "attached to $CGROUP, but not pinned; to clean up: sudo $HERE/unload.sh --cgroup $CGROUP"
 }
 
+# Those that are to be seen: up to the root of what is mounted.
+ancestors() {
+	local dir=$1 device
+	device=$(stat -c %d "$dir")
+	while dir=$(dirname "$dir") && [[ $(stat -c %d "$dir") == "$device" ]]; do
+		say "$dir"
+	done
+}
+
+# Other sock_ops programs, by the rules of kernel/bpf/cgroup.c.  Beside one that was
+# attached without `multi` no second one can be, and below one without any flag none
+# at all.  Programs of ancestors run after those of the cgroup itself, and may take
+# our callbacks away; those with `override` then do not run at all.
+check_other_programs() {
+	local own dir id flags name nearest='' top=''
+	own=$(sock_ops_programs "$CGROUP") || return 0 # not to be seen
+	while read -r id flags name; do
+		[[ -z $id || $flags == multi ]] ||
+			die "$(other_program "$id" "$name") is attached to $CGROUP without multi: no second one can be; $(detach_hint "$CGROUP" "$id")"
+	done <<<"$own"
+
+	while read -r dir; do
+		read -r id flags name < <(sock_ops_programs "$dir") || continue
+		nearest=${nearest:-$id $flags $name $dir}
+		top=$dir
+	done < <(ancestors "$CGROUP")
+	if [[ -z $nearest ]]; then
+		check_above_what_is_seen "$own"
+		return
+	fi
+	read -r id flags name dir <<<"$nearest"
+	if [[ $name == "$SOCKOPS" ]]; then
+		die "attached to $dir, above $CGROUP; to clean up: sudo $HERE/unload.sh --cgroup $dir"
+	fi
+	case $flags in
+	multi)
+		die "$(other_program "$id" "$name") is attached to $dir: it would run after ours, and may undo what ours sets up; to load beside it: sudo $0 --cgroup $top"
+		;;
+	override)
+		die "$(other_program "$id" "$name") is attached to $dir with override: it would not run any more under $CGROUP; $(detach_hint "$dir" "$id")"
+		;;
+	*)
+		die "$(other_program "$id" "$name") is attached to $dir without multi: none can be attached below; $(detach_hint "$dir" "$id")"
+		;;
+	esac
+}
+
+# check_above_what_is_seen OWN-PROGRAMS: no ancestor that is to be seen has one.  In a
+# cgroup namespace there are others.
+check_above_what_is_seen() {
+	local all id _ name
+	all=$(sock_ops_programs "$CGROUP" effective) || return 0
+	while read -r id _ name; do
+		[[ -z $id || $'\n'$1 == *$'\n'"$id "* ]] ||
+			die "$(other_program "$id" "$name") is attached above $(cgroup2_root), which is the topmost cgroup here: it would run after ours, or would not run any more; run load.sh outside of this container"
+	done <<<"$all"
+}
+
+other_program() {
+	say "another sock_ops program, $2 (id $1),"
+}
+
+detach_hint() {
+	say "to detach it: sudo bpftool cgroup detach $(printf %q "$1") sock_ops id $2 (then let its owner attach it with multi)"
+}
+
 # ---- undoing ---------------------------------------------------------------
 
-UNDO=() # commands, each one string, last step first
+UNDO=()   # commands, each one string, last step first
+UNDOES=() # what each of them removes
 
 on_failure() {
-	local status=$? step
+	local status=$? i left=() clean_up="sudo $HERE/unload.sh --cgroup $CGROUP"
 	trap - EXIT
+	trap '' INT TERM HUP # once is enough
 	((status)) || status=1
 	if [[ ${#UNDO[@]} -gt 0 ]]; then
 		warn "failed; undoing what was done"
-		for step in "${UNDO[@]}"; do
-			cmd bash -c "$step" || warn "could not undo: $step"
+		for i in "${!UNDO[@]}"; do
+			cmd bash -c "${UNDO[i]}" && continue
+			warn "could not undo: ${UNDOES[i]}"
+			left+=("${UNDOES[i]}")
+			[[ ${UNDO[i]} != umount* ]] || clean_up+=" && sudo ${UNDO[i]}"
 		done
 	fi
-	warn "not loaded: nothing has changed"
+	if [[ ${#left[@]} -gt 0 ]]; then
+		warn "not loaded, but left behind: $(printf '%s, ' "${left[@]}" | sed 's/, $//'); to clean up: $clean_up"
+	else
+		warn "not loaded: nothing has changed"
+	fi
 	exit "$status"
 }
 
+# undo_with WHAT COMMAND...: the command removes that.
 undo_with() {
+	UNDOES=("$1" "${UNDOES[@]}")
+	shift
 	UNDO=("$(printf '%q ' "$@")" "${UNDO[@]}")
 }
 
@@ -258,7 +336,7 @@ mount_bpffs() {
 	[[ $(stat -f -c %T "$BPFFS" 2>/dev/null) == bpf_fs ]] && return
 	[[ -d $BPFFS ]] || die "$BPFFS does not exist: this kernel has no BPF file system"
 	cmd mount -t bpf bpf "$BPFFS"
-	undo_with umount "$BPFFS"
+	undo_with "the BPF file system on $BPFFS" umount "$BPFFS"
 }
 
 # load_program NAME TYPE
@@ -269,7 +347,7 @@ load_program() {
 		die "the kernel refuses $1"
 	fi
 	say "$log" >&2
-	undo_with rm "$BPFFS/$1"
+	undo_with "$BPFFS/$1" rm "$BPFFS/$1"
 }
 
 set_switch() {
@@ -291,13 +369,14 @@ configure() {
 }
 
 attach_sockops() {
-	cmd bpftool cgroup attach "$CGROUP" sock_ops pinned "$SOCKOPS_PIN" multi
-	undo_with bpftool cgroup detach "$CGROUP" sock_ops pinned "$SOCKOPS_PIN"
+	cmd bpftool cgroup attach "$CGROUP" sock_ops pinned "$SOCKOPS_PIN" multi ||
+		die "cannot attach to $CGROUP; if another sock_ops program is why, this shows it: sudo bpftool cgroup show $CGROUP effective"
+	undo_with "$SOCKOPS attached to $CGROUP" bpftool cgroup detach "$CGROUP" sock_ops pinned "$SOCKOPS_PIN"
 }
 
 attach_bypass() {
 	cmd bpftool prog attach pinned "$BYPASS_PIN" msg_verdict pinned "$MAP_PIN"
-	undo_with bpftool prog detach pinned "$BYPASS_PIN" msg_verdict pinned "$MAP_PIN"
+	undo_with "$BYPASS attached to $MAP" bpftool prog detach pinned "$BYPASS_PIN" msg_verdict pinned "$MAP_PIN"
 }
 
 # Last: a socket that entered the map before its program was attached there
@@ -362,13 +441,14 @@ main() {
 	check_cgroup
 	one_at_a_time
 	check_not_loaded
+	check_other_programs
 
 	trap on_failure EXIT
 	trap 'exit 130' INT
 	trap 'exit 143' TERM HUP
 	build
 	mount_bpffs
-	undo_with rm -f "${MAP_PINS[@]}"
+	undo_with "maps in $BPFFS" rm -f "${MAP_PINS[@]}"
 	load_program "$SOCKOPS" sockops
 	configure
 	attach_sockops

@@ -245,7 +245,7 @@ KILL='
 
 @test "unload.sh: detaches although bpftool cannot list what is attached" {
 	# As bpftool 7 on 5.10.
-	fake bpftool '[[ "$*" == "cgroup show"* ]] && exit 255; exec "$REAL" "$@"'
+	fake bpftool '[[ "$*" == *"cgroup show"* ]] && exit 255; exec "$REAL" "$@"'
 	load_pair
 	run -0 with_fakes "$ROOT/unload.sh"
 	[[ $output == *"cgroup detach"*unloaded* ]]
@@ -294,6 +294,181 @@ has_line_count() {
 
 no_program_left() {
 	[[ $(bpftool prog show | grep -c 'name bpf_tcpip_bypas') -le $OURS_BEFORE ]]
+}
+
+# ---- another sock_ops program ------------------------------------------------
+
+# Loads it; what bpftool shows of attachments is needed, and 5.10 does not tell.
+other_up() {
+	CGROUP=$(in_box awk '$3 == "cgroup2" { print $2; exit }' /proc/self/mounts)
+	in_box bpftool -j cgroup show "$CGROUP" || skip "this bpftool cannot list what is attached on this kernel"
+	in_box bpftool prog load "$ROOT/build/other/flags.bpf.o" /sys/fs/bpf/other type sockops
+	OTHER=$(in_box bpftool -j prog show pinned /sys/fs/bpf/other | jq .id)
+	in_box mkdir -p "$CGROUP/a/b"
+}
+
+# other_attach CGROUP [FLAG]
+other_attach() {
+	in_box bpftool cgroup attach "$1" sock_ops pinned /sys/fs/bpf/other "${@:2}"
+}
+
+other_detach() {
+	in_box bpftool cgroup detach "$1" sock_ops pinned /sys/fs/bpf/other
+}
+
+# Is the other program still the only one, and does it still run for $CGROUP/a/b?
+assert_only_other() {
+	[[ -z $(in_box find /sys/fs/bpf -name 'bpf_*' -o -name 'sock_ops_*') ]]
+	have_want "programs that run" "$(in_box bpftool -j cgroup show "$CGROUP/a/b" effective | jq -c 'map(.id)')" = "[$OTHER]"
+}
+
+# Runs the command of the last refusal, after the last ": ".
+as_told() {
+	local command=${output##*: sudo }
+	# shellcheck disable=SC2086 # words
+	in_box ${command%% (*}
+}
+
+@test "load.sh: refuses a cgroup with a sock_ops program without multi, and names it" {
+	local flag
+	other_up
+	for flag in "" override; do
+		# shellcheck disable=SC2086 # none, or one
+		other_attach "$CGROUP/a" $flag
+		run -1 load_pair --cgroup "$CGROUP/a"
+		[[ $output == *"other_flags (id $OTHER), is attached to $CGROUP/a without multi: no second one"* ]]
+		[[ $output != *"[#]"* ]]
+		assert_only_other
+		as_told
+		[[ -z $(in_box bpftool cgroup show "$CGROUP/a") ]]
+	done
+	load_pair --cgroup "$CGROUP/a"
+	unload_pair
+}
+
+@test "load.sh: refuses a cgroup below a sock_ops program without any flag" {
+	other_up
+	other_attach "$CGROUP"
+	run -1 load_pair --cgroup "$CGROUP/a/b"
+	[[ $output == *"other_flags (id $OTHER), is attached to $CGROUP without multi: none can be attached below"* ]]
+	assert_only_other
+	as_told
+	load_pair --cgroup "$CGROUP/a/b"
+	unload_pair
+}
+
+@test "load.sh: refuses a cgroup below a sock_ops program with override, which would not run any more" {
+	other_up
+	other_attach "$CGROUP/a" override
+	run -1 load_pair --cgroup "$CGROUP/a/b"
+	[[ $output == *"other_flags (id $OTHER), is attached to $CGROUP/a with override: it would not run any more under $CGROUP/a/b"* ]]
+	assert_only_other
+	as_told
+	load_pair --cgroup "$CGROUP/a/b"
+	unload_pair
+}
+
+@test "load.sh: below a sock_ops program with multi it names the cgroup to load for instead" {
+	other_up
+	other_attach "$CGROUP/a" multi
+	run -1 load_pair --cgroup "$CGROUP/a/b"
+	[[ $output == *"other_flags (id $OTHER), is attached to $CGROUP/a: it would run after ours"*"load.sh --cgroup $CGROUP/a" ]]
+	assert_only_other
+	# Two of them: the topmost.
+	in_box bpftool prog load "$ROOT/build/other/flags.bpf.o" /sys/fs/bpf/second type sockops
+	in_box bpftool cgroup attach "$CGROUP" sock_ops pinned /sys/fs/bpf/second multi
+	run -1 load_pair --cgroup "$CGROUP/a/b"
+	[[ $output == *"id $OTHER"*"load.sh --cgroup $CGROUP" ]]
+	as_told
+	# Ours is the last one that runs.
+	[[ $(in_box bpftool -j cgroup show "$CGROUP/a/b" effective | jq -r '.[-1].name') == bpf_sockops ]]
+	unload_pair
+	other_detach "$CGROUP/a"
+}
+
+@test "load.sh: loads beside a sock_ops program with multi, and above any" {
+	local flag
+	other_up
+	other_attach "$CGROUP" multi
+	load_pair
+	in_box "$PAIR" talk
+	have_want "redirected messages" "$(counter redirected_messages)" -eq 200
+	unload_pair
+	[[ $(in_box bpftool -j cgroup show "$CGROUP" | jq -c 'map(.id)') == "[$OTHER]" ]]
+	other_detach "$CGROUP"
+	for flag in "" override multi; do
+		# shellcheck disable=SC2086 # none, or one
+		other_attach "$CGROUP/a" $flag
+		load_pair
+		unload_pair
+		[[ $(in_box bpftool -j cgroup show "$CGROUP/a" | jq -c 'map(.id)') == "[$OTHER]" ]]
+		other_detach "$CGROUP/a"
+	done
+}
+
+@test "load.sh: refuses to load below a sock_ops program that is above all that is to be seen" {
+	local flag
+	other_up
+	for flag in "" override multi; do
+		# shellcheck disable=SC2086 # none, or one
+		other_attach "$CGROUP" $flag
+		run -1 in_container "$ROOT/load.sh"
+		[[ $output == *"other_flags (id $OTHER), is attached above $CGROUP, which is the topmost cgroup here"* ]]
+		assert_only_other
+		other_detach "$CGROUP"
+	done
+	in_container "$ROOT/load.sh"
+	unload_pair --cgroup "$CGROUP/a"
+}
+
+# in_container COMMAND...: with a/ as the root of all cgroups that it sees.
+in_container() {
+	in_box bash -c '
+		echo $$ >"$1/a/cgroup.procs"
+		exec unshare --cgroup --mount -- bash -c '\''
+			umount "$1" && mount -t cgroup2 none "$1" && shift && exec "$@"'\'' container "$@"' \
+		container "$CGROUP" "$@"
+}
+
+@test "load.sh: names its own program on a cgroup above, and the command that unloads" {
+	other_up
+	load_pair --cgroup "$CGROUP/a"
+	in_box bash -c 'rm /sys/fs/bpf/bpf_* /sys/fs/bpf/sock_ops_*'
+	run -1 load_pair --cgroup "$CGROUP/a/b"
+	[[ $output == *"attached to $CGROUP/a, above $CGROUP/a/b; to clean up: "*"unload.sh --cgroup $CGROUP/a" ]]
+	as_told
+	load_pair --cgroup "$CGROUP/a/b"
+	unload_pair
+}
+
+@test "load.sh: where attachments cannot be listed, a failed one comes with the command that may tell why" {
+	other_up
+	other_attach "$CGROUP/a"
+	fake bpftool '[[ "$*" == "-j cgroup show"* ]] && exit 255; exec "$REAL" "$@"' # as on 5.10
+	run -1 with_fakes "$ROOT/load.sh" --cgroup "$CGROUP/a/b"
+	[[ $output == *"cannot attach to $CGROUP/a/b"*"bpftool cgroup show $CGROUP/a/b effective"*"not loaded: nothing has changed"* ]]
+	assert_only_other
+}
+
+@test "load.sh: a step that cannot be undone is named, with the command that cleans up" {
+	local step what cgroup
+	cgroup=$(in_box awk '$3 == "cgroup2" { print $2; exit }' /proc/self/mounts)
+	while IFS='|' read -r step what; do
+		fake bpftool "[[ \"\$*\" == 'prog attach'* || \"\$*\" == '$step'* ]] && exit 1; exec \"\$REAL\" \"\$@\""
+		fake rm "[[ \"\$*\" == '$step'* ]] && exit 1; exec \"\$REAL\" \"\$@\""
+		in_box mkdir "$cgroup/a"
+		run -1 with_fakes "$ROOT/load.sh" --cgroup "$cgroup/a"
+		[[ $output != *"nothing has changed"* ]]
+		[[ $output == *"not loaded, but left behind: $what; to clean up: sudo $ROOT/unload.sh --cgroup $cgroup/a" ]]
+		as_told
+		[[ -z $(in_box bpftool cgroup show "$cgroup/a") ]]
+		assert_nothing_loaded
+		in_box rmdir "$cgroup/a"
+	done <<-END
+		cgroup detach|bpf_sockops attached to $cgroup/a
+		/sys/fs/bpf/bpf_sockops|/sys/fs/bpf/bpf_sockops
+		-f /sys/fs/bpf|maps in /sys/fs/bpf
+	END
 }
 
 # ---- machines on which it cannot work ----------------------------------------
