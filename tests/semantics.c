@@ -42,6 +42,7 @@
 #include <sys/select.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -635,12 +636,13 @@ static void *task_main(void *arg)
 	return NULL;
 }
 
+/* A thread, or a process. */
 static int is_asleep(int tid)
 {
 	char path[64], line[256] = "", *state;
 	FILE *f;
 
-	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", tid);
+	snprintf(path, sizeof(path), "/proc/%d/stat", tid);
 	f = fopen(path, "re");
 	if (!f)
 		return 0;
@@ -764,7 +766,7 @@ static void case_ipv6(void)
 }
 
 /* A listener for both families, called over IPv4. */
-static void case_mapped(void)
+static struct conn dial_mapped(void)
 {
 	union address a = {.in6 = {.sin6_family = AF_INET6}}, v4;
 	socklen_t len = sizeof(a.in6);
@@ -777,6 +779,76 @@ static void case_mapped(void)
 	v4.in.sin_port = a.in6.sin6_port;
 	c.client = call(&v4);
 	c.server = named(accept(l, NULL, NULL), "server");
+	close(l);
+	return c;
+}
+
+static void case_mapped(void)
+{
+	struct conn c = dial_mapped();
+
+	put(c.client, "hello", 0);
+	get(c.server, 100, 0);
+	put(c.server, "welcome", 0);
+	get(c.client, 100, 0);
+	hang_up(c);
+}
+
+/* The IPv6 socket of an IPv4 connection becomes one of IPv4. */
+static void case_addrform(void)
+{
+	struct conn c = dial_mapped();
+
+	greet(c);
+	set(c.server, IPPROTO_IPV6, IPV6_ADDRFORM, AF_INET);
+	tell("domain %s",
+	     get_option(c.server, SOL_SOCKET, SO_DOMAIN) == AF_INET ? "AF_INET" : "AF_INET6");
+	put(c.client, "hello", 0);
+	get(c.server, 100, 0);
+	hang_up(c);
+}
+
+/* How many connections were made with a SYN cookie here; -1 where there are none. */
+static long syn_cookies(void)
+{
+	static char names_line[8192], values[8192];
+	FILE *f = fopen("/proc/net/netstat", "re");
+	char *name, *value, *at_name, *at_value;
+	long count = -1;
+
+	if (!f)
+		die("/proc/net/netstat");
+	while (count < 0 && fgets(names_line, sizeof(names_line), f) &&
+	       fgets(values, sizeof(values), f)) {
+		name = strtok_r(names_line, " \n", &at_name);
+		value = strtok_r(values, " \n", &at_value);
+		while (name && value && strcmp(name, "SyncookiesRecv")) {
+			name = strtok_r(NULL, " \n", &at_name);
+			value = strtok_r(NULL, " \n", &at_value);
+		}
+		if (name && value)
+			count = atol(value);
+	}
+	fclose(f);
+	return count;
+}
+
+/* Without a request socket the handshake cannot be recognised. */
+static void case_syn_cookie(void)
+{
+	static const char path[] = "/proc/sys/net/ipv4/tcp_syncookies";
+	char before[8] = "";
+	struct conn c;
+	long cookies = syn_cookies();
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+
+	if (fd < 0 || read(fd, before, sizeof(before)) < 1 || pwrite(fd, "2", 1, 0) != 1)
+		skip("no way to ask for SYN cookies");
+	c = dial();
+	if (pwrite(fd, before, 1, 0) != 1)
+		die(path);
+	close(fd);
+	tell("with SYN cookies: %ld", syn_cookies() - cookies);
 	put(c.client, "hello", 0);
 	get(c.server, 100, 0);
 	put(c.server, "welcome", 0);
@@ -2136,6 +2208,27 @@ static void case_splice_from(void)
 	close(c.server);
 }
 
+/* A reader that has not kept up: more is there than the bypass holds. */
+static void case_splice_behind(void)
+{
+	struct conn c = dial();
+	struct stream out = {.seed = 5}, in = {.seed = 5};
+	unsigned char buf[4 * KIB];
+	int p[2];
+	long r;
+
+	greet(c);
+	set(c.client, SOL_SOCKET, SO_SNDBUF, 2048);
+	stuff(c.client, &out, sizeof(buf));
+	settle();
+	if (pipe(p) || splice(c.server, NULL, p[1], NULL, sizeof(buf), SPLICE_F_NONBLOCK) < 1)
+		die("splice");
+	r = read(p[0], buf, sizeof(buf));
+	check(&in, buf, r);
+	tell("server to pipe splice: %s", in.wrong ? "later bytes" : "the first bytes");
+	hang_up(c);
+}
+
 /* Is a completion, or a time stamp, in the error queue? */
 static void completion(int fd)
 {
@@ -2447,6 +2540,107 @@ static void case_recv_signal(void)
 static void case_recv_signal_restart(void)
 {
 	recv_signal(SA_RESTART);
+}
+
+/* Write to a file of a cgroup, or read it. */
+static int cgroup_put(const char *dir, const char *file, const char *text)
+{
+	char path[512];
+	int fd, ok;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, file);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	ok = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
+
+static int cgroup_has(const char *dir, const char *file, const char *text)
+{
+	char path[512], buf[256] = "";
+	int fd, ok;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, file);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	ok = fd >= 0 && read(fd, buf, sizeof(buf) - 1) > 0 && strstr(buf, text);
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
+
+/* A new cgroup below our own one; NULL when that cannot be. */
+static const char *cgroup_new(void)
+{
+	static char dir[400];
+	char line[1024], mount[128] = "", own[128] = "";
+	FILE *f = fopen("/proc/self/mounts", "re");
+
+	while (f && !mount[0] && fgets(line, sizeof(line), f))
+		if (sscanf(line, "%*s %127s cgroup2 ", mount) != 1 || !strstr(line, " cgroup2 "))
+			mount[0] = 0;
+	if (f)
+		fclose(f);
+	f = fopen("/proc/self/cgroup", "re");
+	while (f && !own[0] && fgets(line, sizeof(line), f))
+		sscanf(line, "0::%127s", own);
+	if (f)
+		fclose(f);
+	snprintf(dir, sizeof(dir), "%s%s/semantics.%d", mount, own, (int)getpid());
+	return mount[0] && own[0] && !mkdir(dir, 0755) ? dir : NULL;
+}
+
+static void await_frozen(const char *dir, const char *state)
+{
+	long limit = now_ms() + ARRIVE_MS;
+
+	while (!cgroup_has(dir, "cgroup.events", state) && now_ms() < limit)
+		sleep_ms(2);
+	tell("%s: %s", state, cgroup_has(dir, "cgroup.events", state) ? "yes" : "no");
+}
+
+/* As `docker pause` and `systemctl freeze` do it. */
+static void case_recv_frozen(void)
+{
+	const char *dir = cgroup_new();
+	struct conn c = dial();
+	char pid_text[16];
+	long limit;
+	pid_t pid;
+
+	if (!dir)
+		skip("no cgroup of v2 can be made");
+	greet(c);
+	pid = fork();
+	if (!pid) {
+		char buf[100];
+
+		tell_got(c.server, sizeof(buf), 0, recv(c.server, buf, sizeof(buf), 0), buf);
+		fflush(stdout);
+		_exit(0);
+	}
+	snprintf(pid_text, sizeof(pid_text), "%d", (int)pid);
+	if (!cgroup_put(dir, "cgroup.procs", pid_text))
+		die("cgroup.procs");
+	limit = now_ms() + ARRIVE_MS;
+	while (!is_asleep(pid) && now_ms() < limit)
+		sleep_ms(2);
+	settle();
+	if (!cgroup_put(dir, "cgroup.freeze", "1"))
+		die("cgroup.freeze");
+	await_frozen(dir, "frozen 1");
+	if (!cgroup_put(dir, "cgroup.freeze", "0"))
+		die("cgroup.freeze");
+	await_frozen(dir, "frozen 0");
+	limit = now_ms() + FOREVER_MS;
+	while (cgroup_has(dir, "cgroup.events", "populated 1") && now_ms() < limit)
+		sleep_ms(2);
+	if (send(c.client, "late", 4, 0) != 4) /* the child may be writing a line */
+		die("send");
+	wait_child(pid);
+	tell("left for the parent: %s", await(c.server, POLLIN, SETTLE_MS) ? "late" : "nothing");
+	rmdir(dir);
+	hang_up(c);
 }
 
 static void case_send_signal(void)
@@ -3272,6 +3466,34 @@ static void case_info(void)
 	close(c.client);
 }
 
+/* What it says of the bytes and their times. */
+static void case_info_counters(void)
+{
+	struct conn c = dial();
+	struct tcp_info before = {0}, after = {0};
+	socklen_t len = sizeof(before);
+
+	greet(c);
+	if (getsockopt(c.server, IPPROTO_TCP, TCP_INFO, &before, &len))
+		die("TCP_INFO");
+	sleep_ms(500);
+	put(c.client, "hello", 0);
+	get(c.server, 100, 0);
+	put(c.server, "welcome", 0);
+	get(c.client, 100, 0);
+	settle();
+	len = sizeof(after);
+	if (getsockopt(c.server, IPPROTO_TCP, TCP_INFO, &after, &len))
+		die("TCP_INFO");
+	tell("received %llu more, acknowledged %llu more",
+	     (unsigned long long)(after.tcpi_bytes_received - before.tcpi_bytes_received),
+	     (unsigned long long)(after.tcpi_bytes_acked - before.tcpi_bytes_acked));
+	tell("last data received %s, sent %s",
+	     after.tcpi_last_data_recv < 500 ? "after the pause" : "before it",
+	     after.tcpi_last_data_sent < 500 ? "after the pause" : "before it");
+	hang_up(c);
+}
+
 /* ---- cases: io_uring ---- */
 
 static struct {
@@ -3518,6 +3740,8 @@ static const struct {
 	CASE(values, bypass, "what send and recv return, partial reads"),
 	CASE(ipv6, bypass, "over IPv6"),
 	CASE(mapped, bypass, "an IPv4 client of a listener for both families"),
+	CASE(addrform, bypass, "IPV6_ADDRFORM"),
+	CASE(syn_cookie, stack, "a connection made with a SYN cookie"),
 	CASE(read_write, bypass, "read, write, pread, lseek"),
 	CASE(one_byte, bypass, "1000 sends of a byte"),
 	CASE(mixed_sizes, bypass, "order of 600 sends of all sizes, read in other sizes"),
@@ -3590,6 +3814,7 @@ static const struct {
 	CASE(big_sendfile, bypass, "sendfile(2) of 4 MiB, a concurrent reader"),
 	CASE(splice_to, bypass, "splice(2) to the socket"),
 	CASE(splice_from, bypass, "splice(2) from the socket"),
+	CASE(splice_behind, bypass, "splice(2) from the socket of a reader that has not kept up"),
 	CASE(zerocopy, bypass, "MSG_ZEROCOPY, its completion"),
 	CASE(zerocopy_before, any, "MSG_ZEROCOPY, SO_ZEROCOPY before the connect"),
 	CASE(zerocopy_unset, bypass, "MSG_ZEROCOPY without SO_ZEROCOPY"),
@@ -3612,6 +3837,7 @@ static const struct {
 	CASE(recv_two, bypass, "two blocking recvs on one socket"),
 	CASE(recv_signal, bypass, "a signal in a blocking recv"),
 	CASE(recv_signal_restart, bypass, "a signal with SA_RESTART in a blocking recv"),
+	CASE(recv_frozen, bypass, "a blocking recv in a cgroup that is frozen and thawed"),
 	CASE(send_signal, bypass, "a signal in a blocking send"),
 	CASE(send_own_shut, bypass, "a blocking send, shutdown of the same socket"),
 	CASE(send_reset, bypass, "a blocking send, the peer resets"),
@@ -3637,6 +3863,7 @@ static const struct {
 	CASE(keepalive, bypass, "keepalive of a quiet connection"),
 	CASE(filter, bypass, "SO_ATTACH_FILTER"),
 	CASE(info, bypass, "TCP_INFO: the state"),
+	CASE(info_counters, bypass, "TCP_INFO: bytes and times"),
 	CASE(uring, bypass, "io_uring send, recv"),
 	CASE(uring_poll, bypass, "io_uring poll"),
 	CASE(uring_waitall, bypass, "io_uring recv with MSG_WAITALL"),
