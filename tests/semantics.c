@@ -2596,7 +2596,8 @@ static void await_frozen(const char *dir, const char *state)
 
 	while (!cgroup_has(dir, "cgroup.events", state) && now_ms() < limit)
 		sleep_ms(2);
-	tell("%s: %s", state, cgroup_has(dir, "cgroup.events", state) ? "yes" : "no");
+	if (!cgroup_has(dir, "cgroup.events", state))
+		tell("never %s", state);
 }
 
 /* As `docker pause` and `systemctl freeze` do it. */
