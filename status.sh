@@ -138,7 +138,17 @@ look() {
 		CONNECTIONS=$(with_programs <<<"$CONNECTIONS")
 	fi
 	SOCKETS=$(awk -F '\t' '$15 ~ /^[0-9a-f]/ { n++ } $16 ~ /^[0-9a-f]/ { n++ } END { print n + 0 }' <<<"$CONNECTIONS")
+	LATER=$(later_programs)
 	NOW=$EPOCHREALTIME
+}
+
+# The sock_ops programs that run after ours, as NAME/ID: with these no connection is
+# admitted.
+later_programs() {
+	[[ -n $CGROUP ]] || return 0
+	sock_ops_programs "$CGROUP" effective | awk -v ours="$(id_of prog pinned "$SOCKOPS_PIN")" '
+		found { print $3 "/" $1 }
+		$1 == ours { found = 1 }'
 }
 
 # The state of what is not loaded, in one line.
@@ -162,6 +172,10 @@ show() {
 	say "filter       $scope of the listening side"
 	say "trace        $( ((QUIET)) && echo off || echo on)"
 	say "map          $SOCKETS of $MOST sockets"
+	if [[ -n $LATER ]]; then
+		say "no new connection is admitted: another sock_ops program runs after ours (${LATER//$'\n'/, });"
+		say "to run last again: sudo $HERE/unload.sh, then load.sh as before"
+	fi
 	say
 	show_counters
 	say
@@ -274,6 +288,7 @@ show_json() {
 	[[ -n $CGROUP ]] && quoted "$CGROUP" || printf null
 	printf ',"ports":[%s],"exclude_ports":[%s],"trace":%s' \
 		"$(list_of "$ONLY")" "$(list_of "$EXCEPT")" "$( ((QUIET)) && echo false || echo true)"
+	printf ',"later_programs":[%s]' "$(list_of "${LATER//$'\n'/,}")"
 	printf ',"map":{"sockets":%s,"max":%s},"counters":{' "$SOCKETS" "$MOST"
 	awk '{ printf "%s\"%s\":%s", (NR > 1 ? "," : ""), $1, $2 }' <<<"$COUNTERS"
 	printf '},"connections":['

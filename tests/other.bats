@@ -1,0 +1,104 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0
+#
+# Other BPF tools on the same sockets.  What a connection does is what it does with the
+# other tool alone: it is refused, or goes back to TCP, where ours could not let go of it.
+#
+#   flags   sets its callback flags absolutely: ours are lost if it runs after ours
+#   map     has every socket in a sockhash of its own: the psock stays when ours is out.
+#           A blocking recv after a half-close ends with EAGAIN under such a tool alone.
+
+bats_require_minimum_version 1.5.0
+load sandbox.bash
+
+setup() {
+	box_up
+	CGROUP=$(in_box awk '$3 == "cgroup2" { print $2; exit }' /proc/self/mounts)
+}
+
+teardown() {
+	box_down
+}
+
+# other_up NAME: load the other tool's program and attach it, as such tools do.
+other_up() {
+	in_box bpftool prog load "$ROOT/build/other/$1.bpf.o" /sys/fs/bpf/other type sockops
+	in_box bpftool cgroup attach "$CGROUP" sock_ops pinned /sys/fs/bpf/other multi
+}
+
+other_down() {
+	in_box bpftool cgroup detach "$CGROUP" sock_ops pinned /sys/fs/bpf/other
+}
+
+load_quietly() {
+	load_pair --quiet >"$BOX_TMP/load.log" 2>&1
+}
+
+# converse [OPTION]: what needs the way out of the map, a recv after a half-close, bulk, turns.
+converse() {
+	in_box "$PAIR" --seed 1 --timeout 10 "$@" half-close-late
+	in_box "$PAIR" --seed 2 --timeout 10 --size 3000000 "$@" half-close-late
+	in_box "$PAIR" --seed 3 --timeout 10 --count 10 "$@" turns
+	in_box "$PAIR" --seed 4 --timeout 10 --listen ::1 "$@" half-close-late
+}
+
+assert_all_admitted() {
+	have_want "clients admitted" "$(counter admitted_active)" -eq 4
+	have_want "servers admitted" "$(counter admitted_passive)" -eq 4
+	have_want "redirected messages" "$(counter redirected_messages)" -gt 60
+	have_want "sockets that left the map" "$(counter ejected)" -eq 8
+}
+
+assert_none_admitted() {
+	have_want "clients refused" "$(counter "$1")" -eq 4
+	have_want "admitted" "$(counter admitted_active admitted_passive)" -eq 0
+	have_want "sockets in the map" "$(in_map)" -eq 0
+}
+
+@test "flags: attached after ours, no connection is admitted, and status.sh names the program" {
+	local id
+	load_quietly
+	other_up flags
+	id=$(in_box bpftool -j prog show pinned /sys/fs/bpf/other | sed 's/.*"id":\([0-9]*\).*/\1/')
+	converse
+	assert_none_admitted refused_not_last
+	run -0 in_box "$ROOT/status.sh"
+	[[ $output == *"another sock_ops program runs after ours (other_flags/$id)"*unload.sh* ]]
+	other_down
+	run -0 in_box "$ROOT/status.sh"
+	[[ $output != *"other_flags"* ]]
+	in_box "$PAIR" --count 10 talk
+	have_want "redirected messages" "$(counter redirected_messages)" -eq 20
+}
+
+@test "flags: attached before ours, connections are admitted and leave" {
+	other_up flags
+	load_quietly
+	converse
+	assert_all_admitted
+}
+
+@test "map: attached before ours, no connection is admitted" {
+	other_up map
+	load_quietly
+	converse --nonblock
+	assert_none_admitted refused_special
+}
+
+@test "map: attached after ours, no connection is admitted" {
+	load_quietly
+	other_up map
+	converse --nonblock
+	assert_none_admitted refused_not_last
+}
+
+@test "map: a socket that is put into it while on the bypass goes back to TCP" {
+	command -v python3 >/dev/null || skip "no python3 here"
+	in_box bpftool prog load "$ROOT/build/other/map.bpf.o" /sys/fs/bpf/other type sockops
+	load_quietly
+	in_box timeout 20 python3 "$ROOT/tests/programs/sockmap.py" /sys/fs/bpf/other_map
+	have_want "admitted" "$(counter admitted_active admitted_passive)" -eq 2
+	have_want "left for the other sockmap" "$(counter left_taken)" -eq 1
+	have_want "left because the other did" "$(counter left_peer_left)" -eq 1
+	have_want "sockets that left the map" "$(counter ejected)" -eq 2
+}
