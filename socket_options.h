@@ -62,7 +62,7 @@ static __always_inline long switch_keepalive(void *socket, int on)
  * The program's settings again, unless it has changed the idle time meanwhile: then they
  * are its own already.  What we have set in seconds tells how many jiffies they are.
  */
-static __always_inline void stop_probing(void *socket, struct sock_record *rec)
+static __noinline void stop_probing(void *socket, struct sock_record *rec)
 {
 	__u32 hz, seconds;
 
@@ -79,7 +79,7 @@ static __always_inline void stop_probing(void *socket, struct sock_record *rec)
 }
 
 /* Probe each `seconds`, where the program's own keepalive does not do so as often. */
-static __always_inline void start_probing(void *socket, struct sock_record *rec, __u8 seconds)
+static __noinline void start_probing(void *socket, struct sock_record *rec, __u8 seconds)
 {
 	__u64 sk = rec->view.sk;
 	int on;
