@@ -15,7 +15,7 @@ BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror -I$(VMLINUX)
 CFLAGS := -O2 -g -Wall -Wextra -Werror -pthread
 
 OBJECTS := bpf_sockops.o bpf_tcpip_bypass.o sock_ops_status.o sock_ops_release.o
-C_FILES = $(wildcard *.c *.h bench/*.c tests/*.c tests/*/*.[ch])
+C_FILES = $(wildcard *.c *.h bench/*.c tests/*.[ch] tests/*/*.[ch])
 SHELL_FILES = $(wildcard *.sh bench/*.sh tests/*.sh tests/*.bash) .ci/run
 
 ifeq ($(V),1)
@@ -34,7 +34,7 @@ UNITDIR ?= $(PREFIX)/lib/systemd/system
 COMMANDS := load unload status
 
 # What the tests and measurements run: both ends of a connection, and the control.
-TEST_PROGRAMS := build/pair build/many build/semantics build/bench \
+TEST_PROGRAMS := build/pair build/readers build/many build/semantics build/bench \
 	build/classic/bpf_sockops.o build/classic/bpf_tcpip_bypass.o build/other/flags.bpf.o build/other/map.bpf.o
 
 .DELETE_ON_ERROR:
@@ -69,6 +69,8 @@ build/%: tests/%.c
 	$(call msg,CC,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $< -o $@
+
+build/pair build/readers: tests/stream.h
 
 build/%: bench/%.c
 	$(call msg,CC,$@)
