@@ -10,7 +10,8 @@
  *   --size BYTES   of the longest turn
  *   --buffers N    SO_SNDBUF and SO_RCVBUF of both ends; default: drawn
  *   --styles A,B   the readers to draw from; default: all
- *   --timeout S    a connection on which nothing moves for so long stalls
+ *   --timeout S    a connection stalls when an end could go on, and nothing moves for so long;
+ *                  or, if none could, 12 times as long
  *   --listen ADDR  where the server listens, and the client calls
  *   --verbose      show each connection
  *
@@ -46,6 +47,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -313,10 +315,8 @@ struct state {
 	atomic_int blocked; /* TCP has taken no more */
 	atomic_int ready;   /* by edges: there may be more */
 	atomic_int shut, eof;
-	/* Written by on_show(). */
-	atomic_int shown;
-	ssize_t peeked;
-	int peek_errno, fionread, events;
+	atomic_int reads; /* would read, if it were told that it can */
+	atomic_int fd;
 };
 
 struct shared {
@@ -353,25 +353,6 @@ static void progress(void)
 	/* The other end may have been later by the clock, and earlier here. */
 	if ((int64_t)gap > 0 && gap > me.shared->longest)
 		me.shared->longest = gap;
-}
-
-/* What is there to read, when nothing moves; the process is then killed. */
-static void on_show(int sig)
-{
-	static unsigned char buf[16 * MIB];
-	struct pollfd p = {.fd = me.fd, .events = POLLIN | POLLOUT | POLLRDHUP};
-	struct state *s = me.state;
-
-	(void)sig;
-	poll(&p, 1, 0);
-	s->events = p.revents;
-	s->fionread = -1;
-	ioctl(me.fd, FIONREAD, &s->fionread);
-	s->peeked = recv(me.fd, buf, sizeof(buf), MSG_PEEK | MSG_DONTWAIT);
-	s->peek_errno = errno;
-	s->shown = 1;
-	for (;;)
-		pause();
 }
 
 static uint64_t total_in(void)
@@ -501,6 +482,7 @@ static int send_some(int wait)
 		next_message(t);
 	}
 	me.state->doing = wait ? IN_SEND : SENDS;
+	me.state->reads = 0;
 	n = do_send(out + me.message_sent, me.message - me.message_sent,
 		    MSG_NOSIGNAL | (wait ? 0 : MSG_DONTWAIT));
 	me.state->blocked = n < 0 && errno == EAGAIN;
@@ -548,6 +530,7 @@ static ssize_t get(size_t most, size_t *asked)
 	for (size_t i = 0; i < len && i < 16 * KIB; i += 1 * KIB)
 		*(volatile unsigned char *)(buf + i) = 0;
 	me.state->doing = IN_RECV;
+	me.state->reads = 1;
 	n = recv(me.fd, buf, len, h->style == BLOCKING ? 0 : MSG_DONTWAIT);
 	me.state->doing = WAITS;
 	if (n < 0 && errno == EAGAIN && h->style != BLOCKING)
@@ -688,6 +671,7 @@ static int wait_for_more(void)
 	int reads = may_read();
 
 	me.state->doing = WAITS;
+	me.state->reads = reads;
 	if (me.read_at > now) {
 		until = me.read_at;
 		reads = 0;
@@ -753,6 +737,8 @@ static void get_waiting(void)
 	 * The acknowledgment of a half-close can end a recv with EAGAIN, a row of
 	 * docs/limits.md: there is none to come when there is something to read.
 	 */
+	me.state->doing = WAITS;
+	me.state->reads = 1;
 	if (me.state->shut || me.pause < me.habits->count)
 		poll(&p, 1, -1);
 	while (pause_reading())
@@ -781,6 +767,7 @@ static void play_blocking(void)
 			if (may_read())
 				p.events |= POLLIN;
 			me.state->doing = WAITS;
+			me.state->reads = may_read();
 			poll(&p, 1, -1);
 			if (p.events & p.revents & POLLIN)
 				get_waiting();
@@ -885,7 +872,6 @@ static void play(const struct plan *plan, struct shared *shared, int client, int
 	me.out.seed = seed * 2 + client;
 	me.in.seed = seed * 2 + !client;
 	me.fd = -1;
-	signal(SIGUSR1, on_show);
 	if (plan->one_cpu)
 		stay_on_one_cpu();
 	if (me.habits->handing)
@@ -901,11 +887,13 @@ static void play(const struct plan *plan, struct shared *shared, int client, int
 			fail("accept");
 		close(listener);
 	}
+	me.state->fd = me.fd;
 	setsockopt(me.fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	if (me.habits->style == BLOCKING)
 		play_blocking();
 	else
 		play_events();
+	me.state->reads = 0;
 	me.state->doing = CLOSED;
 	close(me.fd);
 	progress();
@@ -916,6 +904,7 @@ static void play(const struct plan *plan, struct shared *shared, int client, int
 static struct job {
 	int used, status, stalled;
 	uint64_t seed;
+	uint64_t look_at; /* when nothing has moved until then */
 	pid_t pids[2];
 	struct plan plan;
 	struct shared *shared;
@@ -930,6 +919,7 @@ static void start(struct job *j, uint64_t of)
 
 	j->used = 1;
 	j->status = j->stalled = 0;
+	j->look_at = 0;
 	j->seed = seed = of;
 	make_plan(&j->plan);
 	memset(j->shared, 0, sizeof(*j->shared));
@@ -949,13 +939,54 @@ static void start(struct job *j, uint64_t of)
 	close(listener);
 }
 
-static void print_end(const struct job *j, int client)
+/* What the kernel says of an end's socket, as its program would see it. */
+struct look {
+	int known;
+	ssize_t peeked;
+	int fionread, events;
+};
+
+static void look(const struct job *j, int client, struct look *l)
+{
+	static unsigned char buf[16 * MIB];
+	struct pollfd p = {.events = POLLIN | POLLOUT | POLLRDHUP};
+	const struct state *s = &j->shared->ends[client];
+	int pidfd;
+
+	memset(l, 0, sizeof(*l));
+	if (!j->pids[client] || s->doing == CONNECTS || s->doing == CLOSED)
+		return;
+	pidfd = syscall(SYS_pidfd_open, j->pids[client], 0);
+	p.fd = pidfd < 0 ? -1 : syscall(SYS_pidfd_getfd, pidfd, s->fd, 0);
+	if (p.fd >= 0) {
+		l->known = 1;
+		poll(&p, 1, 0);
+		l->events = p.revents;
+		ioctl(p.fd, FIONREAD, &l->fionread);
+		l->peeked = recv(p.fd, buf, sizeof(buf), MSG_PEEK | MSG_DONTWAIT);
+		close(p.fd);
+	}
+	close(pidfd);
+}
+
+/*
+ * Could this end go on, if it were told?  If none can, the bytes are on their way: TCP may
+ * take long, when both windows were full and what it sends again is dropped again.
+ */
+static int stands(const struct job *j, int client, const struct look *l)
+{
+	const struct state *s = &j->shared->ends[client];
+
+	return l->known && ((s->reads && l->peeked >= 0) || (s->blocked && l->events & POLLOUT));
+}
+
+static void print_end(const struct job *j, int client, const struct look *l)
 {
 	const struct habits *h = &j->plan.ends[client];
 	const struct state *s = &j->shared->ends[client];
 	uint64_t total = j->plan.total[client];
 
-	fprintf(stderr, "  %s, %s%s: read %llu of %llu, sent %llu of %llu (%s); %s%s",
+	fprintf(stderr, "  %s, %s%s: read %llu of %llu, sent %llu of %llu (%s); %s%s%s",
 		client ? "client" : "server", style_names[h->style],
 		h->handing ? ", two threads" : "", s->got,
 		(unsigned long long)j->plan.total[!client], s->sent, (unsigned long long)total,
@@ -963,42 +994,35 @@ static void print_end(const struct job *j, int client)
 		: s->sent == total ? "all"
 		: s->blocked	   ? "blocked"
 				   : "not all",
-		doing_names[s->doing], s->ready ? ", may read" : "");
-	if (!s->shown) {
+		doing_names[s->doing], s->ready ? ", ready" : "", s->reads ? ", to read" : "");
+	if (!l->known) {
 		fprintf(stderr, "\n");
 		return;
 	}
-	if (s->peeked < 0)
-		fprintf(stderr, "; PEEK: %s", strerror(s->peek_errno));
+	if (l->peeked < 0)
+		fprintf(stderr, "; PEEK finds nothing");
 	else
-		fprintf(stderr, "; PEEK finds %zd bytes", s->peeked);
-	fprintf(stderr, ", FIONREAD says %d, poll %s%s%s\n", s->fionread,
-		s->events & POLLIN ? "IN " : "", s->events & POLLOUT ? "OUT " : "",
-		s->events & POLLRDHUP ? "RDHUP" : "");
+		fprintf(stderr, "; PEEK finds %zd bytes", l->peeked);
+	fprintf(stderr, ", FIONREAD says %d, poll %s%s%s\n", l->fionread,
+		l->events & POLLIN ? "IN " : "", l->events & POLLOUT ? "OUT " : "",
+		l->events & POLLRDHUP ? "RDHUP" : "");
 }
 
-/* Has each its say, and ends them. */
-static void show_stall(struct job *j)
+/* Nothing has moved for --timeout, or several times as long: 1 if that is a stall. */
+static int stalls(struct job *j, uint64_t still)
 {
 	static const char *const holders[] = {"nobody", "the server", "the client"};
+	struct look looks[2];
 
-	for (int client = 0; client < 2; client++)
-		if (j->pids[client])
-			kill(j->pids[client], SIGUSR1);
-	for (int i = 0; i < 50; i++) {
-		int shown = 0;
-
-		for (int client = 0; client < 2; client++)
-			shown += !j->pids[client] || j->shared->ends[client].shown;
-		if (shown == 2)
-			break;
-		rest(10 * MSEC);
-	}
+	look(j, 0, &looks[0]);
+	look(j, 1, &looks[1]);
+	if (!stands(j, 0, &looks[0]) && !stands(j, 1, &looks[1]) && still < 12 * opt.timeout * 1e9)
+		return 0;
 	fprintf(stderr, "readers: seed %llu stalls: nothing moves for %g s; %s holds back%s\n",
-		(unsigned long long)j->seed, opt.timeout, holders[j->plan.holder + 1],
+		(unsigned long long)j->seed, still / 1e9, holders[j->plan.holder + 1],
 		j->plan.one_cpu ? "; one CPU" : "");
-	for (int client = 0; client < 2; client++)
-		print_end(j, client);
+	print_end(j, 0, &looks[0]);
+	print_end(j, 1, &looks[1]);
 	fprintf(stderr,
 		"  again: readers --seed %llu --size %zu --buffers %d --listen %s --styles ",
 		(unsigned long long)j->seed, opt.size, opt.buffers, opt.listen);
@@ -1006,6 +1030,7 @@ static void show_stall(struct job *j)
 		if (opt.styles >> i & 1)
 			fprintf(stderr, "%s%s", n++ ? "," : "", style_names[i]);
 	fprintf(stderr, "\n");
+	return 1;
 }
 
 static void end_both(struct job *j)
@@ -1055,11 +1080,15 @@ static int finished(struct job *j)
 		j->used = 0;
 		return 1;
 	}
-	if (!j->status && now > moved && now - moved > opt.timeout * 1e9) {
-		show_stall(j);
-		j->stalled = 1;
-		j->status = 3;
-		end_both(j);
+	if (j->look_at < moved + opt.timeout * 1e9)
+		j->look_at = moved + opt.timeout * 1e9;
+	if (!j->status && now > j->look_at) {
+		j->look_at = now + opt.timeout * 1e9;
+		if (stalls(j, now - moved)) {
+			j->stalled = 1;
+			j->status = 3;
+			end_both(j);
+		}
 	}
 	return 0;
 }
