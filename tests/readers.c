@@ -59,6 +59,8 @@
 #define MAX_JOBS   64
 #define MAX_SEND   MIB
 #define MAX_READ   (256 * KIB)
+#define HELD	   (40 * KIB) /* with the kernel's own cost of a message */
+#define HELD_COST  256
 #define MSEC	   1000000ULL /* in nanoseconds, as all times */
 
 static struct {
@@ -180,6 +182,41 @@ static int one_in(struct random *r, int n)
 	return draw(r, n) == 0;
 }
 
+/* The least that the holder has read before turn `t`, so that little waits. */
+static uint64_t least_gate(const struct plan *p, const struct turn *t)
+{
+	size_t room = opt.buffers / 2, left = room && room < HELD ? room : HELD;
+	uint64_t gate = p->total[!t->client];
+
+	while (left && t-- > p->turns) {
+		/* A message is about half or an eighth of the longest. */
+		size_t message = t->even ? t->most / 2 : t->most / 8;
+		size_t fit = left / (1 + HELD_COST / (message + 1));
+
+		if (t->client == p->holder)
+			continue;
+		fit = fit < t->total ? fit : t->total;
+		gate -= fit;
+		left = fit < t->total ? 0 : left - fit * (1 + HELD_COST / (message + 1));
+	}
+	return gate;
+}
+
+/* What the other end must have got before turn `t`: all for which the holder does not read. */
+static uint64_t held_before(const struct plan *p, const struct turn *t)
+{
+	uint64_t sum = 0, held = 0;
+
+	for (const struct turn *o = p->turns; o < t; o++) {
+		if (o->client != p->holder)
+			continue;
+		sum += o->total;
+		if (o->hold)
+			held = sum;
+	}
+	return held;
+}
+
 static void plan_turn(struct plan *p, struct random *r, struct turn *t)
 {
 	static const size_t some[] = {100, 1000, 16 * KIB};
@@ -205,12 +242,12 @@ static void plan_turn(struct plan *p, struct random *r, struct turn *t)
 		t->halting = 1 + draw(r, 4);
 	} else {
 		t->total = draw_size(r, opt.size);
-		/* Not in millions of messages. */
-		t->most = t->total / 4000 + draw_size(r, MAX_SEND);
+		/* Not in tens of thousands of messages. */
+		t->most = t->total / 500 + draw_size(r, MAX_SEND);
 		if (t->most > MAX_SEND)
 			t->most = MAX_SEND;
 		if (one_in(r, 3))
-			t->halting = 1 + draw(r, 50);
+			t->halting = 50 + draw(r, 200);
 	}
 	if (t->total > opt.size)
 		t->total = opt.size;
@@ -228,6 +265,10 @@ static void plan_turn(struct plan *p, struct random *r, struct turn *t)
 	}
 	if (own && own->gate > t->gate)
 		t->gate = own->gate;
+	if (t->hold && t->gate < least_gate(p, t))
+		t->gate = least_gate(p, t);
+	if (t->client != p->holder && t->gate < held_before(p, t))
+		t->gate = held_before(p, t);
 	t->option = one_in(r, 30);
 	p->total[t->client] += t->total;
 }
@@ -256,6 +297,8 @@ static void plan_habits(struct plan *p, struct random *r, int client)
 	} else {
 		h->sndbuf = one_in(r, 2) ? 8 * KIB << draw(r, 5) : 0;
 		h->rcvbuf = one_in(r, 2) ? 16 * KIB << draw(r, 5) : 0;
+		if (client == p->holder && h->rcvbuf)
+			h->rcvbuf = 64 * KIB << draw(r, 3);
 	}
 	h->count = draw(r, MAX_PAUSES + 1);
 	for (int i = 0; i < h->count; i++) {
