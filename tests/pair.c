@@ -6,6 +6,9 @@
  *   pair [OPTION]... SCENARIO serve     one end: prints its port once it listens
  *   pair [OPTION]... SCENARIO call      the other end, to --port
  *
+ * With --until FILE both ends first make small round trips, about two a second, until that
+ * file exists.  With --show the server prints its keepalive options before it closes.
+ *
  * With --kill one end, drawn by the seed, dies by SIGKILL at a random moment: what
  * the other one has read by then must be right, and its stream must end.
  *
@@ -49,9 +52,10 @@
 #endif
 
 static struct {
-	const char *listen, *connect, *client;
+	const char *listen, *connect, *client, *until;
 	int port, client_port;
 	int defer, fastopen, mptcp, nonblock, slow, abort, kill, buffers;
+	int keepalive, idle, user_timeout, late, show;
 	int timeout;
 	uint64_t seed;
 	size_t size;
@@ -492,6 +496,55 @@ static void round_trips(struct end *e, int client, int count)
 	}
 }
 
+/*
+ * --until FILE: each end in turn rests before a round trip, while the other one waits in a
+ * recv.  The client announces one more, or the last, by a byte beside the stream.
+ */
+static void keep_busy(struct end *e, int client)
+{
+	char more = 1;
+
+	for (int i = 0; more; i++) {
+		if (client) {
+			more = access(opt.until, F_OK) != 0;
+			if (send(e->fd, &more, 1, MSG_NOSIGNAL) != 1)
+				fail("send");
+		} else if (recv(e->fd, &more, 1, 0) != 1) {
+			fail("recv");
+		}
+		if (i % 2 == client)
+			usleep(500000);
+		round_trips(e, client, 1);
+	}
+}
+
+/* --size bytes (default 8 MiB) from the client, then as many from the server. */
+static void bulk(struct end *e, int client)
+{
+	size_t size = opt.size ?: 8 * MIB;
+
+	for (int from_client = 1; from_client >= 0; from_client--)
+		for (size_t left = size, n; left; left -= n) {
+			n = left < 64 * KIB ? left : 64 * KIB;
+			if (client == from_client)
+				put(e, n);
+			else
+				get(e, n);
+		}
+	finish_sending(e);
+	get_end(e);
+}
+
+/* The client ends its direction, then the server. */
+static void end_of_stream(struct end *e, int client)
+{
+	if (client)
+		finish_sending(e);
+	get_end(e);
+	if (!client)
+		finish_sending(e);
+}
+
 static void half_close_late(struct end *e, int client)
 {
 	round_trips(e, client, 10);
@@ -848,6 +901,8 @@ static const struct scenario {
 	{"stopped", stopped},
 	{"upload", upload},
 	{"upload-waiting", upload_waiting},
+	{"bulk", bulk},
+	{"end-of-stream", end_of_stream},
 	{"half-close-early", half_close_early},
 	{"half-close-late", half_close_late},
 	{"half-close-busy", half_close_busy},
@@ -895,6 +950,32 @@ static int new_socket(int family)
 	return fd;
 }
 
+static void set_number(int fd, int level, int option, int number, const char *name)
+{
+	if (number && setsockopt(fd, level, option, &number, sizeof(number)))
+		fail(name);
+}
+
+/* The server's, on its listener; with --late on the connection. */
+static void set_keepalive(int fd)
+{
+	set_number(fd, SOL_SOCKET, SO_KEEPALIVE, opt.keepalive, "SO_KEEPALIVE");
+	set_number(fd, IPPROTO_TCP, TCP_KEEPIDLE, opt.idle, "TCP_KEEPIDLE");
+	set_number(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, opt.user_timeout, "TCP_USER_TIMEOUT");
+}
+
+static void show_keepalive(int fd)
+{
+	int on, idle;
+	socklen_t len = sizeof(int);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, &len) ||
+	    getsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, &len))
+		fail("getsockopt");
+	printf("keepalive %s, idle time %d s\n", on ? "on" : "off", idle);
+	fflush(stdout);
+}
+
 static int start_listening(void)
 {
 	struct sockaddr_storage addr;
@@ -909,6 +990,8 @@ static int start_listening(void)
 		fail("TCP_DEFER_ACCEPT");
 	if (opt.fastopen && setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN, &queue, sizeof(queue)))
 		fail("TCP_FASTOPEN");
+	if (!opt.late)
+		set_keepalive(fd);
 	if (listen(fd, 16))
 		fail("listen");
 	len = sizeof(addr);
@@ -968,7 +1051,11 @@ static void run(const struct scenario *s, int fd, int client)
 		fcntl(fd, F_SETFL, O_NONBLOCK);
 	if (opt.kill && client == victim())
 		die_by_sigkill();
+	if (opt.until)
+		keep_busy(&e, client);
 	s->play(&e, client);
+	if (opt.show && !client)
+		show_keepalive(fd);
 	if (opt.abort)
 		abort_on_close(fd);
 	close(fd);
@@ -983,6 +1070,8 @@ static void serve(const struct scenario *s, int listener)
 	if (fd < 0)
 		fail("accept");
 	close(listener);
+	if (opt.late)
+		set_keepalive(fd);
 	run(s, fd, 0);
 }
 
@@ -1032,6 +1121,12 @@ int main(int argc, char **argv)
 						{"nonblock", 0, &opt.nonblock, 1},
 						{"slow", 0, &opt.slow, 1},
 						{"kill", 0, &opt.kill, 1},
+						{"keepalive", 0, &opt.keepalive, 1},
+						{"idle", 1, 0, 'i'},
+						{"user-timeout", 1, 0, 'u'},
+						{"late", 0, &opt.late, 1},
+						{"show", 0, &opt.show, 1},
+						{"until", 1, 0, 'w'},
 						{0}};
 	const struct scenario *s = NULL;
 	int c, listener, status;
@@ -1065,6 +1160,15 @@ int main(int argc, char **argv)
 			break;
 		case 'z':
 			opt.size = strtoull(optarg, NULL, 0);
+			break;
+		case 'i':
+			opt.idle = atoi(optarg);
+			break;
+		case 'u':
+			opt.user_timeout = atoi(optarg);
+			break;
+		case 'w':
+			opt.until = optarg;
 			break;
 		case 't':
 			opt.timeout = atoi(optarg);

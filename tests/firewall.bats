@@ -1,0 +1,396 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0
+#
+# Stateful firewalls: connection tracking sees no packet of a connection that is on the
+# bypass, but the probes that the programs have TCP send (keepalive.h).
+#
+#   client                            server
+#   10.7.0.1, fd07::1 --- veth ---    10.7.0.2, fd07::2; 127.0.0.1 is not exempt
+#                                     lets in new connections and what belongs to them,
+#                                     counts and drops the rest
+#                                     forgets what was silent for 70 s (in short tests
+#                                     less), and learns no connection from its middle
+#   10.8.0.1          --- veth ---    10.8.0.2 (namespace `far`)
+#                  cut here: the client drops all, both ways.  In `far` two probes
+#                  that find no answer within a second each end a connection.
+#
+# setup_file starts the long conversations in a sandbox of their own: twice as long on the
+# bypass as the firewall remembers, so that one probe alone does not do.  They go on while
+# the short tests run; the last tests, named "long", look at how they have ended.
+
+bats_require_minimum_version 1.5.0
+load sandbox.bash
+
+LONG_SECONDS=142 # the server's firewall forgets after 70
+
+setup_file() {
+	box_up
+	export BOX_CGROUP BOX_TMP BOX_PID
+	LONG_TMP=$BOX_TMP
+	export LONG_TMP
+	load_pair --quiet
+	spaces_up
+	firewall_up server 70
+	in_box ip netns exec far sysctl -qw net.ipv4.tcp_keepalive_intvl=1 net.ipv4.tcp_keepalive_probes=2
+
+	converse ipv4-end server client 10.7.0.2 end-of-stream
+	converse ipv4-bulk server client 10.7.0.2 bulk
+	converse ipv4-half server client 10.7.0.2 half-close-late
+	converse ipv6-end server client fd07::2 end-of-stream
+	converse ipv6-bulk server client fd07::2 bulk
+	converse ipv6-half server client fd07::2 half-close-late
+	converse lo-end server server 127.0.0.1 end-of-stream
+	converse lo-bulk server server 127.0.0.1 bulk
+	converse lo-half server server 127.0.0.1 half-close-late
+	converse own-end server client 10.7.0.2 --keepalive end-of-stream
+	converse own-bulk server client 10.7.0.2 --keepalive bulk
+	# The kernel rests for tcp_keepalive_intvl, 75 s, after each probe.
+	converse own-idle server client 10.7.0.2 --keepalive --idle 45 end-of-stream
+
+	converse far far client 10.8.0.2 bulk
+	converse far-own far client 10.8.0.2 --keepalive bulk
+	converse far-user-timeout far client 10.8.0.2 --user-timeout 5000 bulk
+	converse far-both far client 10.8.0.2 --keepalive --user-timeout 5000 bulk
+	wait_until 5 "round trips" all_talk 16
+	cut
+	date +%s >"$BOX_TMP/begin"
+}
+
+teardown_file() {
+	box_down
+}
+
+teardown() {
+	[[ $BOX_TMP == "$LONG_TMP" ]] || box_down
+}
+
+# space_up NAME NUMBER: joined with the client's.
+space_up() {
+	in_box ip netns add "$1"
+	in_box ip -n "$1" link set lo up
+	in_box ip -n "$1" link add to-client type veth peer name "to-$1" netns client
+	in_box ip -n "$1" addr add "10.$2.0.2/24" dev to-client
+	in_box ip -n "$1" addr add "fd0$2::2/64" dev to-client nodad
+	in_box ip -n "$1" link set to-client up
+	in_box ip -n client addr add "10.$2.0.1/24" dev "to-$1"
+	in_box ip -n client addr add "fd0$2::1/64" dev "to-$1" nodad
+	in_box ip -n client link set "to-$1" up
+}
+
+spaces_up() {
+	in_box ip netns add client
+	space_up server 7
+	space_up far 8
+}
+
+# firewall_up NAMESPACE SECONDS
+firewall_up() {
+	in_box ip netns exec "$1" nft -f - <<-END
+		table inet firewall {
+			counter dropped { }
+			chain input {
+				type filter hook input priority 0; policy drop;
+				ct state established,related accept
+				tcp flags & (fin | syn | rst | ack) == syn ct state new accept
+				meta l4proto { icmp, ipv6-icmp } accept
+				counter name dropped
+			}
+		}
+	END
+	in_box ip netns exec "$1" sysctl -qw net.netfilter.nf_conntrack_tcp_timeout_established="$2" \
+		net.netfilter.nf_conntrack_tcp_loose=0
+}
+
+# Packets that the firewall of a namespace has dropped.
+dropped() {
+	in_box ip netns exec "$1" nft list counter inet firewall dropped | awk '$1 == "packets" { print $2 }'
+}
+
+cut() {
+	in_box ip netns exec client nft -f - <<-END
+		table ip cut {
+			chain input {
+				type filter hook input priority 0;
+				ip saddr 10.8.0.0/24 drop
+			}
+			chain output {
+				type filter hook output priority 0;
+				ip daddr 10.8.0.0/24 drop
+			}
+		}
+	END
+}
+
+heal() {
+	in_box ip netns exec client nft delete table ip cut
+}
+
+# in_background NAME COMMAND...: its output goes to NAME, its exit status to NAME.status.
+in_background() {
+	local name=$BOX_TMP/$1
+	shift
+	(
+		status=0
+		"$@" >"$name" 2>"$name.err" || status=$?
+		echo "$status" >"$name.status"
+	) 3>&- &
+}
+
+# converse NAME SERVER'S-NAMESPACE CLIENT'S-NAMESPACE ADDRESS PAIR-ARGUMENT...: small talk
+# until $BOX_TMP/until exists, then the scenario.
+converse() {
+	local name=$1 server=$2 client=$3 address=$4
+	shift 4
+	set -- --timeout 8 --until "$BOX_TMP/until" "$@"
+	in_background "$name.server" in_box ip netns exec "$server" "$PAIR" --listen "$address" "$@" serve
+	wait_until 5 "a server to listen" test -s "$BOX_TMP/$name.server"
+	in_background "$name.client" in_box ip netns exec "$client" \
+		"$PAIR" --connect "$address" --port "$(head -n 1 "$BOX_TMP/$name.server")" "$@" call
+}
+
+# all_talk CONNECTIONS: each is on the bypass, both its ends.
+all_talk() {
+	[[ $(in_map) -eq $((2 * $1)) && $(counter redirected_messages) -ge $((6 * $1)) ]]
+}
+
+# have_ended NAME...: both ends of each conversation, whatever their status.
+have_ended() {
+	local name
+	for name; do
+		[[ -s $BOX_TMP/$name.server.status && -s $BOX_TMP/$name.client.status ]] || return
+	done
+}
+
+assert_ended_well() {
+	local name end good=1
+	wait_until 30 "the end of $*" have_ended "$@" || good=0
+	for name; do
+		for end in server client; do
+			[[ $(cat "$BOX_TMP/$name.$end.status") == 0 ]] && continue
+			echo "$name: the $end's exit status is '$(cat "$BOX_TMP/$name.$end.status")': $(cat "$BOX_TMP/$name.$end.err")" >&2
+			good=0
+		done
+	done
+	((good))
+}
+
+# assert_on_bypass CONNECTIONS: all of them, from their first byte on.
+assert_on_bypass() {
+	local messages
+	have_want "sockets in the map" "$(in_map)" -eq $((2 * $1))
+	have_want "messages over TCP" "$(counter passed_messages)" -eq 0
+	messages=$(counter redirected_messages)
+	sleep 2
+	have_want "redirected messages, 2 s later" "$(counter redirected_messages)" -gt $((messages + 4 * $1))
+}
+
+# Keepalive probes that the sockets of a namespace have sent.
+probes() {
+	in_box ip netns exec "$1" nstat -asz TcpExtTCPKeepAlive | awk '/KeepAlive/ { print $2 }'
+}
+
+# The time that is left to a server's next probe, of a conversation.
+keepalive_timer() {
+	in_box ip netns exec server ss -tnoH state established "sport = :$(head -n 1 "$BOX_TMP/$1.server")" |
+		sed -n 's/.*timer:(keepalive,\([^,]*\),.*/\1/p'
+}
+
+# What TCP itself would do, and a pair that keeps no track.
+
+# short_up SECONDS
+short_up() {
+	box_up
+	spaces_up
+	firewall_up server "$1"
+}
+
+# Busy for longer than 3 s.
+busy() {
+	sleep $((6 * SLOWNESS))
+	touch "$BOX_TMP/until"
+}
+
+@test "firewall: on plain TCP what is busy is not forgotten" {
+	short_up 3
+	converse end server client 10.7.0.2 end-of-stream
+	converse bulk server client fd07::2 bulk
+	converse half server server 127.0.0.1 half-close-late
+	busy
+	assert_ended_well end bulk half
+	have_want "packets dropped" "$(dropped server)" -eq 0
+}
+
+@test "firewall: the classic pair's connections are forgotten, and do not end" {
+	short_up 3
+	load_classic
+	converse end server client 10.7.0.2 end-of-stream
+	busy
+	wait_until 15 "the end" have_ended end
+	have_want "the server's status" "$(cat "$BOX_TMP/end.server.status")" -eq 3
+	have_want "packets dropped" "$(dropped server)" -ge 1
+}
+
+@test "firewall: a program's own probes each second keep it, and end no blocking recv" {
+	local i names=()
+	short_up 5
+	in_box ip netns exec server sysctl -qw net.ipv4.tcp_keepalive_intvl=1
+	load_pair --quiet
+	for i in {1..10}; do
+		converse "bulk$i" server client 10.7.0.2 --keepalive --idle 1 --show --size 1000000 bulk
+		names+=("bulk$i")
+	done
+	wait_until 5 "round trips" all_talk 10
+	sleep $((8 * SLOWNESS))
+	assert_on_bypass 10
+	have_want "probes" "$(probes server)" -ge 40
+	touch "$BOX_TMP/until"
+	assert_ended_well "${names[@]}"
+	have_want "packets dropped" "$(dropped server)" -eq 0
+	have_want "servers whose options are their own" \
+		"$(cat "$BOX_TMP"/bulk*.server | grep -cx 'keepalive on, idle time 1 s')" -eq 10
+}
+
+# What each server asks for, and what getsockopt must say after the connection has left.
+OPTIONS="
+none            |                       | off, idle time 7200 s
+on              | --keepalive           | on, idle time 7200 s
+on-longer       | --keepalive --idle 90 | on, idle time 90 s
+on-shorter      | --keepalive --idle 20 | on, idle time 20 s
+idle-alone      | --idle 90             | off, idle time 90 s
+late-longer     | --keepalive --idle 90 --late | on, idle time 90 s
+late-idle-alone | --idle 90 --late      | off, idle time 90 s
+"
+
+# each_option FUNCTION: called with the columns of OPTIONS.
+each_option() {
+	local name options want
+	while IFS='|' read -r name options want; do
+		[[ -z $name ]] || "$1" "${name// /}" "$options" "${want# }"
+	done <<<"$OPTIONS"
+}
+
+start_with_option() {
+	# shellcheck disable=SC2086 # words
+	converse "$1" server client 10.7.0.2 $2 --show bulk
+	NAMES+=("$1")
+}
+
+assert_options() {
+	have_want "$1: options" "$(tail -n 1 "$BOX_TMP/$1.server")" == "keepalive $3"
+}
+
+@test "firewall: a server's keepalive is its own again when the connection has left" {
+	local name
+	NAMES=()
+	short_up 70
+	load_pair --quiet
+	each_option start_with_option
+	wait_until 5 "round trips" all_talk "${#NAMES[@]}"
+	for name in none on on-longer on-shorter idle-alone; do
+		[[ $(keepalive_timer "$name") =~ ^(1min|[0-9]+sec)$ ]] || {
+			echo "$name: the next probe is in '$(keepalive_timer "$name")'" >&2
+			return 1
+		}
+	done
+	touch "$BOX_TMP/until"
+	assert_ended_well "${NAMES[@]}"
+	have_want "sockets that have left the map" "$(counter ejected)" -eq $((2 * ${#NAMES[@]}))
+	each_option assert_options
+}
+
+@test "firewall: a keepalive that a server switches on after accept stays on" {
+	short_up 70
+	load_pair --quiet
+	converse late server client 10.7.0.2 --keepalive --late --show bulk
+	wait_until 5 "round trips" all_talk 1
+	touch "$BOX_TMP/until"
+	assert_ended_well late
+	assert_options late "" "on, idle time 7200 s"
+}
+
+# The sockets of the sandbox's own namespace that send probes.
+with_keepalive() {
+	in_box ss -tnoH state established | grep -c keepalive || true
+}
+
+@test "firewall: a server's keepalive is its own again after an unload, idle or busy" {
+	box_up
+	load_pair --quiet
+	hold_many 20 0
+	have_want "sockets with keepalive" "$(with_keepalive)" -eq 20
+	in_background busy in_box "$PAIR" --until "$BOX_TMP/until" --show --timeout 8 --size 1000000 bulk
+	mkfifo "$BOX_TMP/idle-go"
+	in_box "$PAIR" --count 20 --show hold <"$BOX_TMP/idle-go" >"$BOX_TMP/idle" 3>&- 8>&- &
+	exec 9>"$BOX_TMP/idle-go"
+	wait_until 5 "sockets with keepalive" keepalive_on 22
+	unload_pair
+	wait_until 5 "their own keepalive" keepalive_on 0
+	touch "$BOX_TMP/until"
+	exec 9>&-
+	wait_until 10 "the busy one's end" grep -qx 'keepalive off, idle time 7200 s' "$BOX_TMP/busy"
+	wait_until 10 "the idle one's end" grep -qx 'keepalive off, idle time 7200 s' "$BOX_TMP/idle"
+	exec 8>&-
+	wait "$MANY"
+}
+
+keepalive_on() {
+	[[ $(with_keepalive) -eq $1 ]]
+}
+
+# An idle TCP connection ends so; one on the bypass does, whatever goes over the bypass.
+@test "firewall: a path that is cut ends a connection whose server wants so" {
+	short_up 70
+	in_box ip netns exec far sysctl -qw net.ipv4.tcp_keepalive_intvl=1 net.ipv4.tcp_keepalive_probes=2
+	load_pair --quiet
+	converse far far client 10.8.0.2 --keepalive --idle 1 end-of-stream
+	wait_until 5 "round trips" all_talk 1
+	cut
+	wait_until 15 "the server's end" test -s "$BOX_TMP/far.server.status"
+	have_want "the server's status" "$(cat "$BOX_TMP/far.server.status")" -ne 0
+}
+
+# ---- how the long conversations have ended ------------------------------------
+
+long_enough() {
+	[[ $(date +%s) -ge $(($(cat "$BOX_TMP/begin") + LONG_SECONDS)) ]]
+}
+
+# On the bypass until then, all of them; only the first of the tests ends them.
+end_long() {
+	wait_until "$LONG_SECONDS" "longer conversations" long_enough
+	[[ -e $BOX_TMP/until ]] && return
+	assert_on_bypass 16
+	have_want "probes over the path that is cut" "$(probes far)" -ge 4
+	heal
+	touch "$BOX_TMP/until"
+}
+
+@test "long: all are on the bypass until the end, also where the path is cut" {
+	end_long
+}
+
+@test "long: busy behind a firewall, then the end of stream comes" {
+	end_long
+	assert_ended_well ipv4-end ipv6-end lo-end own-end own-idle
+}
+
+@test "long: busy behind a firewall, then 8 MB arrive each way" {
+	end_long
+	assert_ended_well ipv4-bulk ipv6-bulk lo-bulk own-bulk
+}
+
+@test "long: busy behind a firewall, then a half-close gets its answer" {
+	end_long
+	assert_ended_well ipv4-half ipv6-half lo-half
+}
+
+@test "long: the firewall has dropped nothing" {
+	end_long
+	assert_ended_well {ipv4,ipv6,lo}-{end,bulk,half} own-{end,bulk,idle}
+	have_want "packets dropped" "$(dropped server)" -eq 0
+}
+
+@test "long: a path that was cut has ended none, and carries 8 MB each way again" {
+	end_long
+	assert_ended_well far far-own far-user-timeout far-both
+}
