@@ -100,18 +100,25 @@ static __noinline void start_probing(void *socket, struct sock_record *rec, __u8
 		rec->probe_switched = !switch_keepalive(socket, 1);
 }
 
-/* At each packet, sent or received, of a socket in the map. */
+/*
+ * At each packet, sent or received, of a socket in the map.  After a probe the kernel waits
+ * for tcp_keepalive_intvl (75 s), answered or not: with the answer the idle time begins anew.
+ */
 static __always_inline void pace_probing(void *socket, struct sock_record *rec, int sent)
 {
 	__u64 sk = rec->view.sk, net;
 	__u8 most;
 
-	if (!sent && rec->probe_paused) {
-		start_probing(socket, rec, rec->probe_paused);
-		rec->probe_paused = 0;
-	}
-	if (!sent || !rec->probe_seconds)
+	if (!rec->probe_seconds && !rec->probe_paused)
 		return;
+	if (!sent) {
+		if (rec->probe_paused)
+			start_probing(socket, rec, rec->probe_paused);
+		else if (idle_time(sk) == rec->probe_idle)
+			set_idle_time(socket, rec->probe_seconds);
+		rec->probe_paused = 0;
+		return;
+	}
 	net = (__u64)read_kernel(struct sock_common, sk, skc_net.net);
 	most = read_kernel(struct tcp_sock, sk, keepalive_probes)
 		       ?: read_kernel(struct net, net, ipv4.sysctl_tcp_keepalive_probes);

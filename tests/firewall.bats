@@ -46,12 +46,13 @@ setup_file() {
 	converse own-bulk server client 10.7.0.2 --keepalive bulk
 	# The kernel rests for tcp_keepalive_intvl, 75 s, after each probe.
 	converse own-idle server client 10.7.0.2 --keepalive --idle 45 end-of-stream
+	converse user-timeout server client 10.7.0.2 --user-timeout 5000 end-of-stream
 
 	converse far far client 10.8.0.2 bulk
 	converse far-own far client 10.8.0.2 --keepalive bulk
 	converse far-user-timeout far client 10.8.0.2 --user-timeout 5000 bulk
 	converse far-both far client 10.8.0.2 --keepalive --user-timeout 5000 bulk
-	wait_until 5 "round trips" all_talk 16
+	wait_until 5 "round trips" all_talk 17
 	cut
 	date +%s >"$BOX_TMP/begin"
 }
@@ -258,7 +259,6 @@ on-longer       | --keepalive --idle 90 | on, idle time 90 s
 on-shorter      | --keepalive --idle 20 | on, idle time 20 s
 idle-alone      | --idle 90             | off, idle time 90 s
 late-longer     | --keepalive --idle 90 --late | on, idle time 90 s
-late-idle-alone | --idle 90 --late      | off, idle time 90 s
 "
 
 # each_option FUNCTION: called with the columns of OPTIONS.
@@ -298,30 +298,27 @@ assert_options() {
 	each_option assert_options
 }
 
-@test "firewall: a keepalive that a server switches on after accept stays on" {
-	short_up 70
-	load_pair --quiet
-	converse late server client 10.7.0.2 --keepalive --late --show bulk
-	wait_until 5 "round trips" all_talk 1
-	touch "$BOX_TMP/until"
-	assert_ended_well late
-	assert_options late "" "on, idle time 7200 s"
-}
-
-# The sockets of the sandbox's own namespace that send probes.
+# The sockets that send probes, of the sandbox's own namespace and of the server's.
 with_keepalive() {
-	in_box ss -tnoH state established | grep -c keepalive || true
+	{
+		in_box ss -tnoH state established
+		in_box ip netns exec server ss -tnoH state established
+	} | grep -c keepalive || true
 }
 
 @test "firewall: a server's keepalive is its own again after an unload, idle or busy" {
 	box_up
 	load_pair --quiet
+	spaces_up
 	hold_many 20 0
 	have_want "sockets with keepalive" "$(with_keepalive)" -eq 20
 	in_background busy in_box "$PAIR" --until "$BOX_TMP/until" --show --timeout 8 --size 1000000 bulk
 	mkfifo "$BOX_TMP/idle-go"
-	in_box "$PAIR" --count 20 --show hold <"$BOX_TMP/idle-go" >"$BOX_TMP/idle" 3>&- 8>&- &
+	serve "$BOX_TMP/idle" in_box ip netns exec server -- --listen 10.7.0.2 --count 20 --show hold
+	in_box ip netns exec client "$PAIR" --connect 10.7.0.2 --port "$(cat "$BOX_TMP/idle")" \
+		--count 20 hold call <"$BOX_TMP/idle-go" >"$BOX_TMP/held" 3>&- 8>&- &
 	exec 9>"$BOX_TMP/idle-go"
+	wait_until 5 "the idle one's small talk" grep -q held "$BOX_TMP/held"
 	wait_until 5 "sockets with keepalive" keepalive_on 22
 	unload_pair
 	wait_until 5 "their own keepalive" keepalive_on 0
@@ -359,7 +356,7 @@ long_enough() {
 end_long() {
 	wait_until "$LONG_SECONDS" "longer conversations" long_enough
 	[[ -e $BOX_TMP/until ]] && return
-	assert_on_bypass 16
+	assert_on_bypass 17
 	have_want "probes over the path that is cut" "$(probes far)" -ge 4
 	heal
 	touch "$BOX_TMP/until"
@@ -371,7 +368,7 @@ end_long() {
 
 @test "long: busy behind a firewall, then the end of stream comes" {
 	end_long
-	assert_ended_well ipv4-end ipv6-end lo-end own-end own-idle
+	assert_ended_well ipv4-end ipv6-end lo-end own-end own-idle user-timeout
 }
 
 @test "long: busy behind a firewall, then 8 MB arrive each way" {
@@ -386,7 +383,7 @@ end_long() {
 
 @test "long: the firewall has dropped nothing" {
 	end_long
-	assert_ended_well {ipv4,ipv6,lo}-{end,bulk,half} own-{end,bulk,idle}
+	assert_ended_well {ipv4,ipv6,lo}-{end,bulk,half} own-{end,bulk,idle} user-timeout
 	have_want "packets dropped" "$(dropped server)" -eq 0
 }
 
