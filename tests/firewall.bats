@@ -259,6 +259,7 @@ on-longer       | --keepalive --idle 90 | on, idle time 90 s
 on-shorter      | --keepalive --idle 20 | on, idle time 20 s
 idle-alone      | --idle 90             | off, idle time 90 s
 late-longer     | --keepalive --idle 90 --late | on, idle time 90 s
+late-idle-alone | --idle 90 --late      | off, idle time 90 s
 "
 
 # each_option FUNCTION: called with the columns of OPTIONS.
@@ -296,6 +297,16 @@ assert_options() {
 	assert_ended_well "${NAMES[@]}"
 	have_want "sockets that have left the map" "$(counter ejected)" -eq $((2 * ${#NAMES[@]}))
 	each_option assert_options
+}
+
+@test "firewall: a keepalive that a server switches on after accept stays on" {
+	short_up 70
+	load_pair --quiet
+	converse late server client 10.7.0.2 --keepalive --late --show bulk
+	wait_until 5 "round trips" all_talk 1
+	touch "$BOX_TMP/until"
+	assert_ended_well late
+	assert_options late "" "on, idle time 7200 s"
 }
 
 # The sockets that send probes, of the sandbox's own namespace and of the server's.
