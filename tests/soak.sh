@@ -21,7 +21,8 @@ SEED=${2:-$RANDOM}
 WORKERS=4
 TURN=30 # seconds
 
-# Each line: a scenario of tests/pair.c with options; some sizes keep a run short.
+# Each line: a scenario of tests/pair.c with options, some sizes keep a run short; or
+# tests/readers.c with options.
 PATTERNS=(
 	"talk --count 300"
 	"talk --count 2000 --size 100"
@@ -49,6 +50,12 @@ PATTERNS=(
 	"talk --count 100000 --kill"
 	"turns --count 100000 --kill"
 	"duplex --kill"
+	"readers --count 20 --jobs 4"
+	"readers --count 20 --listen ::1"
+	"readers --count 20 --size 100000 --buffers 16384"
+	"readers --count 20 --size 1000"
+	"readers --count 20 --styles asking,edge-short,edge-fionread"
+	"readers --count 20 --styles blocking"
 )
 
 [[ $EUID -eq 0 ]] || {
@@ -59,14 +66,16 @@ make -C "$ROOT" -s all test-programs >&2
 
 # worker NUMBER: patterns drawn by its own seed, until $BOX_TMP/stop exists.
 worker() {
-	local pattern affinity runs=0
+	local pattern affinity program runs=0
 	RANDOM=$((SEED + $1))
 	while [[ ! -e $BOX_TMP/stop ]]; do
 		pattern=${PATTERNS[RANDOM % ${#PATTERNS[@]}]}
 		affinity=$((1 + RANDOM % 3))
+		program=("$PAIR" --timeout 30)
+		[[ $pattern != readers* ]] || program=("$ROOT/build/readers" --timeout 10)
 		# shellcheck disable=SC2086 # words
-		in_box taskset "$affinity" "$PAIR" --seed "$RANDOM" --timeout 30 $pattern 2>"$BOX_TMP/error.$1" >/dev/null || {
-			echo "FAILED: taskset $affinity pair $pattern: $(cat "$BOX_TMP/error.$1")" >>"$BOX_TMP/failures"
+		in_box taskset "$affinity" "${program[@]}" --seed "$RANDOM" ${pattern#readers} 2>"$BOX_TMP/error.$1" >/dev/null || {
+			echo "FAILED: taskset $affinity $pattern: $(cat "$BOX_TMP/error.$1")" >>"$BOX_TMP/failures"
 			touch "$BOX_TMP/stop"
 		}
 		runs=$((runs + 1))

@@ -203,3 +203,30 @@ assert_bypass_used() {
 	done
 	assert_bypass_used
 }
+
+# By edges, by FIONREAD, by poll, or in a blocking recv; what is drawn and why plain TCP
+# cannot stall stands in tests/readers.c.
+@test "readers: 600 random connections never stall" {
+	in_box "$ROOT/build/readers" --count 600 --jobs 4
+	assert_bypass_used
+	# With unread bytes behind them, or because of an option.
+	have_want "left for want of room" "$(counter left_room)" -ge 20
+	have_want "left for an option" "$(counter left_option)" -ge 20
+	# The control: none of them stalls on plain TCP.
+	unload_pair >/dev/null
+	in_box "$ROOT/build/readers" --count 600 --jobs 4
+}
+
+@test "readers: random connections never stall while the pair is unloaded and loaded" {
+	local loads=0 pid
+	in_box "$ROOT/build/readers" --seed 5000 --count 600 --jobs 4 3>&- &
+	pid=$!
+	while kill -0 "$pid" 2>/dev/null; do
+		sleep "0.$((RANDOM % 10))" # at any moment
+		unload_pair --timeout 1 >/dev/null 2>&1
+		load_pair --quiet >/dev/null 2>&1
+		loads=$((loads + 1))
+	done
+	wait "$pid"
+	have_want "loads" "$loads" -ge 3
+}
