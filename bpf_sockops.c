@@ -445,7 +445,8 @@ static __always_inline void on_packet(struct bpf_sock_ops *skops, int sent)
 			fence(rec);
 	}
 	if (!may_go(skops, rec, ends)) {
-		pace_probing(skops, rec, sent);
+		if (sent)
+			pace_probing(skops, rec);
 		return;
 	}
 	if (bpf_map_delete_elem(&sock_ops_map, &rec->key))

@@ -158,22 +158,26 @@ struct sock_record {
 	__u64 admitted_ns;	  /* bpf_ktime_get_ns() of the same moment */
 	__u64 burst;		  /* bytes since the peer's last turn, or since a pause */
 	__u64 look_at;		  /* the burst at which the next look is due */
-	__u64 unread;	    /* bytes that the peer may not have read, plus MESSAGE_COST each */
-	__u64 fence;	    /* for the atomic operation of fence() */
-	__u32 peer_turn;    /* the peer's turn at the last send */
-	__u32 write_seq;    /* tcp_sock.write_seq while nothing went over TCP */
-	__u32 sender;	    /* thread id of the last sender */
-	__u32 cb_flags;	    /* callback flags that we have set on the socket */
-	__u32 probe_idle;   /* jiffies: the idle time that we have set (socket_options.h) */
-	__u32 program_idle; /* jiffies: what it was before */
+	__u64 unread;	 /* bytes that the peer may not have read, plus MESSAGE_COST each */
+	__u64 fence;	 /* for the atomic operation of fence() */
+	__u32 peer_turn; /* the peer's turn at the last send */
+	__u32 write_seq; /* tcp_sock.write_seq while nothing went over TCP */
+	__u32 sender;	 /* thread id of the last sender */
+	__u32 cb_flags;	 /* callback flags that we have set on the socket */
+	/* What socket_options.h has set, and what it was before; 0: not set. */
+	__u32 probe_idle;	/* jiffies */
+	__u32 program_idle;	/* jiffies */
+	__u32 program_interval; /* jiffies */
+	__u32 program_timeout;	/* ms */
+	__u16 probe_hz;		/* jiffies of a second */
 	__u8 in_map;
 	__u8 looks;	     /* past half of ROOM, since the peer had read all */
 	__u8 alone;	     /* no peer was admitted, and none will be */
 	__u8 server;	     /* accepted here */
 	__u8 probe_seconds;  /* probe_idle in seconds, 0: the keepalive is the program's */
-	__u8 probe_paused;   /* seconds to begin with again, 0: not paused */
 	__u8 probe_switched; /* SO_KEEPALIVE was off */
-	__u8 unused;
+	__u8 program_count;
+	__u8 unused[7];
 };
 
 /* Counters, in the order of a connection's life. */

@@ -12,9 +12,14 @@
  *              stay in the map: the next probe brings it to on_packet().
  *
  * A probe is an empty segment (tcp_xmit_probe_skb): it touches no queue, no sequence number
- * and no record.  A path that is cut must not end a connection: while a probe is
- * unanswered, and with TCP_USER_TIMEOUT from the first one on, the socket has the
- * program's own settings again.
+ * and no record.  A path that is cut must not end a connection: where the program has no
+ * keepalive of its own, probes that find no answer do not count, and TCP_USER_TIMEOUT, by
+ * which the kernel would judge them, waits until the socket has left (while on the bypass
+ * TCP has nothing under way).  A program's own keepalive is only made more frequent, and not
+ * while a probe is unanswered, nor with TCP_USER_TIMEOUT.
+ *
+ * SO_KEEPALIVE cannot tell who has switched it on.  It is switched off again, unless the
+ * program has set TCP_KEEPIDLE meanwhile.
  *
  * `socket` is what bpf_setsockopt() takes: a sock_ops context, or the socket itself in an
  * iter/tcp program (5.15).  The socket is locked.
@@ -25,12 +30,34 @@
 #define CONNTRACK_SECONDS 60 /* below the shortest time-out that is covered */
 #define LEAVING_SECONDS	  1  /* the shortest that TCP_KEEPIDLE takes */
 
-#define SOL_SOCKET    1
-#define SO_KEEPALIVE  9
-#define SO_RCVLOWAT   18
-#define IPPROTO_TCP   6
-#define TCP_KEEPIDLE  4
-#define KEEPIDLE_MOST 32767 /* seconds, MAX_TCP_KEEPIDLE in net/tcp.h */
+#define UNANSWERED_MOST 100 /* probes, then there are no more */
+
+/* Of the kernel's headers. */
+#define SOL_SOCKET	 1
+#define SO_KEEPALIVE	 9
+#define SO_RCVLOWAT	 18
+#define IPPROTO_TCP	 6
+#define TCP_KEEPIDLE	 4 /* seconds */
+#define TCP_KEEPINTVL	 5 /* seconds */
+#define TCP_KEEPCNT	 6
+#define TCP_USER_TIMEOUT 18    /* milliseconds */
+#define KEEPALIVE_MOST	 32767 /* seconds, MAX_TCP_KEEPIDLE and MAX_TCP_KEEPINTVL */
+#define KEEPCNT_MOST	 127   /* MAX_TCP_KEEPCNT */
+
+static __always_inline long set_tcp(void *socket, int option, int value)
+{
+	return bpf_setsockopt(socket, IPPROTO_TCP, option, &value, sizeof(value));
+}
+
+static __always_inline long set_seconds(void *socket, int option, __u32 seconds)
+{
+	return set_tcp(socket, option, seconds < KEEPALIVE_MOST ? seconds : KEEPALIVE_MOST);
+}
+
+static __always_inline long switch_keepalive(void *socket, int on)
+{
+	return bpf_setsockopt(socket, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+}
 
 static __always_inline int keepalive_is_on(__u64 sk)
 {
@@ -39,49 +66,54 @@ static __always_inline int keepalive_is_on(__u64 sk)
 	       1;
 }
 
-/* In jiffies, as keepalive_time_when() in net/tcp.h. */
+/* In jiffies, as keepalive_time_when() in net/tcp.h: the socket's, or its namespace's. */
+#define keepalive_value(sk, member, sysctl)                                                        \
+	({                                                                                         \
+		__u64 net__ = (__u64)read_kernel(struct sock_common, sk, skc_net.net);             \
+		read_kernel(struct tcp_sock, sk, member)                                           \
+			?: read_kernel(struct net, net__, ipv4.sysctl);                            \
+	})
+
 static __always_inline __u32 idle_time(__u64 sk)
 {
-	__u64 net = (__u64)read_kernel(struct sock_common, sk, skc_net.net);
-
-	return read_kernel(struct tcp_sock, sk, keepalive_time)
-		       ?: read_kernel(struct net, net, ipv4.sysctl_tcp_keepalive_time);
+	return keepalive_value(sk, keepalive_time, sysctl_tcp_keepalive_time);
 }
 
-static __always_inline long set_idle_time(void *socket, int seconds)
+static __always_inline __u32 probe_interval(__u64 sk)
 {
-	return bpf_setsockopt(socket, IPPROTO_TCP, TCP_KEEPIDLE, &seconds, sizeof(seconds));
+	return keepalive_value(sk, keepalive_intvl, sysctl_tcp_keepalive_intvl);
 }
 
-static __always_inline long switch_keepalive(void *socket, int on)
-{
-	return bpf_setsockopt(socket, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-}
-
-/*
- * The program's settings again, unless it has changed the idle time meanwhile: then they
- * are its own already.  What we have set in seconds tells how many jiffies they are.
- */
+/* The program's settings again. */
 static __noinline void stop_probing(void *socket, struct sock_record *rec)
 {
-	__u32 hz, seconds;
+	__u32 hz = rec->probe_hz;
 
-	if (!rec->probe_seconds)
+	if (!rec->probe_seconds || !hz)
 		return;
-	hz = rec->probe_idle / rec->probe_seconds;
-	if (hz && idle_time(rec->view.sk) == rec->probe_idle) {
-		seconds = rec->program_idle / hz;
-		set_idle_time(socket, seconds < KEEPIDLE_MOST ? seconds : KEEPIDLE_MOST);
+	if (idle_time(rec->view.sk) == rec->probe_idle) {
+		set_seconds(socket, TCP_KEEPIDLE, rec->program_idle / hz);
 		if (rec->probe_switched)
 			switch_keepalive(socket, 0);
 	}
-	rec->probe_seconds = 0;
+	if (rec->program_interval)
+		set_seconds(socket, TCP_KEEPINTVL, rec->program_interval / hz);
+	if (rec->program_count)
+		set_tcp(socket, TCP_KEEPCNT, rec->program_count);
+	if (rec->program_timeout)
+		set_tcp(socket, TCP_USER_TIMEOUT, rec->program_timeout);
+	rec->probe_seconds = rec->probe_switched = rec->program_count = 0;
+	rec->program_interval = rec->program_timeout = 0;
 }
 
-/* Probe each `seconds`, where the program's own keepalive does not do so as often. */
+/*
+ * Probe each `seconds`, where the program's own keepalive does not do so as often.  Only
+ * what was set tells how many jiffies a second has.
+ */
 static __noinline void start_probing(void *socket, struct sock_record *rec, __u8 seconds)
 {
 	__u64 sk = rec->view.sk;
+	__u32 idle;
 	int on;
 
 	if (rec->probe_seconds && rec->probe_seconds <= seconds)
@@ -89,43 +121,51 @@ static __noinline void start_probing(void *socket, struct sock_record *rec, __u8
 	stop_probing(socket, rec);
 	on = keepalive_is_on(sk);
 	rec->program_idle = idle_time(sk);
-	rec->probe_switched = 0;
-	if (set_idle_time(socket, seconds))
+	if (set_tcp(socket, TCP_KEEPIDLE, seconds))
 		return;
 	rec->probe_seconds = seconds;
-	rec->probe_idle = idle_time(sk);
-	if (on && rec->program_idle <= rec->probe_idle)
-		stop_probing(socket, rec);
-	else if (!on)
+	rec->probe_idle = idle = idle_time(sk);
+	rec->probe_hz = idle / seconds;
+	if (!on) {
 		rec->probe_switched = !switch_keepalive(socket, 1);
+	} else if (rec->program_idle <= idle) {
+		set_seconds(socket, TCP_KEEPIDLE, rec->program_idle / (rec->probe_hz ?: 1));
+		rec->probe_idle = rec->program_idle;
+		if (probe_interval(sk) <= idle)
+			rec->probe_seconds = 0;
+	}
 }
 
 /*
- * At each packet, sent or received, of a socket in the map.  After a probe the kernel waits
- * for tcp_keepalive_intvl (75 s), answered or not: with the answer the idle time begins anew.
+ * A socket in the map sends a packet, a probe perhaps.  From the first one on the kernel
+ * waits for tcp_keepalive_intvl after each.
  */
-static __always_inline void pace_probing(void *socket, struct sock_record *rec, int sent)
+static __always_inline void pace_probing(void *socket, struct sock_record *rec)
 {
-	__u64 sk = rec->view.sk, net;
-	__u8 most;
+	__u64 sk = rec->view.sk;
+	__u32 unanswered = read_kernel(struct tcp_sock, sk, inet_conn.icsk_probes_out);
+	__u32 timeout = read_kernel(struct tcp_sock, sk, inet_conn.icsk_user_timeout);
 
-	if (!rec->probe_seconds && !rec->probe_paused)
-		return;
-	if (!sent) {
-		if (rec->probe_paused)
-			start_probing(socket, rec, rec->probe_paused);
-		else if (idle_time(sk) == rec->probe_idle)
-			set_idle_time(socket, rec->probe_seconds);
-		rec->probe_paused = 0;
+	if (unanswered >= UNANSWERED_MOST || (!rec->probe_switched && (timeout || unanswered))) {
+		stop_probing(socket, rec);
 		return;
 	}
-	net = (__u64)read_kernel(struct sock_common, sk, skc_net.net);
-	most = read_kernel(struct tcp_sock, sk, keepalive_probes)
-		       ?: read_kernel(struct net, net, ipv4.sysctl_tcp_keepalive_probes);
-	if (most <= 1 || read_kernel(struct tcp_sock, sk, inet_conn.icsk_probes_out) ||
-	    read_kernel(struct tcp_sock, sk, inet_conn.icsk_user_timeout)) {
-		rec->probe_paused = rec->probe_seconds;
-		stop_probing(socket, rec);
+	/* A probe of the program's own, whose last one was answered: begin again. */
+	if (!rec->probe_seconds && rec->server && keepalive_is_on(sk))
+		start_probing(socket, rec, CONNTRACK_SECONDS);
+	if (!rec->probe_seconds)
+		return;
+	if (timeout && !set_tcp(socket, TCP_USER_TIMEOUT, 0))
+		rec->program_timeout = timeout;
+	if (rec->program_interval)
+		return;
+	rec->program_interval = probe_interval(sk);
+	if (rec->program_interval > rec->probe_seconds * rec->probe_hz)
+		set_tcp(socket, TCP_KEEPINTVL, rec->probe_seconds);
+	if (rec->probe_switched) {
+		rec->program_count =
+			keepalive_value(sk, keepalive_probes, sysctl_tcp_keepalive_probes);
+		set_tcp(socket, TCP_KEEPCNT, KEEPCNT_MOST);
 	}
 }
 

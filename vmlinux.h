@@ -226,6 +226,7 @@ struct ns_common {
 
 struct netns_ipv4 {
 	int sysctl_tcp_keepalive_time;
+	int sysctl_tcp_keepalive_intvl;
 	u8 sysctl_tcp_keepalive_probes;
 };
 
@@ -374,6 +375,7 @@ struct tcp_sock {
 	u32 copied_seq;
 	u32 data_segs_out;
 	unsigned int keepalive_time;
+	unsigned int keepalive_intvl;
 	u8 keepalive_probes;
 	u8 repair : 1;
 	_Bool is_mptcp;

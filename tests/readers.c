@@ -290,7 +290,12 @@ static void plan_habits(struct plan *p, struct random *r, int client)
 	h->batch = one_in(r, 2) ? 1 + draw(r, 20) : 1000000;
 	h->handing = one_in(r, 4) ? 1 + draw(r, 8) : 0;
 	h->slow = one_in(r, 4);
-	h->fin_early = one_in(r, 2);
+	/*
+	 * Once both directions have ended, a reader that stops where it is told to is told
+	 * nothing more, a row of docs/limits.md: it ends its own last.
+	 */
+	h->fin_early = one_in(r, 2) && h->style != ASKING && h->style != EDGE_SHORT &&
+		       h->style != EDGE_FIONREAD;
 	h->leaves = one_in(r, 4);
 	if (opt.buffers) {
 		h->sndbuf = h->rcvbuf = opt.buffers;

@@ -808,6 +808,20 @@ static void case_addrform(void)
 	hang_up(c);
 }
 
+static void case_keepalive_shown(void)
+{
+	struct conn c = dial();
+
+	greet(c);
+	tell("server SO_KEEPALIVE %d, TCP_KEEPIDLE %d",
+	     get_option(c.server, SOL_SOCKET, SO_KEEPALIVE),
+	     get_option(c.server, IPPROTO_TCP, TCP_KEEPIDLE));
+	tell("client SO_KEEPALIVE %d, TCP_KEEPIDLE %d",
+	     get_option(c.client, SOL_SOCKET, SO_KEEPALIVE),
+	     get_option(c.client, IPPROTO_TCP, TCP_KEEPIDLE));
+	hang_up(c);
+}
+
 /* How many connections were made with a SYN cookie here; -1 where there are none. */
 static long syn_cookies(void)
 {
@@ -3742,6 +3756,7 @@ static const struct {
 	CASE(ipv6, bypass, "over IPv6"),
 	CASE(mapped, bypass, "an IPv4 client of a listener for both families"),
 	CASE(addrform, bypass, "IPV6_ADDRFORM"),
+	CASE(keepalive_shown, bypass, "SO_KEEPALIVE, TCP_KEEPIDLE: what getsockopt says"),
 	CASE(syn_cookie, stack, "a connection made with a SYN cookie"),
 	CASE(read_write, bypass, "read, write, pread, lseek"),
 	CASE(one_byte, bypass, "1000 sends of a byte"),
