@@ -63,10 +63,12 @@ unload, unread         | unload      | unread connections|waits for
 unload, blocking recv  | unload      | blocking recv
 status.sh              | status      | exit status|both ends|unread|IPv6
 memory, too little     | guest/memory | .
+nbd, socket taken over | guest/nbd   | .
 '
 
 # GUARANTEE | KERNEL... | why it does not hold there: limits that README.md names.
 EXCEPTIONS='
+nbd, socket taken over | 5.10 6.1 | a socket that was handed to the kernel is not recognised
 FIONREAD readers       | 5.10 6.1 | FIONREAD does not count bypassed bytes
 trace lines            | 5.10     | no addresses in them
 what bpftool shows     | 5.10     | bpftool 7.1 cannot list what is attached to a cgroup
@@ -76,10 +78,11 @@ MPTCP refused          | 5.10     | has no MPTCP
 
 # What a guest needs, with what that depends on, but not the packages of LEFT_OUT.
 PACKAGES=(bash bats bpftool coreutils diffutils findutils grep hostname iproute2
-	iputils-ping jq kmod libc-bin mawk mount netcat-openbsd procps sed socat util-linux)
-LEFT_OUT='perl|libperl5.*|perl-modules.*|.*-perl|usrmerge|dpkg|tar|debconf|gcc-.*-base|libaudit-common'
+	iputils-ping jq kmod libc-bin mawk mount nbd-client nbd-server netcat-openbsd procps sed
+	socat util-linux)
+LEFT_OUT='perl|libperl5.*|perl-modules.*|.*-perl|usrmerge|dpkg|tar|debconf|gcc-.*-base|libaudit-common|adduser|passwd|ucf|sensible-utils'
 GUEST_SUITE=bookworm
-MODULES=(veth inet_diag tcp_diag)
+MODULES=(veth inet_diag tcp_diag nbd)
 
 CACHE=${XDG_CACHE_HOME:-/var/cache}/tcpip-bypass-kernels
 TIMEOUT=${KERNELS_TIMEOUT:-1200}
@@ -177,12 +180,13 @@ guest_root() {
 
 # kernel SUITE ARCHITECTURE: prints a directory with vmlinuz, modules.cpio, release.
 kernel() {
-	local packages dir tree release module
+	local packages key dir tree release module
 	apt_of "$1" "$2"
 	# 7.x has split the image into several packages.
 	mapfile -t packages < <(apt_in apt-cache depends --recurse -i "linux-image-cloud-$2" |
 		grep -E '^linux-(image|binary|modules)-[0-9]' | sort -u)
-	dir=$CACHE/kernel-${packages[-1]}
+	key=$(echo "${MODULES[*]}" | sha256sum)
+	dir=$CACHE/kernel-${packages[-1]}-${key:0:12}
 	if [[ ! -e $dir/release ]]; then
 		tree=$(mktemp -d "$WORK/tree.XXXX")
 		mkdir -p "$tree/usr/lib" "$dir"
