@@ -75,6 +75,8 @@ __noinline int in_scope(__u16 port)
 {
 	int otherwise = 1;
 
+	if (port == PORT_ISCSI)
+		return 0;
 	for (__u32 i = 0; i < MAX_RANGES; i++) {
 		__u32 index = i;
 		struct sock_range *range = bpf_map_lookup_elem(&sock_ops_ports, &index);
@@ -88,6 +90,11 @@ __noinline int in_scope(__u16 port)
 	}
 	return otherwise;
 }
+
+/* Before 5.15: the cgroup's address, unless the lowest bit is set. */
+struct sock_cgroup_data___ours {
+	__u64 val;
+} __attribute__((preserve_access_index));
 
 struct cgroup_bpf___ours {
 	struct bpf_prog_array *effective[1]; /* by attach type: how many differs */
@@ -109,11 +116,18 @@ static __noinline int runs_last(__u64 sk)
 	struct sock_config *config = bpf_map_lookup_elem(&sock_ops_config, &zero);
 	__u64 cgroup, item, program, aux;
 
-	if (!config || !bpf_core_field_exists(((struct sock_cgroup_data *)0)->cgroup))
+	if (!config)
 		return 1;
 	if (bpf_core_enum_value_exists(enum cgroup_bpf_attach_type, CGROUP_SOCK_OPS))
 		type = bpf_core_enum_value(enum cgroup_bpf_attach_type, CGROUP_SOCK_OPS);
-	cgroup = (__u64)read_kernel(struct sock, sk, sk_cgrp_data.cgroup);
+	if (bpf_core_field_exists(((struct sock_cgroup_data *)0)->cgroup)) {
+		cgroup = (__u64)read_kernel(struct sock, sk, sk_cgrp_data.cgroup);
+	} else {
+		cgroup = read_word(sk + offset_of(struct sock, sk_cgrp_data) +
+				   offset_of(struct sock_cgroup_data___ours, val));
+		if (cgroup & 1)
+			return 1; /* with net_cls or net_prio it is not to be seen */
+	}
 	item = read_word(cgroup + offset_of(struct cgroup, bpf) +
 			 offset_of(struct cgroup_bpf___ours, effective) +
 			 type * sizeof(struct bpf_prog_array *)) +

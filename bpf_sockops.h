@@ -80,6 +80,12 @@
  */
 #define PATIENCE 25
 
+/*
+ * iSCSI's port, never admitted: the initiator hands its socket to the kernel, which
+ * overwrites sk_user_data, and warns when a socket that was in a sockmap is closed then.
+ */
+#define PORT_ISCSI 3260
+
 /* Ranges of ports in the filter. */
 #define MAX_RANGES 64
 
@@ -313,11 +319,14 @@ enum special_kfunc_type___ours { KF_bpf_rdonly_cast___ours };
 
 /*
  * A socket's psock, 0 when it has none.  The lower bits of sk_user_data are
- * flags (SK_USER_DATA_PTRMASK in net/sock.h).
+ * flags (SK_USER_DATA_PTRMASK in net/sock.h).  iscsi_tcp puts something else there when
+ * it takes a socket over.
  */
 static __always_inline __u64 psock_of(__u64 sk)
 {
-	return (__u64)read_kernel(struct sock, sk, sk_user_data) & ~7ULL;
+	__u64 psock = (__u64)read_kernel(struct sock, sk, sk_user_data) & ~7ULL;
+
+	return psock && (__u64)read_kernel(struct sk_psock, psock, sk) == sk ? psock : 0;
 }
 
 /* The address of its queue, an empty one points at itself. */
@@ -392,15 +401,14 @@ static __always_inline int needs_tcp(__u64 sk)
 /*
  * Do two sockets look alike?  A program may hand its socket to the kernel after it has
  * connected: iSCSI then reads it with callbacks, past the psock, and nbd gives up at an
- * EAGAIN.  These set sk_data_ready and sk_allocation; programs cannot.  Not asked where a
- * read would cost too much.
+ * EAGAIN.  These set sk_data_ready and sk_allocation; programs cannot.
  */
 static __always_inline int alike(__u64 sk, __u64 peer_sk)
 {
-	return !can_cast() || (read_kernel(struct sock, sk, sk_data_ready) ==
-				       read_kernel(struct sock, peer_sk, sk_data_ready) &&
-			       read_kernel(struct sock, sk, sk_allocation) ==
-				       read_kernel(struct sock, peer_sk, sk_allocation));
+	return read_kernel(struct sock, sk, sk_data_ready) ==
+		       read_kernel(struct sock, peer_sk, sk_data_ready) &&
+	       read_kernel(struct sock, sk, sk_allocation) ==
+		       read_kernel(struct sock, peer_sk, sk_allocation);
 }
 
 /*

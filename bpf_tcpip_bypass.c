@@ -126,6 +126,9 @@ static __always_inline __u64 *reason_to_leave(struct sock_stats *stats, struct s
 	read_view(&peer, rec->peer);
 	turned = peer.turn != rec->peer_turn;
 	rec->peer_turn = peer.turn;
+	/* Where a read is not just a load, once in a jiffy. */
+	taken = (can_cast() || rec->sent_at != now) &&
+		(shared_psock(rec) || !alike(rec->view.sk, rec->peer_sk));
 	if (turned || queue_empty(rec->peer_queue)) {
 		empty = !turned;
 		rec->unread = 0;
@@ -154,7 +157,6 @@ static __always_inline __u64 *reason_to_leave(struct sock_stats *stats, struct s
 	 * Whoever takes that peer out of the map relies on it.
 	 */
 	sw = switch_state();
-	taken = (can_cast() && shared_psock(rec)) || !alike(rec->view.sk, rec->peer_sk);
 	must = peer.leaving || peer.finished || sw == SWITCH_OFF || taken;
 	if (peer.leaving || peer.finished)
 		wish = &stats->left_peer_left;

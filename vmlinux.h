@@ -391,6 +391,7 @@ struct bpf_sock_ops_kern {
 };
 
 struct sk_psock {
+	struct sock *sk;
 	struct list_head ingress_msg;
 	u32 msg_tot_len;
 	struct list_head link;

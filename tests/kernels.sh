@@ -57,6 +57,7 @@ order, turns           | streams     | slow readers
 bound, stopped reader  | streams     | bound:
 edge-triggered readers | streams     | edge-triggered
 FIONREAD readers       | streams     | FIONREAD
+readers that stalled   | streams     | seven connections
 half-close             | streams     | half-close (at once|after small)
 unload, idle           | unload      | : idle|load again
 unload, unread         | unload      | unread connections|waits for
@@ -64,12 +65,15 @@ unload, blocking recv  | unload      | blocking recv
 status.sh              | status      | exit status|both ends|unread|IPv6
 memory, too little     | guest/memory | .
 nbd, socket taken over | guest/nbd   | .
+other tool, flags      | other       | flags
+other tool, sockhash   | other       | map: attached
+stateful firewall      | firewall    | long
 '
 
 # GUARANTEE | KERNEL... | why it does not hold there: limits that README.md names.
 EXCEPTIONS='
-nbd, socket taken over | 5.10 6.1 | a socket that was handed to the kernel is not recognised
 FIONREAD readers       | 5.10 6.1 | FIONREAD does not count bypassed bytes
+readers that stalled   | 5.10 6.1 | the same
 trace lines            | 5.10     | no addresses in them
 what bpftool shows     | 5.10     | bpftool 7.1 cannot list what is attached to a cgroup
 partial states         | 5.10     | the same: a program that is attached, but not pinned, is not seen
@@ -78,11 +82,11 @@ MPTCP refused          | 5.10     | has no MPTCP
 
 # What a guest needs, with what that depends on, but not the packages of LEFT_OUT.
 PACKAGES=(bash bats bpftool coreutils diffutils findutils grep hostname iproute2
-	iputils-ping jq kmod libc-bin mawk mount nbd-client nbd-server netcat-openbsd procps sed
-	socat util-linux)
+	iputils-ping jq kmod libc-bin mawk mount nbd-client nbd-server netcat-openbsd nftables procps
+	sed socat util-linux)
 LEFT_OUT='perl|libperl5.*|perl-modules.*|.*-perl|usrmerge|dpkg|tar|debconf|gcc-.*-base|libaudit-common|adduser|passwd|ucf|sensible-utils'
 GUEST_SUITE=bookworm
-MODULES=(veth inet_diag tcp_diag nbd)
+MODULES=(veth inet_diag tcp_diag nf_conntrack nf_tables nft_ct nbd)
 
 CACHE=${XDG_CACHE_HOME:-/var/cache}/tcpip-bypass-kernels
 TIMEOUT=${KERNELS_TIMEOUT:-1200}
@@ -217,8 +221,8 @@ project() {
 	dir=$(mktemp -d "$WORK/project.XXXX")
 	mkdir -p "$dir/project/build"
 	cp -r ./*.sh ./*.o bpf_sockops.h README.md docs tests "$dir/project"
-	cp -r build/classic "$dir/project/build"
-	for program in pair many; do
+	cp -r build/classic build/other "$dir/project/build"
+	for program in pair readers many; do
 		if [[ $2 == amd64 ]]; then
 			cp "build/$program" "$dir/project/build"
 		else

@@ -206,6 +206,16 @@ assert_bypass_used() {
 
 # By edges, by FIONREAD, by poll, or in a blocking recv; what is drawn and why plain TCP
 # cannot stall stands in tests/readers.c.
+# Each of these stalled when a socket could not leave the map, or left it without a word.
+@test "readers: seven connections that have stalled do so no more" {
+	local seed
+	for seed in 411 436 468 508 568 801 876; do
+		in_box "$ROOT/build/readers" --seed "$seed"
+	done
+	have_want "left for want of room" "$(counter left_room)" -ge 5
+	have_want "left for an option" "$(counter left_option)" -ge 1
+}
+
 @test "readers: 600 random connections never stall" {
 	in_box "$ROOT/build/readers" --count 600 --jobs 4
 	assert_bypass_used
