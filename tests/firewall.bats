@@ -104,7 +104,7 @@ firewall_up() {
 				type filter hook input priority 0; policy drop;
 				ct state established,related accept
 				tcp flags & (fin | syn | rst | ack) == syn ct state new accept
-				meta l4proto { icmp, ipv6-icmp } accept
+				meta l4proto { 1, 58 } accept # ICMP, ICMPv6: guests lack /etc/protocols
 				counter name dropped
 			}
 		}
