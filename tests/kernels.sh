@@ -86,7 +86,7 @@ PACKAGES=(bash bats bpftool coreutils diffutils findutils grep hostname iproute2
 	sed socat util-linux)
 LEFT_OUT='perl|libperl5.*|perl-modules.*|.*-perl|usrmerge|dpkg|tar|debconf|gcc-.*-base|libaudit-common|adduser|passwd|ucf|sensible-utils'
 GUEST_SUITE=bookworm
-MODULES=(veth inet_diag tcp_diag nf_conntrack nf_tables nft_ct nbd)
+MODULES=(veth inet_diag tcp_diag nf_conntrack nf_tables nft_ct nft_counter nft_objref nbd)
 
 CACHE=${XDG_CACHE_HOME:-/var/cache}/tcpip-bypass-kernels
 TIMEOUT=${KERNELS_TIMEOUT:-1200}
@@ -201,7 +201,8 @@ kernel() {
 		depmod -b "$tree" "$release" 2>/dev/null # warns of files that it does not need
 		mkdir -p "$tree/guest/modules"
 		for module in "${MODULES[@]}"; do
-			modprobe -d "$tree" -S "$release" --show-depends "$module"
+			# What is built into a kernel is no module there.
+			modprobe -d "$tree" -S "$release" --show-depends "$module" || true
 		done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }' >"$tree/list"
 		while read -r module; do
 			cp "$module" "$tree/guest/modules"

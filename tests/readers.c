@@ -610,7 +610,8 @@ static void get_what_is_said(void)
 	if (ioctl(me.fd, FIONREAD, &said))
 		fail("FIONREAD");
 	if (said) {
-		/* Fewer where bypassed bytes end and TCP's follow: both are counted since 6.12.117. */
+		/* Fewer where bypassed bytes end and TCP's follow: both are counted since 6.12.117.
+		 */
 		n = get(said, &asked);
 		if (n <= 0)
 			die(1, "FIONREAD says %d, a recv of %zu returns %zd", said, asked, n);
