@@ -168,6 +168,21 @@ heard_all() {
 	assert_bypassed 2400
 }
 
+# nginx reads by edges, and stops when FIONREAD says 0: it must not be told so of a socket
+# that cannot leave the map, since the server has not read the request's body.
+@test "programs: nginx as a reverse proxy to a server that answers before it reads" {
+	start early 8081 python3 "$PROGRAMS/early.py" 8081 40000000
+	start_nginx proxy 8080 "proxy_pass http://127.0.0.1:8081; proxy_request_buffering off; proxy_max_temp_file_size 0;"
+	random_file "$BOX_TMP/body" 50000
+	fetch --limit-rate 20M -T "$BOX_TMP/body" -o "$BOX_TMP/back" http://127.0.0.1:8080/x
+	python3 -c 'import sys; sys.stdout.buffer.write((bytes(range(256)) * 156251)[:40000000])' >"$BOX_TMP/want"
+	same_content "$BOX_TMP/want" "$BOX_TMP/back"
+	wait_until 5 "the server to read the body" grep -q "body read" "$BOX_TMP/early.log"
+	stop_servers
+	assert_left_bulk 2
+	assert_bypassed 20
+}
+
 @test "programs: nginx with HTTP/2, in clear text and with TLS" {
 	local size
 	NGINX_LISTEN="http2" start_nginx clear 8080
