@@ -202,7 +202,7 @@ kernel() {
 		mkdir -p "$tree/guest/modules"
 		for module in "${MODULES[@]}"; do
 			# What is built into a kernel is no module there.
-			modprobe -d "$tree" -S "$release" --show-depends "$module" || true
+			modprobe -d "$tree" -S "$release" --show-depends "$module" 2>/dev/null || true
 		done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }' >"$tree/list"
 		while read -r module; do
 			cp "$module" "$tree/guest/modules"
