@@ -197,8 +197,8 @@ struct sock_stats {
 	__u64 refused_client_left; /* server: the client had begun to send over TCP */
 	__u64 refused_early_data;  /* client: data in or before the handshake (Fast Open) */
 	__u64 refused_mptcp;	   /* either end: Multipath TCP */
-	/* either end: of the kernel, TCP_REPAIR, kTLS, needs_tcp, another sockmap, connected before
-	 */
+	/* either end: of the kernel, TCP_REPAIR, kTLS, needs_tcp, another sockmap, or connected
+	   before */
 	__u64 refused_special;
 	__u64 refused_not_last; /* either end: another sock_ops program runs after ours */
 	__u64 refused_full;	/* either end: no memory, or no room in a map */

@@ -84,23 +84,34 @@ static __always_inline __u32 probe_interval(__u64 sk)
 	return keepalive_value(sk, keepalive_intvl, sysctl_tcp_keepalive_intvl);
 }
 
-/* The program's settings again. */
+static __always_inline __u8 probe_count(__u64 sk)
+{
+	return keepalive_value(sk, keepalive_probes, sysctl_tcp_keepalive_probes);
+}
+
+static __always_inline __u32 user_timeout(__u64 sk)
+{
+	return read_kernel(struct tcp_sock, sk, inet_conn.icsk_user_timeout);
+}
+
+/* The program's settings again, but for those that it has changed meanwhile. */
 static __noinline void stop_probing(void *socket, struct sock_record *rec)
 {
+	__u64 sk = rec->view.sk;
 	__u32 hz = rec->probe_hz;
 
 	if (!rec->probe_seconds || !hz)
 		return;
-	if (idle_time(rec->view.sk) == rec->probe_idle) {
+	if (idle_time(sk) == rec->probe_idle) {
 		set_seconds(socket, TCP_KEEPIDLE, rec->program_idle / hz);
 		if (rec->probe_switched)
 			switch_keepalive(socket, 0);
 	}
-	if (rec->program_interval)
+	if (rec->program_interval && probe_interval(sk) == rec->probe_seconds * hz)
 		set_seconds(socket, TCP_KEEPINTVL, rec->program_interval / hz);
-	if (rec->program_count)
+	if (rec->program_count && probe_count(sk) == KEEPCNT_MOST)
 		set_tcp(socket, TCP_KEEPCNT, rec->program_count);
-	if (rec->program_timeout)
+	if (rec->program_timeout && !user_timeout(sk))
 		set_tcp(socket, TCP_USER_TIMEOUT, rec->program_timeout);
 	rec->probe_seconds = rec->probe_switched = rec->program_count = 0;
 	rec->program_interval = rec->program_timeout = 0;
@@ -144,14 +155,15 @@ static __always_inline void pace_probing(void *socket, struct sock_record *rec)
 {
 	__u64 sk = rec->view.sk;
 	__u32 unanswered = read_kernel(struct tcp_sock, sk, inet_conn.icsk_probes_out);
-	__u32 timeout = read_kernel(struct tcp_sock, sk, inet_conn.icsk_user_timeout);
+	__u32 timeout = user_timeout(sk), minute = CONNTRACK_SECONDS * rec->probe_hz;
 
 	if (unanswered >= UNANSWERED_MOST || (!rec->probe_switched && (timeout || unanswered))) {
 		stop_probing(socket, rec);
 		return;
 	}
 	/* A probe of the program's own, whose last one was answered: begin again. */
-	if (!rec->probe_seconds && rec->server && keepalive_is_on(sk))
+	if (!rec->probe_seconds && rec->server && keepalive_is_on(sk) &&
+	    (idle_time(sk) > minute || probe_interval(sk) > minute))
 		start_probing(socket, rec, CONNTRACK_SECONDS);
 	if (!rec->probe_seconds)
 		return;
@@ -163,8 +175,7 @@ static __always_inline void pace_probing(void *socket, struct sock_record *rec)
 	if (rec->program_interval > rec->probe_seconds * rec->probe_hz)
 		set_tcp(socket, TCP_KEEPINTVL, rec->probe_seconds);
 	if (rec->probe_switched) {
-		rec->program_count =
-			keepalive_value(sk, keepalive_probes, sysctl_tcp_keepalive_probes);
+		rec->program_count = probe_count(sk);
 		set_tcp(socket, TCP_KEEPCNT, KEEPCNT_MOST);
 	}
 }

@@ -30,6 +30,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -451,6 +452,62 @@ static void upload_waiting(struct end *e, int client)
 	}
 	pthread_join(reader, NULL);
 	finish_sending(e);
+}
+
+/*
+ * Requests and answers, --count of each, one in twenty a burst of up to --size bytes (default
+ * 3 MiB) in one send.  At both ends one thread sends and another one waits in its recv: it must
+ * not be told EAGAIN, whatever moment the connection chooses to leave the bypass.
+ */
+struct split {
+	struct end *e;
+	int client;
+	struct random plan;
+	sem_t has_read;
+};
+
+static size_t split_size(struct random *plan)
+{
+	return draw_size(plan, draw(plan, 20) ? 4 * KIB : opt.size ?: 3 * MIB);
+}
+
+static void *split_reader(void *arg)
+{
+	struct split *s = arg;
+	struct random plan = s->plan;
+
+	for (int i = 0; i < opt.count; i++) {
+		size_t ask = split_size(&plan), answer = split_size(&plan);
+
+		get(s->e, s->client ? answer : ask);
+		sem_post(&s->has_read);
+	}
+	return NULL;
+}
+
+static void split(struct end *e, int client)
+{
+	struct split s = {.e = e, .client = client, .plan.state = opt.seed};
+	struct random plan = s.plan;
+	pthread_t reader;
+
+	sem_init(&s.has_read, 0, 0);
+	if (pthread_create(&reader, NULL, split_reader, &s))
+		fail("pthread_create");
+	for (int i = 0; i < opt.count; i++) {
+		size_t ask = split_size(&plan), answer = split_size(&plan);
+
+		if (client)
+			put(e, ask);
+		while (sem_wait(&s.has_read))
+			;
+		if (!client)
+			put(e, answer);
+	}
+	pthread_join(reader, NULL);
+	/* Not while the other thread waits: that is a row of docs/limits.md. */
+	finish_sending(e);
+	get_end(e);
 }
 
 /* Half-close: the client ends its direction, the answer comes afterwards. */
@@ -904,6 +961,7 @@ static const struct scenario {
 	{"stopped", stopped},
 	{"upload", upload},
 	{"upload-waiting", upload_waiting},
+	{"split", split},
 	{"bulk", bulk},
 	{"end-of-stream", end_of_stream},
 	{"half-close-early", half_close_early},

@@ -38,6 +38,7 @@ PATTERNS=(
 	"three --defer"
 	"upload --size 20000000"
 	"upload-waiting --size 20000000"
+	"split --count 60"
 	"half-close-early"
 	"half-close-late --size 300000"
 	"half-close-busy"

@@ -134,6 +134,18 @@ assert_bypass_used() {
 	have_want "left for want of room" "$(counter left_room)" -eq 0
 }
 
+@test "bulk: bursts of one thread while another waits in a blocking recv, 80 connections" {
+	local seed
+	for seed in {1..40}; do
+		on_each_affinity "$PAIR" --seed "$seed" --count 60 split
+	done
+	assert_bypass_used
+	# Most stay: their reader waits.  Those that left are what this is about.
+	have_want "left as bulk" "$(counter left_bulk)" -ge 1
+	unload_pair >/dev/null
+	on_each_affinity "$PAIR" --count 60 split
+}
+
 @test "ends: half-close at once, the answer comes late" {
 	local seed
 	for seed in 1 2 3 4 5; do

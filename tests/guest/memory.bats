@@ -83,18 +83,43 @@ tcp_holds_pages() {
 	[[ $(sed -n 's/^TCP: .* mem //p' /proc/net/sockstat) -ge $1 ]]
 }
 
-@test "memory: when TCP becomes short of memory, connections leave (tcp_mem)" {
-	# A reader that does not read: TCP, to which its bulk leaves, holds memory.  The 4 MiB
-	# that the sender's queue may hold are far more than the kernel may count late.
+# A reader that does not read: TCP, to which its bulk leaves, holds memory.  The 4 MiB
+# that the sender's queue may hold are far more than the kernel may count late.
+have_tcp_hold_memory() {
 	in_box sysctl -qw net.ipv4.tcp_wmem="4096 4194304 4194304"
 	in_box sh -c 'nc -l 127.0.0.1 7100 | sleep 1000' 3>&- &
 	wait_until 5 "a server to listen" listens_on 7100
 	in_box nc 127.0.0.1 7100 </dev/zero 3>&- &
 	wait_until 10 "TCP to hold memory" tcp_holds_pages 257
-	echo "1 1 100000" >/proc/sys/net/ipv4/tcp_mem # pressure, and no want
+}
+
+PRESSURE="1 1 100000" # and no want
+
+@test "memory: when TCP becomes short of memory, connections leave (tcp_mem)" {
+	have_tcp_hold_memory
+	echo "$PRESSURE" >/proc/sys/net/ipv4/tcp_mem
 	at_once 3 --count 20 talk
 	at_once 3 --size 100000 --count 3 turns
 	have_want "left for want of memory" "$(counter left_memory)" -ge 6
+	while kill "$(pid_of nc)" 2>/dev/null; do sleep 0.1; done
+	wait_until 10 "the map to be empty" map_is_empty
+}
+
+@test "memory: when TCP is short of memory now and then, no reader stalls (tcp_mem)" {
+	local pid
+	counts_unread || skip "FIONREAD does not count bypassed bytes"
+	have_tcp_hold_memory
+	in_box "$ROOT/build/readers" --count 30 --jobs 2 --size 300000 --timeout 20 \
+		--styles asking,edge-short,edge-fionread 3>&- &
+	pid=$!
+	while kill -0 "$pid" 2>/dev/null; do
+		echo "$PRESSURE" >/proc/sys/net/ipv4/tcp_mem
+		sleep "0.$((RANDOM % 10))" # at any moment
+		echo "${TCP_MEM[*]}" >/proc/sys/net/ipv4/tcp_mem
+		sleep "0.$((RANDOM % 10))"
+	done
+	wait "$pid"
+	have_want "left for want of memory" "$(counter left_memory)" -ge 3
 	while kill "$(pid_of nc)" 2>/dev/null; do sleep 0.1; done
 	wait_until 10 "the map to be empty" map_is_empty
 }
