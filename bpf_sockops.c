@@ -125,7 +125,7 @@ static __noinline int runs_last(__u64 sk)
 	} else {
 		cgroup = read_word(sk + offset_of(struct sock, sk_cgrp_data) +
 				   offset_of(struct sock_cgroup_data___ours, val));
-		if (cgroup & 1)
+		if (!cgroup || cgroup & 3)
 			return 1; /* with net_cls or net_prio it is not to be seen */
 	}
 	item = read_word(cgroup + offset_of(struct cgroup, bpf) +
@@ -162,6 +162,7 @@ static __always_inline int was_admitted_before(struct bpf_sock_ops *skops)
 		return 0;
 	bpf_map_delete_elem(&sock_ops_map, &rec->key); /* if it is still there */
 	rec->in_map = 0;
+	stop_probing(skops, rec);
 	return 1;
 }
 
@@ -397,37 +398,54 @@ static __always_inline int peer_may_redirect(struct sock_record *rec, const stru
 	return !peer->leaving || bpf_jiffies64() - peer->redirected_at <= SETTLE_JIFFIES;
 }
 
-/*
- * Can the socket leave the map, since nothing can come in over the bypass any more?  If
- * only its reader is still to catch up, with TCP bytes behind, no packet may come when it
- * has: there are probes then.
- */
-static __always_inline int may_go(struct bpf_sock_ops *skops, struct sock_record *rec, int ends)
+/* What a packet makes of a socket in the map. */
+enum {
+	STAYS,
+	WAITS, /* for its reader, with TCP bytes behind: no packet may come when it has read */
+	GOES,
+};
+
+/* Nothing can come in over the bypass any more, and what came is read: the socket goes. */
+static __always_inline int fate(struct sock_record *rec, int ends, int sent)
 {
 	__u64 queue = psock_queue(psock_of(rec->view.sk)), peer_psock;
 	struct sock_view peer = {};
 
 	if (!queue)
-		return 0;
+		return STAYS;
 	if (rec->alone)
-		return queue_empty(queue);
+		return queue_empty(queue) ? GOES : STAYS;
+	/* Once a packet comes from the server, it has left its record, or was refused. */
 	if (!meet_peer(rec))
-		return 0;
+		return !sent && queue_empty(queue) ? GOES : STAYS;
 	peer_psock = psock_of(rec->peer_sk);
 	read_view(&peer, rec->peer);
-	if (!queue_empty(queue) || peer_may_redirect(rec, &peer, peer_psock, ends)) {
-		if (peer.leaving || !peer_psock)
-			start_probing(skops, rec, LEAVING_SECONDS);
-		return 0;
-	}
+	if (!queue_empty(queue) || peer_may_redirect(rec, &peer, peer_psock, ends))
+		return peer.leaving || !peer_psock ? WAITS : STAYS;
 	/*
-	 * While the peer has not read all that this end has sent over the bypass, bytes
-	 * over TCP would be behind those: where FIONREAD counts TCP's alone, as before
-	 * msg_tot_len, a reader could stop between the two.  Elsewhere it is this end
-	 * that must not stay, since FIONREAD does not count the TCP bytes that wait here.
+	 * The peer may not have read all that this end has sent over the bypass.  Before
+	 * msg_tot_len FIONREAD counts TCP's bytes alone: were this end's next ones to go over
+	 * TCP, the peer's reader could stop between the two.  With it FIONREAD leaves out the
+	 * TCP bytes that wait here, as long as this socket stays.
 	 */
-	return counts_bypassed() || rec->view.leaving || rec->view.finished || !peer_psock ||
-	       queue_empty(psock_queue(peer_psock));
+	if (counts_bypassed() || rec->view.leaving || rec->view.finished || !peer_psock ||
+	    queue_empty(psock_queue(peer_psock)))
+		return GOES;
+	return STAYS;
+}
+
+/*
+ * A send that had begun before the socket entered the map goes past bpf_tcpip_bypass: the
+ * peer must know that bytes come over TCP.
+ */
+static __always_inline void note_early_send(struct sock_record *rec, struct sock_cpu *cpu)
+{
+	if (rec->view.leaving || rec->view.senders ||
+	    read_kernel(struct tcp_sock, rec->view.sk, write_seq) == rec->write_seq)
+		return;
+	rec->view.leaving = 1;
+	fence(rec);
+	add(&cpu->stats.left_tcp_bytes, 1);
 }
 
 /*
@@ -435,12 +453,11 @@ static __always_inline int may_go(struct bpf_sock_ops *skops, struct sock_record
  * TCP again, or it ends its direction, or a probe.  Once nothing can come in over the
  * bypass it leaves the map and is plain TCP.
  */
-static __always_inline void on_packet(struct bpf_sock_ops *skops, int sent)
+static __always_inline void on_packet(struct bpf_sock_ops *skops, struct sock_cpu *cpu, int sent)
 {
 	struct bpf_sock *ctx_sk = skops->sk;
 	__u32 state = skops->state;
 	struct sock_record *rec;
-	struct sock_cpu *cpu;
 	int ends = 0;
 
 	if (!ctx_sk)
@@ -457,9 +474,15 @@ static __always_inline void on_packet(struct bpf_sock_ops *skops, int sent)
 		rec->view.finished = 1;
 		if (ends)
 			fence(rec);
+	} else if (sent) {
+		note_early_send(rec, cpu);
 	}
-	if (!may_go(skops, rec, ends)) {
-		if (sent)
+	switch (fate(rec, ends, sent)) {
+	case WAITS:
+		start_probing(skops, rec, LEAVING_SECONDS);
+		/* fall through */
+	case STAYS:
+		if (sent && psock_of(rec->view.sk))
 			pace_probing(skops, rec);
 		return;
 	}
@@ -467,9 +490,7 @@ static __always_inline void on_packet(struct bpf_sock_ops *skops, int sent)
 		return; /* the socket is being closed, which removes it */
 	bpf_sock_ops_cb_flags_set(skops, skops->bpf_sock_ops_cb_flags & ~rec->cb_flags);
 	release_socket(skops, rec);
-	cpu = this_cpu();
-	if (cpu)
-		add(&cpu->stats.ejected, 1);
+	add(&cpu->stats.ejected, 1);
 }
 
 SEC("sockops")
@@ -490,10 +511,10 @@ int bpf_sockops(struct bpf_sock_ops *skops)
 		admit_server(skops, cpu);
 		break;
 	case BPF_SOCK_OPS_HDR_OPT_LEN_CB:
-		on_packet(skops, 1);
+		on_packet(skops, cpu, 1);
 		break;
 	case BPF_SOCK_OPS_PARSE_HDR_OPT_CB:
-		on_packet(skops, 0);
+		on_packet(skops, cpu, 0);
 		break;
 	}
 	return 1; /* the kernel uses `reply`, which stays as others left it */

@@ -173,21 +173,22 @@ in_host_order() {
 }
 
 # config_of MAP: the members of struct sock_config (bpf_sockops.h), as
-# `CGROUP ON QUIET PROGRAM`.  From the bytes: to see the map's types takes CAP_SYS_ADMIN.
+# `CGROUP ON QUIET PROGRAM`, the last one "-" where an earlier version has loaded.  From the bytes: to see the map's types takes CAP_SYS_ADMIN.
 config_of() {
-	local json bytes
+	local json bytes program=-
 	json=$(bpftool -j map lookup "$@" key 0 0 0 0 2>/dev/null) || return
 	[[ $json =~ \"value\":\[([^]]*)\] ]] || return
 	read -ra bytes <<<"${BASH_REMATCH[1]//[\",]/ }"
-	[[ ${#bytes[@]} -eq 24 ]] || return
-	say "$(from_memory "${bytes[@]:0:8}") $(from_memory "${bytes[@]:8:4}") \
-$(from_memory "${bytes[@]:12:4}") $(from_memory "${bytes[@]:16:4}")"
+	[[ ${#bytes[@]} -eq 24 || ${#bytes[@]} -eq 16 ]] || return
+	((${#bytes[@]} == 16)) || program=$(from_memory "${bytes[@]:16:4}")
+	say "$(from_memory "${bytes[@]:0:8}") $(from_memory "${bytes[@]:8:4}") $(from_memory "${bytes[@]:12:4}") $program"
 }
 
 # set_config CGROUP ON QUIET PROGRAM MAP
 set_config() {
 	local value
-	read -ra value < <(in_memory 8 "$1" && in_memory 4 "$2" && in_memory 4 "$3" && in_memory 8 "$4" && echo)
+	read -ra value < <(in_memory 8 "$1" && in_memory 4 "$2" && in_memory 4 "$3" &&
+		if [[ $4 != - ]]; then in_memory 4 "$4" && in_memory 4 0; fi && echo)
 	shift 4
 	cmd bpftool map update "$@" key 0 0 0 0 value "${value[@]}"
 }

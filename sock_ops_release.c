@@ -2,8 +2,8 @@
 /*
  * sock_ops_release: an iter/tcp program, for unload.sh.  unload.sh takes sockets out of
  * sock_ops_map from outside, so that bpf_sockops sees nothing of it: what a socket has got
- * with its place in the map is put back here.  It writes a line for each such socket, and
- * goes through those of one network namespace, that of the process that reads it.
+ * with its place in the map is put back here.  It goes through the sockets of one network
+ * namespace, that of the process that reads it, and writes nothing.
  *
  * Needs 5.15 (bpf_setsockopt in iter/tcp).
  */
@@ -24,10 +24,8 @@ SEC("iter/tcp")
 int sock_ops_release(struct bpf_iter__tcp *ctx)
 {
 	struct sock_common *skc = ctx->sk_common;
-	struct seq_file *seq = ctx->meta->seq;
 	struct sock_record *rec;
 	struct tcp_sock *tp;
-	__u32 port;
 
 	if (!skc)
 		return 0; /* the end of the list */
@@ -37,9 +35,10 @@ int sock_ops_release(struct bpf_iter__tcp *ctx)
 	rec = bpf_sk_storage_get(&sock_ops_record, tp, 0, 0);
 	if (!rec || !rec->in_map || !in_no_map(rec->view.sk))
 		return 0;
+	/* Closed: its timer is the kernel's. */
+	if (!read_kernel(struct sock, rec->view.sk, sk_socket))
+		return 0;
 	release_socket(tp, rec);
-	port = rec->key.local_port;
-	BPF_SEQ_PRINTF(seq, "%d\n", port);
 	return 0;
 }
 

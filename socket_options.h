@@ -8,15 +8,15 @@
  *              forgets it (nf_conntrack_tcp_timeout_established): a stateful firewall then
  *              drops its FIN.  A probe of the server's end each minute, and its answer,
  *              refresh the entry.
- *   leaving    A socket whose last bypassed bytes are read only after its last packet would
- *              stay in the map: the next probe brings it to on_packet().
+ *   leaving    If a reader takes the last bypassed bytes after the last packet has come, no
+ *              packet would take its socket out of the map: the next probe does.
  *
  * A probe is an empty segment (tcp_xmit_probe_skb): it touches no queue, no sequence number
  * and no record.  A path that is cut must not end a connection: where the program has no
  * keepalive of its own, probes that find no answer do not count, and TCP_USER_TIMEOUT, by
- * which the kernel would judge them, waits until the socket has left (while on the bypass
- * TCP has nothing under way).  A program's own keepalive is only made more frequent, and not
- * while a probe is unanswered, nor with TCP_USER_TIMEOUT.
+ * which the kernel would judge them, waits as long as TCP has nothing under way.  A program's
+ * own keepalive is only made more frequent; not while a probe is unanswered, nor with
+ * TCP_USER_TIMEOUT, nor where it counts two probes or fewer.
  *
  * SO_KEEPALIVE cannot tell who has switched it on.  It is switched off again, unless the
  * program has set TCP_KEEPIDLE meanwhile.
@@ -27,7 +27,7 @@
 #ifndef SOCKET_OPTIONS_H
 #define SOCKET_OPTIONS_H
 
-#define CONNTRACK_SECONDS 60 /* below the shortest time-out that is covered */
+#define CONNTRACK_SECONDS 59 /* less than covered time-outs; few programs set just this */
 #define LEAVING_SECONDS	  1  /* the shortest that TCP_KEEPIDLE takes */
 
 #define UNANSWERED_MOST 100 /* probes, then there are no more */
@@ -117,6 +117,13 @@ static __noinline void stop_probing(void *socket, struct sock_record *rec)
 	rec->program_interval = rec->program_timeout = 0;
 }
 
+/* May the program's own keepalive be made more frequent, without a change of what it decides? */
+static __always_inline int may_hasten(__u64 sk)
+{
+	return !user_timeout(sk) && probe_count(sk) > 2 &&
+	       !read_kernel(struct tcp_sock, sk, inet_conn.icsk_probes_out);
+}
+
 /*
  * Probe each `seconds`, where the program's own keepalive does not do so as often.  Only
  * what was set tells how many jiffies a second has.
@@ -131,6 +138,8 @@ static __noinline void start_probing(void *socket, struct sock_record *rec, __u8
 		return;
 	stop_probing(socket, rec);
 	on = keepalive_is_on(sk);
+	if (on && seconds != LEAVING_SECONDS && !may_hasten(sk))
+		return;
 	rec->program_idle = idle_time(sk);
 	if (set_tcp(socket, TCP_KEEPIDLE, seconds))
 		return;
@@ -147,30 +156,19 @@ static __noinline void start_probing(void *socket, struct sock_record *rec, __u8
 	}
 }
 
-/*
- * A socket in the map sends a packet, a probe perhaps.  From the first one on the kernel
- * waits for tcp_keepalive_intvl after each.
- */
-static __always_inline void pace_probing(void *socket, struct sock_record *rec)
+/* The program's own keepalive is as frequent as it needs be for conntrack. */
+static __always_inline int is_frequent(__u64 sk, const struct sock_record *rec)
+{
+	__u32 most = CONNTRACK_SECONDS * rec->probe_hz;
+
+	return idle_time(sk) <= most && probe_interval(sk) <= most;
+}
+
+/* The first probe: from then on the kernel waits for tcp_keepalive_intvl after each. */
+static __always_inline void keep_pace(void *socket, struct sock_record *rec)
 {
 	__u64 sk = rec->view.sk;
-	__u32 unanswered = read_kernel(struct tcp_sock, sk, inet_conn.icsk_probes_out);
-	__u32 timeout = user_timeout(sk), minute = CONNTRACK_SECONDS * rec->probe_hz;
 
-	if (unanswered >= UNANSWERED_MOST || (!rec->probe_switched && (timeout || unanswered))) {
-		stop_probing(socket, rec);
-		return;
-	}
-	/* A probe of the program's own, whose last one was answered: begin again. */
-	if (!rec->probe_seconds && rec->server && keepalive_is_on(sk) &&
-	    (idle_time(sk) > minute || probe_interval(sk) > minute))
-		start_probing(socket, rec, CONNTRACK_SECONDS);
-	if (!rec->probe_seconds)
-		return;
-	if (timeout && !set_tcp(socket, TCP_USER_TIMEOUT, 0))
-		rec->program_timeout = timeout;
-	if (rec->program_interval)
-		return;
 	rec->program_interval = probe_interval(sk);
 	if (rec->program_interval > rec->probe_seconds * rec->probe_hz)
 		set_tcp(socket, TCP_KEEPINTVL, rec->probe_seconds);
@@ -180,9 +178,36 @@ static __always_inline void pace_probing(void *socket, struct sock_record *rec)
 	}
 }
 
+/* A socket in the map, which has not been closed, sends a packet: a probe perhaps. */
+static __always_inline void pace_probing(void *socket, struct sock_record *rec)
+{
+	__u64 sk = rec->view.sk;
+	__u32 timeout = user_timeout(sk);
+
+	/* The program has made up its mind about keepalive meanwhile. */
+	if (rec->probe_switched && idle_time(sk) != rec->probe_idle)
+		stop_probing(socket, rec);
+	/* Nobody answers. */
+	if (read_kernel(struct tcp_sock, sk, inet_conn.icsk_probes_out) >= UNANSWERED_MOST)
+		stop_probing(socket, rec);
+	/* The program's own rule applies. */
+	if (!rec->probe_switched && rec->probe_seconds != LEAVING_SECONDS && !may_hasten(sk))
+		stop_probing(socket, rec);
+	if (!rec->probe_seconds && rec->server && keepalive_is_on(sk) && may_hasten(sk) &&
+	    !is_frequent(sk, rec))
+		start_probing(socket, rec, CONNTRACK_SECONDS);
+	if (!rec->probe_seconds)
+		return;
+	if (rec->probe_switched && timeout && !rec->view.leaving && !rec->view.finished &&
+	    !set_tcp(socket, TCP_USER_TIMEOUT, 0))
+		rec->program_timeout = timeout;
+	if (!rec->program_interval)
+		keep_pace(socket, rec);
+}
+
 /*
- * A reader that was told of no bytes by FIONREAD, or has stopped at a short read, waits
- * for an event: to set SO_RCVLOWAT, to what it is, brings one if there are bytes
+ * A reader to whom FIONREAD said 0, or that has stopped at a short read, waits for an event:
+ * to set SO_RCVLOWAT, to what it is, brings one if there are bytes
  * (tcp_set_rcvlowat, reached from here since 6.1).
  */
 static __always_inline void wake_reader(void *socket, __u64 sk)

@@ -138,7 +138,7 @@ look() {
 		CONNECTIONS=$(with_programs <<<"$CONNECTIONS")
 	fi
 	SOCKETS=$(awk -F '\t' '$15 ~ /^[0-9a-f]/ { n++ } $16 ~ /^[0-9a-f]/ { n++ } END { print n + 0 }' <<<"$CONNECTIONS")
-	LATER=$(later_programs)
+	LATER=$(later_programs) || LATER='' # bpftool 7 asks 5.10 for too much
 	NOW=$EPOCHREALTIME
 }
 

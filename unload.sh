@@ -143,9 +143,9 @@ let_them_go() {
 
 RELEASE_PIN= # of the iterator, once it is there
 
-# Kernels before 5.15 refuse it: sockets keep the keepalive there.
+# pin_release [NAME]: kernels before 5.15 refuse it, sockets keep the keepalive there.
 pin_release() {
-	local pin=$BPFFS/$RELEASE-$BASHPID
+	local pin=$BPFFS/$RELEASE${1:+-$1}-$BASHPID
 	# Without its pin libbpf would make a map of records anew.
 	[[ -e $RECORD_PIN ]] || return 0
 	if bpftool iter pin "$HERE/$RELEASE.o" "$pin" >/dev/null 2>&1; then
@@ -153,18 +153,41 @@ pin_release() {
 	fi
 }
 
-# One path for each network namespace that has a name or a process.
-network_namespaces() {
-	stat -L -c '%i %n' /proc/[0-9]*/ns/net /run/netns/* 2>/dev/null | sort -u -k 1,1 | cut -d ' ' -f 2
+# take_out_earlier SECONDS PROGRAM-ID MAP-ID: the same as take_out for what an earlier load
+# has left, whose map of records has no pin.
+take_out_earlier() {
+	local records status=0 own=$RELEASE_PIN
+	RELEASE_PIN=
+	if records=$(map_id sock_ops_record id "$2") && [[ ! -e $RECORD_PIN ]] &&
+		bpftool map pin id "$records" "$RECORD_PIN" 2>/dev/null; then
+		pin_release "$3"
+		rm "$RECORD_PIN"
+	fi
+	take_out "$1" id "$3" || status=1
+	unpin_release
+	RELEASE_PIN=$own
+	return "$status"
+}
+
+unpin_release() {
+	[[ -z $RELEASE_PIN ]] || rm -f "$RELEASE_PIN"
+	RELEASE_PIN=
+}
+
+# A path for each network namespace that has a name or a process, but our own.
+other_namespaces() {
+	stat -L -c '%i %n' /proc/[0-9]*/ns/net /run/netns/* 2>/dev/null | sort -u -k 1,1 |
+		awk -v own="$(stat -L -c %i /proc/self/ns/net)" '$1 != own { print $2 }'
 }
 
 # Sockets that were taken out get back what they had before: sock_ops_release.c.
 release() {
 	local namespace
 	[[ -n $RELEASE_PIN ]] || return 0
+	cat "$RELEASE_PIN" || true
 	while read -r namespace; do
-		nsenter --net="$namespace" cat "$RELEASE_PIN" >/dev/null 2>&1 || true
-	done < <(network_namespaces)
+		nsenter --net="$namespace" cat "$RELEASE_PIN" 2>/dev/null || true
+	done < <(other_namespaces)
 }
 
 # take_out SECONDS MAP: until the map is empty, or for so long.
@@ -172,7 +195,10 @@ take_out() {
 	local start=$SECONDS end=$((SECONDS + $1)) round=0 lines idle before='' both
 	shift
 	while lines=$(connections "$@" 2>/dev/null); do
-		[[ -n $lines ]] || return 0
+		if [[ -z $lines ]]; then
+			release # what an unload.sh that was killed has taken out
+			return 0
+		fi
 		idle=$(awk -F '\t' '$14 { print $15; print $16 }' <<<"$lines" | sed '/^-$/d' | sort)
 		both=$(comm -12 <(say "$before") <(say "$idle") | sed '/^$/d')
 		before=$idle
@@ -232,7 +258,7 @@ linger() {
 		for id in "${ids[@]}"; do
 			take_out "$LINGER" id "$id" || true
 		done
-		rm -f "$RELEASE_PIN"
+		unpin_release
 	) </dev/null >/dev/null 2>&1 &
 	RELEASE_PIN= # that process has it now
 	say "process $! takes them out when they are read"
@@ -303,14 +329,15 @@ unpin() {
 }
 
 # Switched off, and not pinned here: what an earlier unload.sh left behind, or
-# whose pins are lost.  Those that are on serve somebody else's connections.
+# whose pins are lost, as `PROGRAM-ID MAP-ID`.  Those that are on serve somebody else's
+# connections.
 rest_of_earlier_loads() {
 	local id config
 	for id in $(program_ids "$BYPASS"); do
 		[[ $id != "$BYPASS_ID" ]] || continue
 		config=$(map_id "$CONFIG" id "$id") || continue # the classic pair, for one
 		if switch_is $OFF id "$config"; then
-			map_id "$MAP" id "$id" || true
+			map_id "$MAP" id "$id" | sed "s/^/$id /" || true
 		fi
 	done
 }
@@ -326,7 +353,7 @@ is_gone() {
 }
 
 main() {
-	local config map map_id='' end id cgroup stay=()
+	local config map map_id='' end program id cgroup stay=()
 	parse "$@"
 	need_root
 	command -v bpftool >/dev/null ||
@@ -357,11 +384,11 @@ main() {
 	done
 	attempt bpftool prog detach pinned "$BYPASS_PIN" msg_verdict pinned "$MAP_PIN" || true
 	unpin
-	for id in $(rest_of_earlier_loads); do
+	while read -r program id; do
 		[[ $id != "$map_id" ]] || continue
 		count_connections id "$id"
-		take_out "$((end - SECONDS))" id "$id" || stay+=("$id")
-	done
+		take_out_earlier "$((end - SECONDS))" "$program" "$id" || stay+=("$id")
+	done < <(rest_of_earlier_loads)
 
 	if ((FAILED)); then
 		warn "$FAILED of $((DONE + FAILED)) steps failed, see above"
@@ -380,7 +407,7 @@ main() {
 	elif ! is_gone "$BYPASS_ID" || ! is_gone "$SOCKOPS_ID"; then
 		say "a program stays in the kernel until threads that wait in a recv have got something"
 	fi
-	[[ -z $RELEASE_PIN ]] || rm -f "$RELEASE_PIN"
+	unpin_release
 	((FAILED == 0))
 }
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # Stateful firewalls: connection tracking sees no packet of a connection that is on the
-# bypass, but the probes that the programs have TCP send (keepalive.h).
+# bypass, but the probes that the programs have TCP send (socket_options.h).
 #
 #   client                            server
 #   10.7.0.1, fd07::1 --- veth ---    10.7.0.2, fd07::2; 127.0.0.1 is not exempt
@@ -270,6 +270,7 @@ on-longer       | --keepalive --idle 90 | on, idle time 90 s
 on-shorter      | --keepalive --idle 20 | on, idle time 20 s
 idle-alone      | --idle 90             | off, idle time 90 s
 late-longer     | --keepalive --idle 90 --late | on, idle time 90 s
+late-minute     | --keepalive --idle 60 --late | on, idle time 60 s
 "
 
 # each_option FUNCTION: called with the columns of OPTIONS.
