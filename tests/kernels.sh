@@ -19,7 +19,7 @@
 #                             its init, the serial console brings the results; as
 #                             many guests at once as this machine has CPUs
 #
-# KERNELS_TIMEOUT: seconds after which a guest is killed (1200).
+# KERNELS_TIMEOUT: seconds after which a guest is killed (1800).
 
 set -euo pipefail
 shopt -s inherit_errexit
@@ -89,7 +89,7 @@ GUEST_SUITE=bookworm
 MODULES=(veth inet_diag tcp_diag nf_conntrack nf_tables nft_ct nft_counter nft_objref nbd)
 
 CACHE=${XDG_CACHE_HOME:-/var/cache}/tcpip-bypass-kernels
-TIMEOUT=${KERNELS_TIMEOUT:-1200}
+TIMEOUT=${KERNELS_TIMEOUT:-1800}
 HOST_PACKAGES=(apt bpftool clang cpio gcc kmod libbpf-dev libc6-dev make qemu-system-x86)
 ARM64_PACKAGES=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-system-arm)
 
