@@ -156,6 +156,12 @@ static __noinline void start_probing(void *socket, struct sock_record *rec, __u8
 	}
 }
 
+/* No answer to them must end the connection. */
+static __always_inline int probes_are_ours(const struct sock_record *rec)
+{
+	return rec->probe_switched || rec->probe_seconds == LEAVING_SECONDS;
+}
+
 /* The program's own keepalive is as frequent as it needs be for conntrack. */
 static __always_inline int is_frequent(__u64 sk, const struct sock_record *rec)
 {
@@ -172,7 +178,7 @@ static __always_inline void keep_pace(void *socket, struct sock_record *rec)
 	rec->program_interval = probe_interval(sk);
 	if (rec->program_interval > rec->probe_seconds * rec->probe_hz)
 		set_tcp(socket, TCP_KEEPINTVL, rec->probe_seconds);
-	if (rec->probe_switched) {
+	if (probes_are_ours(rec)) {
 		rec->program_count = probe_count(sk);
 		set_tcp(socket, TCP_KEEPCNT, KEEPCNT_MOST);
 	}
@@ -191,14 +197,14 @@ static __always_inline void pace_probing(void *socket, struct sock_record *rec)
 	if (read_kernel(struct tcp_sock, sk, inet_conn.icsk_probes_out) >= UNANSWERED_MOST)
 		stop_probing(socket, rec);
 	/* The program's own rule applies. */
-	if (!rec->probe_switched && rec->probe_seconds != LEAVING_SECONDS && !may_hasten(sk))
+	if (!probes_are_ours(rec) && !may_hasten(sk))
 		stop_probing(socket, rec);
 	if (!rec->probe_seconds && rec->server && keepalive_is_on(sk) && may_hasten(sk) &&
 	    !is_frequent(sk, rec))
 		start_probing(socket, rec, CONNTRACK_SECONDS);
 	if (!rec->probe_seconds)
 		return;
-	if (rec->probe_switched && timeout && !rec->view.leaving && !rec->view.finished &&
+	if (probes_are_ours(rec) && timeout && !rec->view.leaving && !rec->view.finished &&
 	    !set_tcp(socket, TCP_USER_TIMEOUT, 0))
 		rec->program_timeout = timeout;
 	if (!rec->program_interval)

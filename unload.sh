@@ -184,7 +184,7 @@ other_namespaces() {
 release() {
 	local namespace
 	[[ -n $RELEASE_PIN ]] || return 0
-	cat "$RELEASE_PIN" || true
+	cat "$RELEASE_PIN" 2>/dev/null || true
 	while read -r namespace; do
 		nsenter --net="$namespace" cat "$RELEASE_PIN" 2>/dev/null || true
 	done < <(other_namespaces)
