@@ -390,6 +390,7 @@ static struct {
 	uint64_t send_at, read_at;
 	int hup, epoll, epoll_out;
 	long available; /* by edges and FIONREAD, -1: not known */
+	int asked_room; /* for its send buffer, by a poll or a send that may have waited */
 } me;
 
 static unsigned char out[MAX_SEND];
@@ -534,6 +535,7 @@ static int send_some(int wait)
 	n = do_send(out + me.message_sent, me.message - me.message_sent,
 		    MSG_NOSIGNAL | (wait ? 0 : MSG_DONTWAIT));
 	me.state->blocked = n < 0 && errno == EAGAIN;
+	me.asked_room |= wait;
 	if (me.state->blocked && !wait)
 		return 0;
 	if (n < 0)
@@ -784,12 +786,13 @@ static void get_waiting(void)
 	size_t asked;
 
 	/*
-	 * The acknowledgment of a half-close can end a recv with EAGAIN, a row of
-	 * docs/limits.md: there is none to come when there is something to read.
+	 * The acknowledgment of a half-close can end a recv with EAGAIN, and so can room in
+	 * the send buffer that was asked for, a row of docs/limits.md: not when there
+	 * is something to read.
 	 */
 	me.state->doing = WAITS;
 	me.state->reads = 1;
-	if (me.state->shut || me.pause < me.habits->count)
+	if (me.state->shut || me.asked_room || me.pause < me.habits->count)
 		poll(&p, 1, -1);
 	while (pause_reading())
 		rest_until(me.read_at);
@@ -816,6 +819,7 @@ static void play_blocking(void)
 
 			if (may_read())
 				p.events |= POLLIN;
+			me.asked_room = 1;
 			me.state->doing = WAITS;
 			me.state->reads = may_read();
 			poll(&p, 1, -1);
