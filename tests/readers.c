@@ -792,8 +792,10 @@ static void get_waiting(void)
 	 */
 	me.state->doing = WAITS;
 	me.state->reads = 1;
-	if (me.state->shut || me.asked_room || me.pause < me.habits->count)
+	if (me.state->shut || me.asked_room || me.pause < me.habits->count) {
+		me.asked_room = 1; /* whatever a poll asks for (tcp_poll) */
 		poll(&p, 1, -1);
+	}
 	while (pause_reading())
 		rest_until(me.read_at);
 	get(MAX_READ, &asked);
