@@ -13,10 +13,11 @@
 set -euo pipefail
 export LC_ALL=C
 HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
+MINUTES=${1:-10}
+BOX_SECONDS=$((60 * MINUTES + 600)) # the sandbox outlives the last turn
 # shellcheck source=tests/sandbox.bash
 . "$HERE/sandbox.bash"
 
-MINUTES=${1:-10}
 SEED=${2:-$RANDOM}
 WORKERS=4
 TURN=30 # seconds
