@@ -94,6 +94,13 @@ static __always_inline __u32 user_timeout(__u64 sk)
 	return read_kernel(struct tcp_sock, sk, inet_conn.icsk_user_timeout);
 }
 
+static __always_inline void give_timeout_back(void *socket, struct sock_record *rec)
+{
+	if (rec->program_timeout && !user_timeout(rec->view.sk))
+		set_tcp(socket, TCP_USER_TIMEOUT, rec->program_timeout);
+	rec->program_timeout = 0;
+}
+
 /* The program's settings again, but for those that it has changed meanwhile. */
 static __noinline void stop_probing(void *socket, struct sock_record *rec)
 {
@@ -111,10 +118,9 @@ static __noinline void stop_probing(void *socket, struct sock_record *rec)
 		set_seconds(socket, TCP_KEEPINTVL, rec->program_interval / hz);
 	if (rec->program_count && probe_count(sk) == KEEPCNT_MOST)
 		set_tcp(socket, TCP_KEEPCNT, rec->program_count);
-	if (rec->program_timeout && !user_timeout(sk))
-		set_tcp(socket, TCP_USER_TIMEOUT, rec->program_timeout);
+	give_timeout_back(socket, rec);
 	rec->probe_seconds = rec->probe_switched = rec->program_count = 0;
-	rec->program_interval = rec->program_timeout = 0;
+	rec->program_interval = 0;
 }
 
 /* May the program's own keepalive be made more frequent, without a change of what it decides? */
@@ -204,8 +210,10 @@ static __always_inline void pace_probing(void *socket, struct sock_record *rec)
 		start_probing(socket, rec, CONNTRACK_SECONDS);
 	if (!rec->probe_seconds)
 		return;
-	if (probes_are_ours(rec) && timeout && !rec->view.leaving && !rec->view.finished &&
-	    !set_tcp(socket, TCP_USER_TIMEOUT, 0))
+	/* With bytes under way the kernel sends no probes: the rule is the program's again. */
+	if (read_kernel(struct tcp_sock, sk, write_seq) != read_kernel(struct tcp_sock, sk, snd_una))
+		give_timeout_back(socket, rec);
+	else if (probes_are_ours(rec) && timeout && !set_tcp(socket, TCP_USER_TIMEOUT, 0))
 		rec->program_timeout = timeout;
 	if (!rec->program_interval)
 		keep_pace(socket, rec);

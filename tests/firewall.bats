@@ -369,6 +369,15 @@ keepalive_on() {
 	have_want "the server's status" "$(cat "$BOX_TMP/far.server.status")" -ne 0
 }
 
+# The probes of a socket that waits for its reader go on until the bytes are under way.
+@test "firewall: TCP_USER_TIMEOUT ends what a path that is cut holds back, the reader behind" {
+	box_up
+	have_want "on plain TCP" "$(in_box python3 "$ROOT/tests/programs/user_timeout.py")" = "ended: ETIMEDOUT"
+	load_pair --quiet
+	have_want "on the bypass" "$(in_box python3 "$ROOT/tests/programs/user_timeout.py")" = "ended: ETIMEDOUT"
+	have_want "left for want of room" "$(counter left_room)" -eq 1
+}
+
 # ---- how the long conversations have ended ------------------------------------
 
 long_enough() {
