@@ -49,7 +49,7 @@ all: $(OBJECTS)
 install: $(OBJECTS)
 	$(call msg,INSTALL,$(DESTDIR)$(LIBDIR))
 	$(Q)install -d $(DESTDIR)$(LIBDIR)/docs $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(UNITDIR)
-	$(Q)install -m 644 $(OBJECTS) lib.sh $(DESTDIR)$(LIBDIR)
+	$(Q)install -m 644 $(OBJECTS) lib.sh counters.h $(DESTDIR)$(LIBDIR)
 	$(Q)install -m 644 docs/limits.md $(DESTDIR)$(LIBDIR)/docs
 	$(Q)install -m 755 $(COMMANDS:=.sh) $(DESTDIR)$(LIBDIR)
 	$(Q)for command in $(COMMANDS); do \

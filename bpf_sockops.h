@@ -186,38 +186,10 @@ struct sock_record {
 	__u8 unused[7];
 };
 
-/* Counters, in the order of a connection's life. */
 struct sock_stats {
-	__u64 admitted_active;	   /* clients put into the map */
-	__u64 admitted_passive;	   /* servers put into the map */
-	__u64 refused_off;	   /* either end: switched off */
-	__u64 refused_port;	   /* either end: the server's port is not in the filter's scope */
-	__u64 refused_remote;	   /* client: no server of this host, in scope, answers there */
-	__u64 refused_no_client;   /* server: no client of this host, in scope, calls */
-	__u64 refused_client_left; /* server: the client had begun to send over TCP */
-	__u64 refused_early_data;  /* client: data in or before the handshake (Fast Open) */
-	__u64 refused_mptcp;	   /* either end: Multipath TCP */
-	/* either end: of the kernel, TCP_REPAIR, kTLS, needs_tcp, another sockmap, or connected
-	   before */
-	__u64 refused_special;
-	__u64 refused_not_last; /* either end: another sock_ops program runs after ours */
-	__u64 refused_full;	/* either end: no memory, or no room in a map */
-	__u64 redirected_messages;
-	__u64 redirected_bytes;
-	__u64 passed_messages; /* sends over TCP by sockets that are still in the map */
-	__u64 left_no_peer;    /* directions that left: the peer is not in the map */
-	__u64 left_peer_left;  /* the peer's direction had left */
-	__u64 left_bulk;       /* a burst passed CREDIT */
-	__u64 left_room;       /* the unread backlog passed ROOM */
-	__u64 left_memory;     /* TCP is short of memory (tcp_mem) */
-	__u64 left_tcp_bytes;  /* bytes had gone over TCP past the program */
-	__u64 left_ulp;	       /* an upper-layer protocol was attached to either end (kTLS) */
-	__u64 left_option;     /* needs_tcp: either end */
-	__u64 left_taken;      /* another sockmap, or the kernel, has taken either end as well */
-	__u64 left_closing;    /* neither ESTABLISHED nor CLOSE_WAIT any more */
-	__u64 left_off;	       /* switched off */
-	__u64 ejected;	       /* sockets taken out of the map while open */
-	__u64 trace_unshown;   /* trace lines over the budget */
+#define COUNTER(name, text) __u64 name;
+#include "counters.h"
+#undef COUNTER
 };
 
 /* Per-CPU state: the counters, and what is left of the trace budget. */

@@ -211,7 +211,8 @@ static __always_inline void pace_probing(void *socket, struct sock_record *rec)
 	if (!rec->probe_seconds)
 		return;
 	/* With bytes under way the kernel sends no probes: the rule is the program's again. */
-	if (read_kernel(struct tcp_sock, sk, write_seq) != read_kernel(struct tcp_sock, sk, snd_una))
+	if (read_kernel(struct tcp_sock, sk, write_seq) !=
+	    read_kernel(struct tcp_sock, sk, snd_una))
 		give_timeout_back(socket, rec);
 	else if (probes_are_ours(rec) && timeout && !set_tcp(socket, TCP_USER_TIMEOUT, 0))
 		rec->program_timeout = timeout;

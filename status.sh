@@ -56,48 +56,23 @@ parse() {
 	((!JSON || !WATCH)) || usage_error "--json and --watch exclude each other"
 }
 
-# The counters of struct sock_stats in plain words, in their order.
-COUNTER_NAMES='
-admitted_active      clients admitted
-admitted_passive     servers admitted
-refused_off          not admitted: switched off
-refused_port         not admitted: port outside of the filter
-refused_remote       clients not admitted: no server of this host under the cgroup
-refused_no_client    servers not admitted: no client of this host under the cgroup
-refused_client_left  servers not admitted: the client had sent over TCP (deferred accept)
-refused_early_data   clients not admitted: data in the handshake (Fast Open)
-refused_mptcp        not admitted: Multipath TCP
-refused_special      not admitted: a socket of the kernel, TCP_REPAIR, kTLS, a socket option, another sockmap, connected before
-refused_not_last     not admitted: another sock_ops program runs after ours
-refused_full         not admitted: no room in a map, or no memory
-redirected_messages  messages that skipped the stack
-redirected_bytes     bytes that skipped the stack
-passed_messages      messages over TCP by sockets on the bypass
-left_no_peer         directions back to TCP: the other end is not on the bypass
-left_peer_left       directions back to TCP: the other direction is
-left_bulk            directions back to TCP: bulk
-left_room            directions back to TCP: too much unread
-left_memory          directions back to TCP: TCP is short of memory (tcp_mem)
-left_tcp_bytes       directions back to TCP: bytes had gone over TCP already
-left_ulp             directions back to TCP: kTLS
-left_option          directions back to TCP: a socket option
-left_taken           directions back to TCP: another sockmap, or the kernel, has taken the socket over
-left_closing         directions back to TCP: closing
-left_off             directions back to TCP: switched off
-ejected              sockets taken off the bypass while open
-trace_unshown        trace lines not shown
-'
+# Lines `NAME what it counts`.
+counter_texts() {
+	sed -n 's/^COUNTER(\([a-z_]*\), "\(.*\)")$/\1 \2/p' "$HERE/counters.h"
+}
 
 # Lines `NAME SUM`, over all CPUs.
 counters() {
-	bpftool map dump pinned "$STATS_PIN" 2>/dev/null | awk '
-		match($0, /"(admitted|refused|redirected|passed|left|ejected|trace_unshown)[a-z_]*":/) {
-			name = substr($0, RSTART + 1, RLENGTH - 3)
-			if (!(name in sum))
-				order[++n] = name
-			sum[name] += $NF
+	bpftool map dump pinned "$STATS_PIN" 2>/dev/null | tr -d '",:' | awk -v names="$(counter_texts)" '
+		BEGIN {
+			n = split(names, line, "\n")
+			for (i = 1; i <= n; i++) {
+				name[i] = line[i]
+				sub(/ .*/, "", name[i])
+			}
 		}
-		END { for (i = 1; i <= n; i++) printf "%s %.0f\n", order[i], sum[order[i]] }'
+		NF == 2 { sum[$1] += $2 }
+		END { for (i = 1; i <= n; i++) if (name[i] in sum) printf "%s %.0f\n", name[i], sum[name[i]] }'
 }
 
 # filter ADMIT: the ranges of --port (1) or --exclude-port (0), as FIRST-LAST.
@@ -197,7 +172,7 @@ duration() {
 
 # The rates are of the time since the last look, of a first one since loading.
 show_counters() {
-	awk -v now="$NOW" -v then="${THEN:-$SINCE}" -v before="${COUNTERS_THEN:-}" -v names="$COUNTER_NAMES" '
+	awk -v now="$NOW" -v then="${THEN:-$SINCE}" -v before="${COUNTERS_THEN:-}" -v names="$(counter_texts)" '
 		BEGIN {
 			n = split(before, line, "\n")
 			for (i = 1; i <= n; i++) {
@@ -208,8 +183,7 @@ show_counters() {
 			for (i = 1; i <= n; i++) {
 				word = line[i]
 				sub(/ .*/, "", word)
-				text[word] = line[i]
-				sub(/^[^ ]* */, "", text[word])
+				text[word] = substr(line[i], length(word) + 2)
 			}
 			time = now - then
 			printf "%16s %12s\n", "total", "per second"
@@ -217,7 +191,7 @@ show_counters() {
 		# Reasons that never came up are left out.
 		$2 || $1 ~ /^(admitted|redirected)/ {
 			printf "%16.0f %12.1f  %s\n", $2, (time > 0 ? ($2 - was[$1]) / time : 0),
-				($1 in text) ? text[$1] : $1
+				text[$1]
 		}' <<<"$COUNTERS"
 }
 
