@@ -17,9 +17,25 @@
  * All notes pass through sock_ops_meet under keys that hold both sequence
  * numbers, so that only the two ends of one connection meet there.
  */
-#include "bpf_sockops.h"
+#include "effective_programs.h"
+#include "handover.h"
 #include "socket_options.h"
 
+#define AF_INET6 10
+
+/*
+ * iSCSI's port, never admitted: the initiator hands its socket to the kernel, which
+ * overwrites sk_user_data, and warns when a socket that was in a sockmap is closed then.
+ */
+#define PORT_ISCSI 3260
+
+/*
+ * What bpf_sockops is called for once a socket is in the map.  No header option is read or
+ * written: the callbacks for them are the ones that come for each packet that a socket sends
+ * (HDR_OPT_LEN, in tcp_established_options) or gets (PARSE_HDR, in tcp_validate_incoming: not
+ * for those of the fast path), with the socket locked.  On the bypass a connection has no
+ * packets, so that they cost nothing, and each packet is news: on_packet().
+ */
 #define CB_FLAGS (BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG | BPF_SOCK_OPS_PARSE_ALL_HDR_OPT_CB_FLAG)
 
 /*
@@ -91,60 +107,6 @@ __noinline int in_scope(__u16 port)
 	return otherwise;
 }
 
-/* Before 5.15: the cgroup's address, unless the lowest bit is set. */
-struct sock_cgroup_data___ours {
-	__u64 val;
-} __attribute__((preserve_access_index));
-
-struct cgroup_bpf___ours {
-	struct bpf_prog_array *effective[1]; /* by attach type: how many differs */
-} __attribute__((preserve_access_index));
-
-#define MOST_PROGRAMS 64 /* BPF_CGROUP_MAX_PROGS, for each cgroup */
-
-/*
- * Is ours the last of the sock_ops programs that run for a socket?  Others may set the
- * callback flags to theirs alone, as samples/bpf/tcp_dumpstats_kern.c does: then no packet
- * would come to on_packet() any more.  Those of the socket's cgroup run in the order in
- * which they were attached, then those of its ancestors (compute_effective_progs).
- * Before 5.15 the cgroup of a socket is not always to be seen.
- */
-static __noinline int runs_last(__u64 sk)
-{
-	__u32 zero = 0, last = 0, id, size = bpf_core_type_size(struct bpf_prog_array_item);
-	__u32 type = CGROUP_SOCK_OPS;
-	struct sock_config *config = bpf_map_lookup_elem(&sock_ops_config, &zero);
-	__u64 cgroup, item, program, aux;
-
-	if (!config)
-		return 1;
-	if (bpf_core_enum_value_exists(enum cgroup_bpf_attach_type, CGROUP_SOCK_OPS))
-		type = bpf_core_enum_value(enum cgroup_bpf_attach_type, CGROUP_SOCK_OPS);
-	if (bpf_core_field_exists(((struct sock_cgroup_data *)0)->cgroup)) {
-		cgroup = (__u64)read_kernel(struct sock, sk, sk_cgrp_data.cgroup);
-	} else {
-		cgroup = read_word(sk + offset_of(struct sock, sk_cgrp_data) +
-				   offset_of(struct sock_cgroup_data___ours, val));
-		if (!cgroup || cgroup & 3)
-			return 1; /* with net_cls or net_prio it is not to be seen */
-	}
-	item = read_word(cgroup + offset_of(struct cgroup, bpf) +
-			 offset_of(struct cgroup_bpf___ours, effective) +
-			 type * sizeof(struct bpf_prog_array *)) +
-	       offset_of(struct bpf_prog_array, items);
-	for (int i = 0; i < MOST_PROGRAMS; i++) {
-		program = read_word(item);
-		if (!program)
-			break;
-		aux = (__u64)read_kernel(struct bpf_prog, program, aux);
-		id = read_kernel(struct bpf_prog_aux, aux, id);
-		if (id)
-			last = id; /* the place of one that is being detached has none */
-		item += size;
-	}
-	return last == config->program;
-}
-
 /*
  * A socket that was dissolved, by connect() to AF_UNSPEC, and connects again has the
  * record of its first connection, and may still be in the map with what it did
@@ -166,17 +128,16 @@ static __always_inline int was_admitted_before(struct bpf_sock_ops *skops)
 	return 1;
 }
 
-/* The reason not to admit a socket that is its own, whoever its peer is. */
-static __always_inline __u64 *reason_to_refuse(struct bpf_sock_ops *skops, struct sock_stats *stats,
-					       __u64 sk)
+/* Why not to admit a socket, whoever its peer is. */
+static __always_inline enum counter reason_to_refuse(struct bpf_sock_ops *skops, __u64 sk)
 {
 	if (was_admitted_before(skops))
-		return &stats->refused_special;
+		return refused_special;
 	if (switch_state() != SWITCH_ON)
-		return &stats->refused_off;
+		return refused_off;
 	if (bpf_core_field_exists(((struct tcp_sock *)0)->is_mptcp) &&
 	    read_kernel(struct tcp_sock, sk, is_mptcp))
-		return &stats->refused_mptcp;
+		return refused_mptcp;
 	/*
 	 * The kernel's own users (NFS, SMB) read a socket with callbacks, past
 	 * the psock.  TCP_REPAIR sets sequence numbers at will.  A socket that is in a
@@ -185,10 +146,10 @@ static __always_inline __u64 *reason_to_refuse(struct bpf_sock_ops *skops, struc
 	if (has_ulp(sk) || needs_tcp(sk) || read_kernel_bit(struct sock, sk, sk_kern_sock) ||
 	    read_kernel_bit(struct tcp_sock, sk, repair) ||
 	    read_kernel(struct sock, sk, sk_user_data))
-		return &stats->refused_special;
+		return refused_special;
 	if (!runs_last(sk))
-		return &stats->refused_not_last;
-	return 0;
+		return refused_not_last;
+	return NO_REASON;
 }
 
 static __always_inline void trace_admitted(struct sock_cpu *cpu, const struct sock_key *key,
@@ -271,52 +232,52 @@ static __always_inline void announce_server(struct bpf_sock_ops *skops)
 
 static __always_inline void admit_client(struct bpf_sock_ops *skops, struct sock_cpu *cpu)
 {
-	struct sock_stats *stats = &cpu->stats;
 	struct sock_key key = {}, peer_key;
-	__u64 sk = kernel_sock(skops), *refused;
+	__u64 sk = kernel_sock(skops);
+	enum counter refused;
 
 	build_key(&key, sk, read_kernel(struct tcp_sock, sk, snd_nxt),
 		  read_kernel(struct tcp_sock, sk, rcv_nxt));
 	swap_key(&peer_key, &key);
-	refused = reason_to_refuse(skops, stats, sk);
-	if (!refused && !in_scope(key.remote_port))
-		refused = &stats->refused_port;
-	if (bpf_map_delete_elem(&sock_ops_meet, &peer_key) && !refused)
-		refused = &stats->refused_remote;
-	if (refused) {
-		add(refused, 1);
+	refused = reason_to_refuse(skops, sk);
+	if (refused == NO_REASON && !in_scope(key.remote_port))
+		refused = refused_port;
+	if (bpf_map_delete_elem(&sock_ops_meet, &peer_key) && refused == NO_REASON)
+		refused = refused_remote;
+	if (refused != NO_REASON) {
+		count(cpu, refused, 1);
 		return;
 	}
 	if (read_kernel(struct tcp_sock, sk, data_segs_out) ||
 	    read_kernel(struct tcp_sock, sk, write_seq) != key.local_seq) {
-		add(&stats->refused_early_data, 1);
+		count(cpu, refused_early_data, 1);
 		return;
 	}
 	if (!admit(skops, sk, &key, &peer_key, 0)) {
-		add(&stats->refused_full, 1);
+		count(cpu, refused_full, 1);
 		return;
 	}
-	add(&stats->admitted_active, 1);
+	count(cpu, admitted_active, 1);
 	trace_admitted(cpu, &key, BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB);
 }
 
 static __always_inline void admit_server(struct bpf_sock_ops *skops, struct sock_cpu *cpu)
 {
-	struct sock_stats *stats = &cpu->stats;
 	struct sock_key key = {}, peer_key;
-	__u64 sk = kernel_sock(skops), *note, *refused, peer;
+	__u64 sk = kernel_sock(skops), *note, peer;
 	struct sock_view client = {};
+	enum counter refused;
 
 	build_key(&key, sk, read_kernel(struct tcp_sock, sk, snd_nxt),
 		  read_kernel(struct tcp_sock, sk, rcv_nxt));
 	swap_key(&peer_key, &key);
 	if (!in_scope(key.local_port)) {
-		add(&stats->refused_port, 1);
+		count(cpu, refused_port, 1);
 		return;
 	}
 	note = bpf_map_lookup_elem(&sock_ops_meet, &peer_key);
 	if (!note || !*note) {
-		add(&stats->refused_no_client, 1);
+		count(cpu, refused_no_client, 1);
 		/*
 		 * A Fast Open server is established at the SYN: its client is
 		 * still to come and must not find the announcement.
@@ -325,11 +286,11 @@ static __always_inline void admit_server(struct bpf_sock_ops *skops, struct sock
 		return;
 	}
 	peer = *note;
-	refused = reason_to_refuse(skops, stats, sk);
-	if (!refused && !alike(sk, sock_of(peer)))
-		refused = &stats->refused_special;
-	if (refused) {
-		add(refused, 1);
+	refused = reason_to_refuse(skops, sk);
+	if (refused == NO_REASON && !alike(sk, sock_of(peer)))
+		refused = refused_special;
+	if (refused != NO_REASON) {
+		count(cpu, refused, 1);
 		return;
 	}
 	/*
@@ -337,65 +298,18 @@ static __always_inline void admit_server(struct bpf_sock_ops *skops, struct sock
 	 * first send removes it as well, and stays alone.
 	 */
 	read_view(&client, peer);
-	if (client.leaving || bpf_map_delete_elem(&sock_ops_meet, &peer_key)) {
-		add(&stats->refused_client_left, 1);
+	if (client.left || bpf_map_delete_elem(&sock_ops_meet, &peer_key)) {
+		count(cpu, refused_client_left, 1);
 		return;
 	}
 	if (!admit(skops, sk, &key, &peer_key, peer)) {
-		add(&stats->refused_full, 1);
+		count(cpu, refused_full, 1);
 		/* Given back, so that the client knows that it is alone. */
 		bpf_map_update_elem(&sock_ops_meet, &peer_key, &peer, BPF_ANY);
 		return;
 	}
-	add(&stats->admitted_passive, 1);
+	count(cpu, admitted_passive, 1);
 	trace_admitted(cpu, &key, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB);
-}
-
-/* A function of its own, for the reason that idle_now() in sock_ops_status.c is one. */
-static __noinline int quiet_now(__u64 sk, __u64 peer_sk)
-{
-	return quiet(sk, peer_sk);
-}
-
-/*
- * At the FIN: the peer's thread, in a recv or a send, has its lock only for a moment.
- * Each step asks the clock often, since the verifier walks every step; global, as
- * look() is.
- */
-__noinline int quiet_soon(__u64 sk, __u64 peer_sk)
-{
-	__u64 now = bpf_ktime_get_ns(), until = now + QUIET_NS;
-
-	for (int i = 0; i < QUIET_STEPS && now < until; i++) {
-		if (quiet_now(sk, peer_sk))
-			return 1;
-		for (int j = 0; j < 32; j++)
-			now = bpf_ktime_get_ns();
-	}
-	return 0;
-}
-
-/*
- * Can the peer still put something into this end's psock queue, which is empty?
- * This end's packet `ends` its direction, or is another one.
- */
-static __always_inline int peer_may_redirect(struct sock_record *rec, const struct sock_view *peer,
-					     __u64 peer_psock, int ends)
-{
-	if (!peer_psock)
-		return 0;
-	/* Set by the peer's own send: that thread's earlier redirects are complete. */
-	if (peer->leaving && peer->senders < 2)
-		return 0;
-	/* Once it is quiet, the peer's next send sees this and leaves; so does its first. */
-	if (peer->leaving || rec->view.leaving || rec->view.finished) {
-		if (!peer->senders)
-			return 0;
-		if (ends ? quiet_soon(rec->view.sk, rec->peer_sk)
-			 : quiet(rec->view.sk, rec->peer_sk))
-			return 0;
-	}
-	return !peer->leaving || bpf_jiffies64() - peer->redirected_at <= SETTLE_JIFFIES;
 }
 
 /* What a packet makes of a socket in the map. */
@@ -406,7 +320,7 @@ enum {
 };
 
 /* Nothing can come in over the bypass any more, and what came is read: the socket goes. */
-static __always_inline int fate(struct sock_record *rec, int ends, int sent)
+static __always_inline int fate(struct sock_record *rec, int fin, int sent)
 {
 	__u64 queue = psock_queue(psock_of(rec->view.sk)), peer_psock;
 	struct sock_view peer = {};
@@ -420,15 +334,15 @@ static __always_inline int fate(struct sock_record *rec, int ends, int sent)
 		return !sent && queue_empty(queue) ? GOES : STAYS;
 	peer_psock = psock_of(rec->peer_sk);
 	read_view(&peer, rec->peer);
-	if (!queue_empty(queue) || peer_may_redirect(rec, &peer, peer_psock, ends))
-		return peer.leaving || !peer_psock ? WAITS : STAYS;
+	if (!queue_empty(queue) || peer_may_redirect(rec, &peer, peer_psock, fin))
+		return peer.left || !peer_psock ? WAITS : STAYS;
 	/*
 	 * The peer may not have read all that this end has sent over the bypass.  Before
 	 * msg_tot_len FIONREAD counts TCP's bytes alone: were this end's next ones to go over
 	 * TCP, the peer's reader could stop between the two.  With it FIONREAD leaves out the
 	 * TCP bytes that wait here, as long as this socket stays.
 	 */
-	if (counts_bypassed() || rec->view.leaving || rec->view.finished || !peer_psock ||
+	if (counts_bypassed() || rec->view.left || rec->view.ended || !peer_psock ||
 	    queue_empty(psock_queue(peer_psock)))
 		return GOES;
 	return STAYS;
@@ -440,12 +354,11 @@ static __always_inline int fate(struct sock_record *rec, int ends, int sent)
  */
 static __always_inline void note_early_send(struct sock_record *rec, struct sock_cpu *cpu)
 {
-	if (rec->view.leaving || rec->view.senders ||
+	if (rec->view.left || rec->view.threads ||
 	    read_kernel(struct tcp_sock, rec->view.sk, write_seq) == rec->write_seq)
 		return;
-	rec->view.leaving = 1;
-	fence(rec);
-	add(&cpu->stats.left_tcp_bytes, 1);
+	set_left(rec);
+	count(cpu, left_tcp_bytes, 1);
 }
 
 /*
@@ -458,7 +371,7 @@ static __always_inline void on_packet(struct bpf_sock_ops *skops, struct sock_cp
 	struct bpf_sock *ctx_sk = skops->sk;
 	__u32 state = skops->state;
 	struct sock_record *rec;
-	int ends = 0;
+	int fin = 0;
 
 	if (!ctx_sk)
 		return;
@@ -469,15 +382,11 @@ static __always_inline void on_packet(struct bpf_sock_ops *skops, struct sock_cp
 	 * On a socket with a psock the acknowledgment of a FIN makes a blocking
 	 * recv return EAGAIN (tcp_msg_wait_data): this is the moment to go.
 	 */
-	if (state != BPF_TCP_ESTABLISHED && state != BPF_TCP_CLOSE_WAIT) {
-		ends = !rec->view.finished;
-		rec->view.finished = 1;
-		if (ends)
-			fence(rec);
-	} else if (sent) {
+	if (state != BPF_TCP_ESTABLISHED && state != BPF_TCP_CLOSE_WAIT)
+		fin = set_ended(rec);
+	else if (sent)
 		note_early_send(rec, cpu);
-	}
-	switch (fate(rec, ends, sent)) {
+	switch (fate(rec, fin, sent)) {
 	case WAITS:
 		start_probing(skops, rec, LEAVING_SECONDS);
 		/* fall through */
@@ -490,7 +399,7 @@ static __always_inline void on_packet(struct bpf_sock_ops *skops, struct sock_cp
 		return; /* the socket is being closed, which removes it */
 	bpf_sock_ops_cb_flags_set(skops, skops->bpf_sock_ops_cb_flags & ~rec->cb_flags);
 	release_socket(skops, rec);
-	add(&cpu->stats.ejected, 1);
+	count(cpu, ejected, 1);
 }
 
 SEC("sockops")

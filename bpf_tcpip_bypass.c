@@ -8,29 +8,102 @@
  * Small talk stays on the bypass; bulk leaves, since TCP carries it faster and
  * alone can make a sender wait.  A direction leaves when its reader has read
  * everything: readers that stop at a short read, or ask FIONREAD, then never
- * have bytes in two queues.
+ * have bytes in two queues.  What that means for the bytes: handover.h.
  */
-#include "bpf_sockops.h"
+#include "handover.h"
 
 /*
- * Wait a little for the reader to catch up; where both share one CPU it cannot.
- * Each step asks the clock several times: the verifier walks every step, and
- * allows 8192 branches on the way, while the wait leaves the reader's cache
- * line alone.  A global function (5.6) it walks once, not for each way to each call.
+ * CREDIT, in bytes: what a direction may send in one burst and stay on the
+ * bypass.  A reader that asks FIONREAD how much there is must find it: before
+ * sk_psock.msg_tot_len (6.6.128, 6.12.75, 6.18.14, 7.0) the kernel does not
+ * count bypassed bytes there, and readers such as nginx then stop at what fits
+ * the buffer they have.
+ *
+ * Up to 256 KiB an answer is on the bypass 2.2 times as fast as over TCP on one core, and no
+ * slower on two; streams do not notice (docs/performance.md).
  */
-__noinline int look(__u64 queue)
-{
-	__u64 now = bpf_ktime_get_ns(), until = now + LOOK_NS;
+#define CREDIT		 (256 * 1024)
+#define CREDIT_UNCOUNTED (4 * 1024)
 
-	for (int i = 0; i < LOOK_STEPS && now < until; i++) {
+/*
+ * ROOM, in bytes: the unread backlog at which a direction leaves even though
+ * its peer has not read all: the sender's sk_sndbuf and the reader's sk_rcvbuf,
+ * which is what plain TCP holds.  Each message counts MESSAGE_COST more, for the
+ * kernel's struct sk_msg.  A socket on which another thread waits in a recv gets
+ * ROOM_WAITING times as much, each send past ROOM slowed down by a wait for the reader:
+ * leaving would end that recv with EAGAIN (reader_waits).  What ALWAYS_FITS needs no look at
+ * the buffers: they are never smaller (SOCK_MIN_SNDBUF and SOCK_MIN_RCVBUF in
+ * net/sock.h).  Kernels without msg_tot_len get ROOM_UNCOUNTED: 5.10 does not add
+ * redirected bytes to sk_rmem_alloc, and an edge-triggered reader that had paused
+ * stalls there at the boundary between the two queues.
+ */
+#define MESSAGE_COST   1024
+#define ROOM_WAITING   4 /* times ROOM, while another thread waits in a recv */
+#define ALWAYS_FITS    4096
+#define ROOM_UNCOUNTED (64 * 1024 * 1024)
+
+/*
+ * How long, in nanoseconds, a send waits for the reader to catch up before a bulk direction
+ * leaves: what a wake-up on another CPU and a read take.  At most READER_STEPS looks at the
+ * queue, CLOCK_READS_BETWEEN of the clock between two, which leave the reader's cache line
+ * alone: the verifier walks every step, and allows 8192 branches on the way.
+ */
+#define READER_NS	    200000
+#define READER_STEPS	    1536
+#define CLOCK_READS_BETWEEN 4
+
+/*
+ * A reader that shares the sender's CPU cannot run before the sender is
+ * preempted: from half of ROOM on, up to PATIENCE waits are spent (5 ms, more
+ * than a scheduler's tick at 250 Hz), one for each send.  A direction that leaves
+ * with its reader's buffer full pays more: TCP bytes that find no room are
+ * dropped, and wait for a retransmission.
+ */
+#define PATIENCE 25
+
+/* One send, and what it has seen of both ends. */
+struct send {
+	struct sock_record *rec;
+	struct sock_view peer;
+	__u64 now;	 /* jiffies */
+	__u32 size;	 /* bytes */
+	__u32 state;	 /* of the socket: BPF_TCP_* */
+	__u32 switched;	 /* SWITCH_* */
+	int taken;	 /* either end: by another tool's sockmap, or by the kernel */
+	int caught_up;	 /* this end has read all that came over the bypass */
+	int found_empty; /* the peer's queue was empty */
+};
+
+/*
+ * Has the reader read all?  It gets some time for it; where both share one CPU it cannot use
+ * it.  A global function (5.6) the verifier walks once, not for each way to each call.
+ */
+__noinline int wait_for_reader(__u64 queue)
+{
+	__u64 now = bpf_ktime_get_ns(), until = now + READER_NS;
+
+	for (int i = 0; i < READER_STEPS && now < until; i++) {
 		if (queue_empty(queue))
 			return 1;
-		bpf_ktime_get_ns();
-		bpf_ktime_get_ns();
-		bpf_ktime_get_ns();
-		now = bpf_ktime_get_ns();
+		for (int j = 0; j < CLOCK_READS_BETWEEN; j++)
+			now = bpf_ktime_get_ns();
 	}
 	return 0;
+}
+
+/* ---- what a send sees ---- */
+
+static __always_inline __u64 credit(void)
+{
+	return counts_bypassed() ? CREDIT : CREDIT_UNCOUNTED;
+}
+
+static __always_inline __u64 room(const struct sock_record *rec)
+{
+	if (!counts_bypassed())
+		return ROOM_UNCOUNTED;
+	return (__u64)read_kernel(struct sock, rec->view.sk, sk_sndbuf) +
+	       read_kernel(struct sock, rec->peer_sk, sk_rcvbuf);
 }
 
 /* This end's psock, once its queue has been looked up. */
@@ -57,20 +130,9 @@ static __always_inline int shared_psock(const struct sock_record *rec)
  */
 static __always_inline int reader_waits(const struct sock_record *rec)
 {
-	return rec->view.senders < 2 &&
+	return rec->view.threads < 2 &&
 	       read_kernel(struct sk_psock, own_psock(rec), refcnt.refs.counter) > 2 &&
 	       !shared_psock(rec);
-}
-
-/*
- * With the peer's queue empty: leave only when on_packet() then takes the socket
- * out of the map with this very send.
- */
-static __always_inline int may_leave(const struct sock_record *rec, const struct sock_view *peer,
-				     int caught_up)
-{
-	return caught_up && !reader_waits(rec) &&
-	       (!peer->senders || quiet(rec->view.sk, rec->peer_sk));
 }
 
 /*
@@ -88,123 +150,187 @@ static __always_inline int memory_pressure(struct sock_record *rec)
 	return read_word(rec->pressure) != 0;
 }
 
-/*
- * The counter of the reason to leave with this message, or NULL to redirect it.
- * The order matters: first what must go over TCP now, last what would rather.
- */
-static __always_inline __u64 *reason_to_leave(struct sock_stats *stats, struct sock_record *rec,
-					      __u32 state, __u32 size, __u64 now)
+/* Once for each send, so that all that follows goes by the same. */
+static __always_inline void look(struct send *s)
 {
-	int counted = counts_bypassed();
-	__u64 room = ROOM_UNCOUNTED, credit = counted ? CREDIT : CREDIT_UNCOUNTED;
-	struct sock_view peer = {};
-	__u32 sw;
-	int empty = 0, must, taken, caught_up, turned;
-	__u64 *wish;
+	struct sock_record *rec = s->rec;
+
+	s->caught_up = queue_empty(rec->queue);
+	if (s->caught_up)
+		rec->view.turn++;
+	read_view(&s->peer, rec->peer);
+	s->switched = switch_state();
+	/* Where a read is not just a load, once in a jiffy. */
+	s->taken = (can_cast() || rec->sent_at != s->now) &&
+		   (shared_psock(rec) || !alike(rec->view.sk, rec->peer_sk));
+}
+
+/*
+ * Count this send into the burst and the backlog.  The backlog begins anew when all was read,
+ * the burst when the peer has answered, or after a pause: an empty queue in another jiffy.
+ */
+static __always_inline void account(struct send *s)
+{
+	struct sock_record *rec = s->rec;
+	int turned = s->peer.turn != rec->peer_turn;
+
+	rec->peer_turn = s->peer.turn;
+	if (turned || queue_empty(rec->peer_queue)) {
+		s->found_empty = !turned;
+		rec->unread = 0;
+		rec->unread_since = s->now;
+		if (turned || rec->sent_at != s->now) {
+			rec->burst = 0;
+			rec->waits = 0;
+			rec->wait_at = credit();
+		}
+	}
+	rec->sent_at = s->now;
+	rec->burst += s->size;
+	rec->unread += s->size + MESSAGE_COST;
+}
+
+/* ---- what it decides ---- */
+
+/* What only TCP can carry, whether the reader has caught up or not. */
+static __always_inline enum counter cannot_stay(const struct send *s)
+{
+	struct sock_record *rec = s->rec;
 
 	/* tcp_bpf_sendmsg does not look at a shutdown: only TCP says EPIPE. */
-	if (state != BPF_TCP_ESTABLISHED && state != BPF_TCP_CLOSE_WAIT)
-		return &stats->left_closing;
+	if (s->state != BPF_TCP_ESTABLISHED && s->state != BPF_TCP_CLOSE_WAIT)
+		return left_closing;
 	/* A send that had begun before the socket entered the map, for one. */
 	if (read_kernel(struct tcp_sock, rec->view.sk, write_seq) != rec->write_seq)
-		return &stats->left_tcp_bytes;
+		return left_tcp_bytes;
 	if (!meet_peer(rec))
-		return &stats->left_no_peer;
+		return left_no_peer;
 	if (!rec->queue)
 		rec->queue = psock_queue(psock_of(rec->view.sk));
 	if (!rec->peer_queue)
 		rec->peer_queue = psock_queue(psock_of(rec->peer_sk));
 	if (has_ulp(rec->view.sk) || has_ulp(rec->peer_sk))
-		return &stats->left_ulp;
-
+		return left_ulp;
 	if (memory_pressure(rec))
-		return &stats->left_memory;
-
-	caught_up = queue_empty(rec->queue);
-	if (caught_up)
-		rec->view.turn++;
-	read_view(&peer, rec->peer);
-	turned = peer.turn != rec->peer_turn;
-	rec->peer_turn = peer.turn;
-	/* Where a read is not just a load, once in a jiffy. */
-	taken = (can_cast() || rec->sent_at != now) &&
-		(shared_psock(rec) || !alike(rec->view.sk, rec->peer_sk));
-	if (turned || queue_empty(rec->peer_queue)) {
-		empty = !turned;
-		rec->unread = 0;
-		rec->since = now;
-		if (turned || rec->sent_at != now) {
-			rec->burst = 0;
-			rec->looks = 0;
-			rec->look_at = credit;
-		}
-	}
-	rec->sent_at = now;
-	rec->burst += size;
-	rec->unread += size + MESSAGE_COST;
-
-	/*
-	 * accept(2) charges a socket's memory to its memory cgroup; 5.10 does not see then
-	 * what the psock's queue holds, and uncharges it all the same: that adds up to a
-	 * cgroup that seems to use 2^64 bytes.  Less than a page is charged with the page.
-	 */
-	if (!counted && rec->burst >= CREDIT_UNCOUNTED &&
-	    !read_kernel(struct sock, rec->peer_sk, sk_socket))
-		return &stats->left_bulk;
-
-	/*
-	 * Off, or with a peer that goes: never another redirect to an empty queue.
-	 * Whoever takes that peer out of the map relies on it.
-	 */
-	sw = switch_state();
-	must = peer.leaving || peer.finished || sw == SWITCH_OFF || taken;
-	if (peer.leaving || peer.finished)
-		wish = &stats->left_peer_left;
-	else if (taken)
-		wish = &stats->left_taken;
-	else if (sw != SWITCH_ON)
-		wish = &stats->left_off;
-	else if (needs_tcp(rec->view.sk) || needs_tcp(rec->peer_sk))
-		wish = &stats->left_option;
-	else
-		wish = rec->burst > credit ? &stats->left_bulk : 0;
-	if (wish) {
-		if ((empty || queue_empty(rec->peer_queue)) &&
-		    (must || may_leave(rec, &peer, caught_up)))
-			return wish;
-		/* Each look that fails doubles the burst to the next. */
-		if (rec->burst > rec->look_at) {
-			rec->look_at = 2 * rec->burst;
-			if (look(rec->peer_queue) && (must || may_leave(rec, &peer, caught_up)))
-				return wish;
-		}
-	}
-
-	if (rec->unread > ROOM_LEAST) {
-		if (counted)
-			room = (__u64)read_kernel(struct sock, rec->view.sk, sk_sndbuf) +
-			       read_kernel(struct sock, rec->peer_sk, sk_rcvbuf);
-		if (rec->unread > ROOM_WAITING * room || (rec->unread > room && !reader_waits(rec)))
-			return &stats->left_room;
-		if (rec->unread > room || (rec->unread > room / 2 && rec->looks < PATIENCE)) {
-			rec->looks++;
-			if (look(rec->peer_queue)) {
-				if (wish && (must || may_leave(rec, &peer, caught_up)))
-					return wish;
-				rec->unread = size + MESSAGE_COST;
-				rec->looks = 0;
-			}
-		}
-	}
-	return 0;
+		return left_memory;
+	return NO_REASON;
 }
 
-static __always_inline void leave(struct sock_record *rec, struct sock_stats *stats, __u64 *reason)
+/*
+ * accept(2) charges a socket's memory to its memory cgroup; 5.10 does not see then
+ * what the psock's queue holds, and uncharges it all the same: that adds up to a
+ * cgroup that seems to use 2^64 bytes.  Less than a page is charged with the page.
+ */
+static __always_inline int miscounted_at_accept(const struct sock_record *rec)
 {
-	rec->view.leaving = 1;
-	fence(rec);
-	add(reason, 1);
-	add(&stats->passed_messages, 1);
+	return !counts_bypassed() && rec->burst >= CREDIT_UNCOUNTED &&
+	       !read_kernel(struct sock, rec->peer_sk, sk_socket);
+}
+
+/* Why this direction should go to TCP, once its reader has read all. */
+static __always_inline enum counter wish(const struct send *s)
+{
+	const struct sock_record *rec = s->rec;
+
+	if (s->peer.left || s->peer.ended)
+		return left_peer_left;
+	if (s->taken)
+		return left_taken;
+	if (s->switched != SWITCH_ON)
+		return left_off;
+	if (needs_tcp(rec->view.sk) || needs_tcp(rec->peer_sk))
+		return left_option;
+	if (rec->burst > credit())
+		return left_bulk;
+	return NO_REASON;
+}
+
+/*
+ * The reader has read all: does this direction leave?  By rule 2 of handover.h it must, if
+ * the peer has gone or we are off, and also once the socket is not ours alone.  Else only
+ * when on_packet() then takes the socket out of the map with this very send.
+ */
+static __always_inline int may_leave(const struct send *s)
+{
+	const struct sock_record *rec = s->rec;
+
+	if (s->peer.left || s->peer.ended || s->switched == SWITCH_OFF || s->taken)
+		return 1;
+	return s->caught_up && !reader_waits(rec) &&
+	       (!s->peer.threads || landed(rec->view.sk, rec->peer_sk));
+}
+
+/*
+ * Has the reader read all, or does it within a wait?  Each wait doubles the burst to the
+ * next one: few in a long stream.
+ */
+static __always_inline int has_caught_up(const struct send *s)
+{
+	struct sock_record *rec = s->rec;
+
+	if (s->found_empty || queue_empty(rec->peer_queue))
+		return 1;
+	if (rec->burst <= rec->wait_at)
+		return 0;
+	rec->wait_at = 2 * rec->burst;
+	return wait_for_reader(rec->peer_queue);
+}
+
+enum backlog { FITS, WAS_READ, TOO_MUCH };
+
+/* Hold what is unread against ROOM; from half of it on the reader is given time. */
+static __always_inline enum backlog backlog(const struct send *s)
+{
+	struct sock_record *rec = s->rec;
+	__u64 most;
+
+	if (rec->unread <= ALWAYS_FITS)
+		return FITS;
+	most = room(rec);
+	if (rec->unread > ROOM_WAITING * most || (rec->unread > most && !reader_waits(rec)))
+		return TOO_MUCH;
+	if (rec->unread <= most && (rec->unread <= most / 2 || rec->waits >= PATIENCE))
+		return FITS;
+	rec->waits++;
+	if (!wait_for_reader(rec->peer_queue))
+		return FITS;
+	rec->unread = s->size + MESSAGE_COST;
+	rec->waits = 0;
+	return WAS_READ;
+}
+
+/* The order matters: first what must go over TCP now, last what would rather. */
+static __always_inline enum counter reason_to_leave(struct send *s)
+{
+	enum counter reason = cannot_stay(s);
+
+	if (reason != NO_REASON)
+		return reason;
+	look(s);
+	account(s);
+	if (miscounted_at_accept(s->rec))
+		return left_bulk;
+	reason = wish(s);
+	if (reason != NO_REASON && has_caught_up(s) && may_leave(s))
+		return reason;
+	switch (backlog(s)) {
+	case TOO_MUCH:
+		return left_room;
+	case WAS_READ:
+		return reason != NO_REASON && may_leave(s) ? reason : NO_REASON;
+	default:
+		return NO_REASON;
+	}
+}
+
+/* ---- what it does ---- */
+
+static __always_inline void leave(struct sock_record *rec, struct sock_cpu *cpu,
+				  enum counter reason)
+{
+	set_left(rec);
+	count(cpu, reason, 1);
+	count(cpu, passed_messages, 1);
 	/*
 	 * With no peer, take the note back that the server would find: if it is
 	 * still there, none has been admitted and none will be.
@@ -213,60 +339,61 @@ static __always_inline void leave(struct sock_record *rec, struct sock_stats *st
 		rec->alone = 1;
 }
 
+/*
+ * A direction that has left.  What this thread itself has redirected a moment ago, in this
+ * jiffy or the last, while another one left, is to be read before this message.
+ */
+static __always_inline void pass(const struct send *s, struct sock_cpu *cpu)
+{
+	if (s->rec->view.threads > 1 && s->now - s->rec->view.redirected_at <= 1)
+		wait_for_reader(s->rec->peer_queue);
+	count(cpu, passed_messages, 1);
+}
+
+static __always_inline void redirected(const struct send *s, struct sock_cpu *cpu)
+{
+	struct sock_record *rec = s->rec;
+
+	rec->view.redirected_at = s->now;
+	count(cpu, redirected_messages, 1);
+	count(cpu, redirected_bytes, s->size);
+	if (!may_trace(cpu, 2))
+		return;
+	trace_addresses("sock_msg_redirect by sockmap", "-->", &rec->peer_key);
+	bpf_printk("sock_msg_redirect by sockmap: %d --> %d", rec->peer_key.local_port,
+		   rec->peer_key.remote_port);
+}
+
 SEC("sk_msg")
 int bpf_tcpip_bypass(struct sk_msg_md *msg)
 {
 	struct bpf_sock *sk = msg->sk;
 	struct sock_cpu *cpu = this_cpu();
-	struct sock_record *rec;
-	__u32 state, size, thread;
-	__u64 *reason, now;
+	enum counter reason;
+	struct send s = {};
 
 	if (!sk || !cpu)
 		return SK_PASS;
-	rec = bpf_sk_storage_get(&sock_ops_record, sk, 0, 0);
-	if (!rec)
+	s.rec = bpf_sk_storage_get(&sock_ops_record, sk, 0, 0);
+	if (!s.rec)
 		return SK_PASS;
-	now = bpf_jiffies64();
-	thread = bpf_get_current_pid_tgid();
-	if (rec->sender != thread) {
-		rec->sender = thread;
-		if (rec->view.senders < 2) {
-			rec->view.senders++;
-			fence(rec);
-		}
-	}
-	if (rec->view.leaving) {
-		/*
-		 * What this thread itself has redirected a moment ago, while
-		 * another one left, is to be read before this message.
-		 */
-		if (rec->view.senders > 1 && now - rec->view.redirected_at <= 1)
-			look(rec->peer_queue);
-		add(&cpu->stats.passed_messages, 1);
+	s.now = bpf_jiffies64();
+	s.size = msg->size;
+	s.state = sk->state;
+	note_thread(s.rec);
+	if (s.rec->view.left) {
+		pass(&s, cpu);
 		return SK_PASS;
 	}
 
-	state = sk->state;
-	size = msg->size;
-	reason = reason_to_leave(&cpu->stats, rec, state, size, now);
-	if (reason) {
-		leave(rec, &cpu->stats, reason);
-		return SK_PASS;
-	}
-	if (bpf_msg_redirect_hash(msg, &sock_ops_map, &rec->peer_key, BPF_F_INGRESS) != SK_PASS) {
-		leave(rec, &cpu->stats, &cpu->stats.left_no_peer);
-		return SK_PASS;
-	}
-
-	rec->view.redirected_at = now;
-	add(&cpu->stats.redirected_messages, 1);
-	add(&cpu->stats.redirected_bytes, size);
-	if (may_trace(cpu, 2)) {
-		trace_addresses("sock_msg_redirect by sockmap", "-->", &rec->peer_key);
-		bpf_printk("sock_msg_redirect by sockmap: %d --> %d", rec->peer_key.local_port,
-			   rec->peer_key.remote_port);
-	}
+	reason = reason_to_leave(&s);
+	if (reason == NO_REASON &&
+	    bpf_msg_redirect_hash(msg, &sock_ops_map, &s.rec->peer_key, BPF_F_INGRESS) != SK_PASS)
+		reason = left_no_peer;
+	if (reason == NO_REASON)
+		redirected(&s, cpu);
+	else
+		leave(s.rec, cpu, reason);
 	return SK_PASS;
 }
 

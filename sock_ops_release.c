@@ -7,9 +7,7 @@
  *
  * Needs 5.15 (bpf_setsockopt in iter/tcp).
  */
-#define WITHOUT_MAPS
-#define WITH_RECORDS
-#include "bpf_sockops.h"
+#include "sock_record_map.h"
 #include "socket_options.h"
 
 /* Is the socket in no sockmap?  A thread that waits in a recv keeps the psock. */

@@ -20,8 +20,7 @@
  * It shares no map with the other two programs, and so works for any sock_ops_map,
  * also for one that an earlier load has left behind.
  */
-#define WITHOUT_MAPS
-#include "bpf_sockops.h"
+#include "sock_record.h"
 
 /* Messages counted at most, on kernels without msg_tot_len. */
 #define MOST_MESSAGES 256
@@ -160,7 +159,7 @@ int sock_ops_status(struct bpf_iter__sockmap *ctx)
 	record = find_record(sk, key);
 	if (record) {
 		age_ns = bpf_ktime_get_ns() - read_record(record, admitted_ns);
-		sent = read_record(record, since);
+		sent = read_record(record, unread_since);
 		redirected = read_record(record, view.redirected_at);
 		peer = read_record(record, peer);
 		peer_sk = read_record(record, peer_sk);
@@ -182,7 +181,7 @@ int sock_ops_status(struct bpf_iter__sockmap *ctx)
 	BPF_SEQ_PRINTF(seq, "%u %u %u %llu %llu %u %u %llu %u %u\n",
 		       record ? read_record(record, server) : 0, unread, more,
 		       sent ? (now - sent) * jiffy / NS_PER_MS : 0, age_ns / NS_PER_MS,
-		       record ? read_record(record, view.leaving) : 0,
+		       record ? read_record(record, view.left) : 0,
 		       read_kernel(struct net, net, ns.inum), socket_inode(sk), own_idle,
 		       peer_idle);
 	return 0;

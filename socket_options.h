@@ -27,6 +27,8 @@
 #ifndef SOCKET_OPTIONS_H
 #define SOCKET_OPTIONS_H
 
+#include "sock_record.h"
+
 #define CONNTRACK_SECONDS 59 /* less than covered time-outs; few programs set just this */
 #define LEAVING_SECONDS	  1  /* the shortest that TCP_KEEPIDLE takes */
 

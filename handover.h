@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * How a direction goes from the bypass to TCP, and its socket out of the map, so that no byte
+ * is lost, doubled or overtaken.
+ *
+ *               its own send:                  a packet of its socket:
+ *               bpf_tcpip_bypass.c             bpf_sockops.c, on_packet()
+ *
+ *   BYPASS --------------------------> LEFT --------------------------> OUT
+ *      |                                |                                ^
+ *      |    its FIN: on_packet()        v                                |
+ *      +-----------------------------> ENDED ----------------------------+
+ *
+ *   BYPASS  each send is redirected into the peer's psock queue.
+ *   LEFT    view.left: each send goes over TCP, for good.  The peer may still redirect.
+ *   ENDED   view.ended: nothing more is sent.  The peer may still redirect.
+ *   OUT     !in_map: the key has gone, the socket is plain TCP.  A redirect to it finds
+ *           nothing, and the peer LEFT with that send.
+ *
+ * Order.  A direction is on the bypass from its first byte, or never, and goes to TCP once.
+ * So each byte in the reader's psock queue is older than each one in its TCP queue, and a recv
+ * takes from the TCP queue only when the psock's is empty (tcp_bpf_recvmsg).
+ *
+ * Loss.  A message that is queued to the psock of a socket that is OUT is read by nobody.
+ * Three rules keep that from happening:
+ *
+ *   1. Who LEFT redirects nothing any more.  Its flag is set by a send, under the socket's
+ *      lock: what the same thread has redirected before is in the queue by then.
+ *   2. Who sees that its peer has LEFT or ENDED, or that the switch is off, redirects nothing
+ *      to an empty queue any more (to one that is not empty it may: its reader has to come
+ *      by before it goes OUT).
+ *   3. A socket goes OUT when its queue is empty and stays so: the peer has no psock, or by
+ *      rule 1 it has LEFT, or by rule 2 it will see that this end has LEFT or ENDED, and none
+ *      of its messages is between its verdict and the queue (landed()).  Rule 1 speaks of
+ *      one thread: where several have sent, the messages of the others must have landed too.
+ *
+ * Rules 2 and 3 meet: each side writes what it is, then fence(), then looks at the other.  A
+ * sender is what it is by its socket's lock, which it has from before its look until its
+ * message is on the way; from then on it holds a reference to this socket.  (No fence stands
+ * between its taking the lock and its look at each send: that the message is copied in between,
+ * hundreds of instructions and on x86 an atomic operation, must do.)  A first send of
+ * a thread has its fence.
+ *
+ * unload.sh takes sockets out from outside by the same rules: once the switch is off, a
+ * socket with an empty queue and nothing on the way can go (idle in sock_ops_status.c).
+ */
+#ifndef HANDOVER_H
+#define HANDOVER_H
+
+#include "bpf_sockops.h"
+
+/*
+ * A full memory barrier: after what the other end reads has been written, before what
+ * it writes is read.  On x86 any atomic operation is one; elsewhere, as on arm64, the
+ * addition without result, the only one that 5.10 has, orders nothing.  There to look
+ * for a key that is never there takes the lock of its bucket and gives it back: twice,
+ * that orders all that comes before with all that comes after.
+ */
+struct cpuinfo_x86___ours {
+}; /* x86's kernels have this type */
+
+static __always_inline void fence(struct sock_record *rec)
+{
+	struct sock_key never = {};
+
+	if (bpf_core_type_exists(struct cpuinfo_x86___ours)) {
+		__sync_fetch_and_add(&rec->fence, 1);
+	} else {
+		bpf_map_delete_elem(&sock_ops_meet, &never);
+		bpf_map_delete_elem(&sock_ops_meet, &never);
+	}
+}
+
+/*
+ * Fetch the other end's record, if it has left one: a server learns its
+ * client's at the handshake, a client its server's here.
+ */
+static __always_inline int meet_peer(struct sock_record *rec)
+{
+	__u64 *peer;
+
+	if (rec->peer)
+		return 1;
+	peer = bpf_map_lookup_elem(&sock_ops_meet, &rec->peer_key);
+	if (!peer || !*peer)
+		return 0;
+	rec->peer = *peer;
+	rec->peer_sk = sock_of(rec->peer);
+	bpf_map_delete_elem(&sock_ops_meet, &rec->peer_key); /* only makes room earlier */
+	return 1;
+}
+
+/* BYPASS -> LEFT, for a reason that the caller counts. */
+static __always_inline void set_left(struct sock_record *rec)
+{
+	rec->view.left = 1;
+	fence(rec);
+}
+
+/* -> ENDED; 0: it has been before. */
+static __always_inline int set_ended(struct sock_record *rec)
+{
+	if (rec->view.ended)
+		return 0;
+	rec->view.ended = 1;
+	fence(rec);
+	return 1;
+}
+
+/* Each thread that sends is told from the last one; those beyond the second do not matter. */
+static __always_inline void note_thread(struct sock_record *rec)
+{
+	__u32 thread = bpf_get_current_pid_tgid();
+
+	if (rec->thread == thread)
+		return;
+	rec->thread = thread;
+	if (rec->view.threads < 2) {
+		rec->view.threads++;
+		fence(rec);
+	}
+}
+
+/*
+ * Has every message of the peer landed in this end's queue?  A thread of the peer reads this
+ * end's record while it has the peer's lock, and from there until its message is queued it
+ * holds a reference to our socket (sk_psock_msg_verdict).  A recv of the peer, which has
+ * the lock as well, or another reference only hide that all has.
+ */
+static __always_inline int landed(__u64 sk, __u64 peer_sk)
+{
+	return !read_kernel(struct sock, peer_sk, sk_lock.owned) && own_references_only(sk);
+}
+
+/* A function of its own, for the reason that idle_now() in sock_ops_status.c is one. */
+static __noinline int landed_now(__u64 sk, __u64 peer_sk)
+{
+	return landed(sk, peer_sk);
+}
+
+/*
+ * At the FIN: how long, in nanoseconds, to wait until all has landed, longer than a recv or
+ * a send takes.  At most LANDING_STEPS looks, and CLOCK_READS of the clock between two: the
+ * verifier walks each step, a read of the clock costs it nothing, and about 1 us passes.
+ */
+#define LANDING_NS    200000
+#define LANDING_STEPS 256
+#define CLOCK_READS   32
+
+/* A global function, as wait_for_reader() is in bpf_tcpip_bypass.c. */
+__noinline int wait_until_landed(__u64 sk, __u64 peer_sk)
+{
+	__u64 now = bpf_ktime_get_ns(), until = now + LANDING_NS;
+
+	for (int i = 0; i < LANDING_STEPS && now < until; i++) {
+		if (landed_now(sk, peer_sk))
+			return 1;
+		for (int j = 0; j < CLOCK_READS; j++)
+			now = bpf_ktime_get_ns();
+	}
+	return 0;
+}
+
+/*
+ * Rule 3: can the peer still put something into this end's psock queue, which is empty?
+ * At this end's `fin` it is worth a wait.
+ */
+static __always_inline int peer_may_redirect(struct sock_record *rec, const struct sock_view *peer,
+					     __u64 peer_psock, int fin)
+{
+	if (!peer_psock)
+		return 0;
+	if (peer->left && peer->threads < 2)
+		return 0;
+	/* The peer's next send sees this and leaves; so does its first. */
+	if (peer->left || rec->view.left || rec->view.ended) {
+		if (!peer->threads)
+			return 0;
+		if (fin ? wait_until_landed(rec->view.sk, rec->peer_sk)
+			: landed(rec->view.sk, rec->peer_sk))
+			return 0;
+	}
+	return !peer->left || bpf_jiffies64() - peer->redirected_at <= SETTLE_JIFFIES;
+}
+
+#endif /* HANDOVER_H */

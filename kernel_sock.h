@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * How to look at a socket of the kernel by its address: no maps, nothing of ours.
+ *
+ * What is read may change at any moment, unless a comment says which lock holds it still.
+ */
+#ifndef KERNEL_SOCK_H
+#define KERNEL_SOCK_H
+
+#define BPF_NO_PRESERVE_ACCESS_INDEX /* contexts must not be relocated */
+#include <vmlinux.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+/*
+ * Kernel memory is addressed by number here: a socket's address outlives the
+ * verifier's pointer to it.  A failing read leaves zeroes.
+ *
+ * From 6.2 on bpf_rdonly_cast makes it a load, which the kernel lets fail; before,
+ * a helper copies (25 ns instead of 1).  The enumeration is the verifier's own and
+ * came with the function: should it be renamed one day, the helper serves again.
+ */
+extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __ksym __weak;
+
+enum special_kfunc_type___ours { KF_bpf_rdonly_cast___ours };
+
+#define can_cast()                                                                                 \
+	bpf_core_enum_value_exists(enum special_kfunc_type___ours, KF_bpf_rdonly_cast___ours)
+#define cast(type, address)                                                                        \
+	((type *)bpf_rdonly_cast((const void *)(address), bpf_core_type_id_kernel(type)))
+
+#define read_kernel(type, address, member)                                                         \
+	({                                                                                         \
+		type *p__ = (type *)(address);                                                     \
+		typeof(p__->member) val__ = 0;                                                     \
+		if (can_cast())                                                                    \
+			val__ = cast(type, p__)->member;                                           \
+		else                                                                               \
+			bpf_core_read(&val__, sizeof(val__), &p__->member);                        \
+		val__;                                                                             \
+	})
+
+#define read_kernel_bit(type, address, member)                                                     \
+	({                                                                                         \
+		type *p__ = (type *)(address);                                                     \
+		BPF_CORE_READ_BITFIELD_PROBED(p__, member);                                        \
+	})
+
+#define offset_of(type, member) ((__u64)__builtin_preserve_access_index(&((type *)0)->member))
+
+/*
+ * A socket's psock, 0 when it has none.  The lower bits of sk_user_data are
+ * flags (SK_USER_DATA_PTRMASK in net/sock.h).  iscsi_tcp puts something else there when
+ * it takes a socket over.
+ */
+static __always_inline __u64 psock_of(__u64 sk)
+{
+	__u64 psock = (__u64)read_kernel(struct sock, sk, sk_user_data) & ~7ULL;
+
+	return psock && (__u64)read_kernel(struct sk_psock, psock, sk) == sk ? psock : 0;
+}
+
+/* The address of its queue, an empty one points at itself. */
+static __always_inline __u64 psock_queue(__u64 psock)
+{
+	struct sk_psock *p = (struct sk_psock *)psock;
+
+	return psock ? (__u64)__builtin_preserve_access_index(&p->ingress_msg) : 0;
+}
+
+/* One unsigned long; a list_head begins with a word of that size. */
+static __always_inline __u64 read_word(__u64 address)
+{
+	return (__u64)read_kernel(struct list_head, address, next);
+}
+
+/* From the kernels on where FIONREAD counts bypassed bytes, see CREDIT. */
+static __always_inline int counts_bypassed(void)
+{
+	return bpf_core_field_exists(((struct sk_psock *)0)->msg_tot_len);
+}
+
+static __always_inline int queue_empty(__u64 queue)
+{
+	return read_word(queue) == queue;
+}
+
+static __always_inline int has_ulp(__u64 sk)
+{
+	return read_kernel(struct tcp_sock, sk, inet_conn.icsk_ulp_ops) != 0;
+}
+
+/*
+ * Has a socket an option that only TCP honours: SO_TIMESTAMP, SO_TIMESTAMPING,
+ * SO_ZEROCOPY, SO_PEEK_OFF, SO_RCVLOWAT or SO_ATTACH_FILTER?  Asked at each send;
+ * where a read is not just a load that would cost too much, and the answer is no.
+ */
+static __always_inline int needs_tcp(__u64 sk)
+{
+	unsigned long flags;
+
+	if (!can_cast())
+		return 0;
+	flags = read_kernel(struct sock_common, sk, skc_flags);
+	return flags >> bpf_core_enum_value(enum sock_flags, SOCK_RCVTSTAMP) & 1 ||
+	       flags >> bpf_core_enum_value(enum sock_flags, SOCK_ZEROCOPY) & 1 ||
+	       read_kernel(struct sock, sk, sk_tsflags) ||
+	       read_kernel(struct sock, sk, sk_peek_off) >= 0 ||
+	       read_kernel(struct sock, sk, sk_rcvlowat) > 1 ||
+	       read_kernel(struct sock, sk, sk_filter);
+}
+
+/*
+ * Do two sockets look alike?  A program may hand its socket to the kernel after it has
+ * connected: iSCSI then reads it with callbacks, past the psock, and nbd gives up at an
+ * EAGAIN.  These set sk_data_ready and sk_allocation; programs cannot.
+ */
+static __always_inline int alike(__u64 sk, __u64 peer_sk)
+{
+	return read_kernel(struct sock, sk, sk_data_ready) ==
+		       read_kernel(struct sock, peer_sk, sk_data_ready) &&
+	       read_kernel(struct sock, sk, sk_allocation) ==
+		       read_kernel(struct sock, peer_sk, sk_allocation);
+}
+
+/*
+ * Timers that not every kernel has: in 7.0 the retransmit timer moved to where
+ * the keepalive timer had been, sk_timer.
+ */
+struct inet_connection_sock___timers {
+	struct timer_list icsk_retransmit_timer;
+	struct timer_list icsk_keepalive_timer;
+} __attribute__((preserve_access_index));
+
+#define timer_pending(type, sk, timer)                                                             \
+	(bpf_core_field_exists(((type *)0)->timer) && read_kernel(type, sk, timer.entry.pprev) != 0)
+
+/*
+ * Does nobody hold a reference to this socket but itself, its psock and its timers?  These
+ * are counted last: they may go meanwhile, but none comes while we have the lock.
+ */
+static __always_inline int own_references_only(__u64 sk)
+{
+	int refs = read_kernel(struct sock_common, sk, skc_refcnt.refs.counter);
+
+	return refs == 2 + timer_pending(struct sock, sk, sk_timer) +
+			       timer_pending(struct inet_connection_sock, sk, icsk_delack_timer) +
+			       timer_pending(struct inet_connection_sock___timers, sk,
+					     icsk_retransmit_timer) +
+			       timer_pending(struct inet_connection_sock___timers, sk,
+					     icsk_keepalive_timer);
+}
+
+#endif /* KERNEL_SOCK_H */

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the programs keep about one end of a connection: its key, which both ends compute
+ * alike, and its record, the fields of which the other end reads by address.
+ */
+#ifndef SOCK_RECORD_H
+#define SOCK_RECORD_H
+
+#include "kernel_sock.h"
+
+/*
+ * One end of one connection.  Addresses are in network byte order, IPv4 as
+ * ::ffff:a.b.c.d, so that an AF_INET socket meets a dual-stack one; ports and
+ * sequence numbers are in host byte order.  The sequence numbers are those
+ * right after the handshake: local_seq is the first byte that this end will
+ * send.  netns is the namespace's inode number where either address is a
+ * loopback address (such a connection cannot leave its namespace), else 0.
+ */
+struct sock_key {
+	__be32 local_ip[4];
+	__be32 remote_ip[4];
+	__u32 local_seq;
+	__u32 remote_seq;
+	__u16 local_port;
+	__u16 remote_port;
+	__u32 netns;
+};
+
+_Static_assert(sizeof(struct sock_key) == 48, "sock_key has no padding: maps hash all its bytes");
+
+/*
+ * What the other end reads of a record, by address (read_view): it has no
+ * reference to it.  Stale memory is harmless: once a socket has gone its key
+ * has left the map, so a redirect to it finds nothing and the bytes go over TCP.
+ */
+struct sock_view {
+	__u64 sk;	     /* struct sock, this end's */
+	__u64 redirected_at; /* jiffies of the last redirect */
+	__u32 turn;	     /* counts sends that found the own queue empty: all was read */
+	__u8 left;	     /* this end has left the bypass: it sends over TCP for good */
+	__u8 ended;	     /* this end has ended its direction (SHUT_WR, close) */
+	__u8 threads;	     /* that have sent, or tried to: none, 1, or 2 for several */
+	__u8 unused[9];
+};
+
+_Static_assert(sizeof(struct sock_view) == 2 * sizeof(struct in6_addr),
+	       "read_view() copies it whole");
+
+/*
+ * How long after its last redirect, in jiffies, a peer that has left, but sent from several
+ * threads, is believed while landed() cannot tell: another of its threads may have been
+ * preempted between its verdict and our queue.  A second where HZ is 250, as on Debian.
+ */
+#define SETTLE_JIFFIES 250
+
+/*
+ * A socket's own record, kept with the socket (BPF sk_storage, sock_record_map.h) from its
+ * admission until it is freed.  Written under the lock of this socket alone, by
+ *
+ *   O  bpf_sockops       at the handshake, and for packets sent and received
+ *   B  bpf_tcpip_bypass  for sends
+ *   R  sock_ops_release  at an unload
+ *
+ * and read by these.  The peer's programs read `view`, without a lock; so does
+ * sock_ops_status, which reads the fields marked S as well.
+ */
+struct sock_record {
+	struct sock_view view;	  /* first, a pointer to the record is one to it: O, B; S */
+	struct sock_key key;	  /* O: this end, in sock_ops_map; S */
+	struct sock_key peer_key; /* O: the other end, the target of redirects; S */
+	__u64 peer;		  /* O, B: the other end's record, 0: not met; S */
+	__u64 peer_sk;		  /* O, B: its struct sock; S */
+	__u64 queue;		  /* B: &sk_psock.ingress_msg of this end, 0: not looked up */
+	__u64 peer_queue;	  /* B: the same of the other end */
+	__u64 pressure;		  /* B: &tcp_memory_pressure, 0: not looked up */
+	__u64 sent_at;		  /* B: jiffies of the last send */
+	__u64 unread_since;	  /* B: jiffies of the oldest send that may be unread; S */
+	__u64 admitted_at;	  /* O: jiffies; S */
+	__u64 admitted_ns;	  /* O: bpf_ktime_get_ns() of the same moment; S */
+	__u64 burst;		  /* B: bytes since the peer's last turn, or since a pause */
+	__u64 wait_at;		  /* B: the burst at which the next wait_for_reader() is due */
+	__u64 unread;		  /* B: bytes that may be unread, plus MESSAGE_COST each */
+	__u64 fence;		  /* O, B: for the atomic operation of fence() */
+	__u32 peer_turn;	  /* B: the peer's turn at the last send */
+	__u32 write_seq;	  /* O: tcp_sock.write_seq while nothing went over TCP */
+	__u32 thread;		  /* B: id of the thread that sent last */
+	__u32 cb_flags;		  /* O: callback flags that we have set on the socket */
+	/* O, R: what socket_options.h has set, and what it was before; 0: not set. */
+	__u32 probe_idle;	/* jiffies */
+	__u32 program_idle;	/* jiffies */
+	__u32 program_interval; /* jiffies */
+	__u32 program_timeout;	/* ms */
+	__u16 probe_hz;		/* jiffies of a second */
+	__u8 in_map;		/* O, R: 0: OUT, plain TCP */
+	__u8 waits;		/* B: past half of ROOM, since the peer had read all */
+	__u8 alone;		/* B: no peer was admitted, and none will be */
+	__u8 server;		/* O: accepted here; S */
+	__u8 probe_seconds;	/* probe_idle in seconds, 0: the keepalive is the program's */
+	__u8 probe_switched;	/* SO_KEEPALIVE was off */
+	__u8 program_count;
+	__u8 unused[7];
+};
+
+static __always_inline void swap_key(struct sock_key *to, const struct sock_key *from)
+{
+	__builtin_memcpy(to->local_ip, from->remote_ip, sizeof(to->local_ip));
+	__builtin_memcpy(to->remote_ip, from->local_ip, sizeof(to->remote_ip));
+	to->local_seq = from->remote_seq;
+	to->remote_seq = from->local_seq;
+	to->local_port = from->remote_port;
+	to->remote_port = from->local_port;
+	to->netns = from->netns;
+}
+
+static __always_inline int is_mapped(const __be32 ip[4])
+{
+	return !ip[0] && !ip[1] && ip[2] == bpf_htonl(0xffff);
+}
+
+/* The kernel has no type for a record; in6_addr is 16 bytes of plain words. */
+static __always_inline void read_view(struct sock_view *view, __u64 record)
+{
+	struct in6_addr *word = (struct in6_addr *)view;
+
+	if (can_cast()) {
+		word[0] = *cast(struct in6_addr, record);
+		word[1] = *cast(struct in6_addr, record + sizeof(word[0]));
+	} else {
+		bpf_probe_read_kernel(view, sizeof(*view), (void *)record);
+	}
+}
+
+/* The socket that has a record. */
+static __always_inline __u64 sock_of(__u64 record)
+{
+	return read_word(record + __builtin_offsetof(struct sock_record, view.sk));
+}
+
+#endif /* SOCK_RECORD_H */
