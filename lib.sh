@@ -219,7 +219,8 @@ is_loaded() {
 
 # ---- the connections -------------------------------------------------------
 
-# sockets MAP: a line for each socket of the map, see sock_ops_status.c.
+# sockets MAP: a line for each socket of the map, after one with the names of the columns
+# (sock_ops_status.c).
 sockets() {
 	local pin=$BPFFS/$STATUS-$BASHPID status=0 log
 	if ! log=$(bpftool iter pin "$HERE/$STATUS.o" "$pin" map "$@" 2>&1); then
@@ -231,112 +232,84 @@ sockets() {
 	return "$status"
 }
 
-# connections MAP: a line for each connection that has at least one end in the
-# map, of these fields, with "-" for what is not known:
-#
-#    1 client's address:port     2 server's address:port
-#    3 netns of the client       4 netns of the server
-#    5 bytes unread by client    6 for how many ms (at most)
-#    7 bytes unread by server    8 for how many ms (at most)
-#    9 1: the client leaves     10 1: the server leaves the bypass
-#   11 inode of the client's    12 inode of the server's socket
-#   13 ms since admission       14 1: idle, so that it can be taken out
-#   15 key of the client        16 key of the server
+# What connections() prints of a connection.  What is not known is "-".
+CONNECTION=(
+	age_ms # since admission
+	idle   # 1: it can be taken out
+	# Of each end: its address:port, its key if it is in the map, its network namespace, the
+	# bytes that it has not read, for how many ms it has not (at most), whether it sends over
+	# TCP, and the inode of its socket.
+	client client_key client_netns client_unread client_unread_ms client_over_tcp client_inode
+	server server_key server_netns server_unread server_unread_ms server_over_tcp server_inode
+	# with_programs() adds the programs, as NAME/PID.
+	client_program server_program
+)
+
+# of_connections PROGRAM [FILE...]: awk on what connections() prints, where $at["client"] is
+# the field of that name.
+of_connections() {
+	awk -F '\t' -v OFS='\t' -v names="${CONNECTION[*]}" '
+		BEGIN {
+			for (i = split(names, name, " "); i; i--)
+				at[name[i]] = i
+		}
+		'"$1" "${@:2}"
+}
+
+# connections MAP: a line for each connection that has at least one end in the map.
 connections() {
 	sockets "$@" | awk '
-		function number(hex,    i, n) {
-			for (i = 1; i <= length(hex); i++)
-				n = 16 * n + index("0123456789abcdef", substr(hex, i, 1)) - 1
-			return n
-		}
-		function address(hex) {
-			if (!(hex in text))
-				text[hex] = to_text(hex)
-			return text[hex]
-		}
-		# Of 32 digits; the longest run of zero groups of IPv6 becomes "::".
-		function to_text(hex,    i, groups, zeros) {
-			if (substr(hex, 1, 24) == "00000000000000000000ffff")
-				return number(substr(hex, 25, 2)) "." number(substr(hex, 27, 2)) "." \
-					number(substr(hex, 29, 2)) "." number(substr(hex, 31, 2))
-			for (i = 1; i < 32; i += 4)
-				groups = groups ":" sprintf("%x", number(substr(hex, i, 4)))
-			groups = groups ":"
-			for (zeros = ":0:0:0:0:0:0:0:0:"; length(zeros) > 3; zeros = substr(zeros, 3))
-				if (i = index(groups, zeros)) {
-					groups = substr(groups, 1, i) ":" substr(groups, i + length(zeros))
-					break
-				}
-			if (groups ~ /^:[^:]/)
-				groups = substr(groups, 2)
-			if (groups ~ /[^:]:$/)
-				groups = substr(groups, 1, length(groups) - 1)
-			return "[" groups "]"
-		}
-		function other_end(key) {
-			return substr(key, 33, 32) substr(key, 1, 32) substr(key, 73, 8) substr(key, 65, 8) \
-				substr(key, 85, 4) substr(key, 81, 4) substr(key, 89)
+		NR == 1 {
+			for (i = 1; i <= NF; i++)
+				column[i] = $i
+			next
 		}
 		# The kernel may list a socket twice.
-		!($1 in row) {
-			row[$1] = $0
-			accepted[$1] = $4
+		!($1 in listed) {
+			listed[$1]
+			for (i = 1; i <= NF; i++)
+				socket[$1, column[i]] = $i
 		}
 		END {
-			for (key in row) {
-				other = other_end(key)
-				# Of two ends the row of the server counts, or the first one.
-				if (other in row && (other in done || accepted[other] > accepted[key]))
+			for (key in listed) {
+				peer = socket[key, "peer"]
+				# Of two ends the line of the server counts, or the first one.
+				if (peer in listed && (peer in done || of(peer, "server") > of(key, "server")))
 					continue
 				done[key]
-				split(row[key], own)
-				split("", peer)
-				if (other in row)
-					split(row[other], peer)
-				own_address = address(substr(key, 1, 32)) ":" own[2]
-				peer_address = address(substr(key, 33, 32)) ":" own[3]
-				if (accepted[key])
-					show(other in row ? other : "-", key, peer_address, own_address, peer, own)
+				if (of(key, "server"))
+					show(peer, key)
 				else
-					show(key, other in row ? other : "-", own_address, peer_address, own, peer)
+					show(key, peer)
 			}
 		}
-		function known(value) {
-			return value == "" ? "-" : value
+		function of(key, field) {
+			return key in listed ? socket[key, field] : "-"
 		}
-		function unread(end) {
-			return known(end[5]) (end[6] + 0 ? "+" : "")
+		function show(client, server,    age) {
+			age = of(client, "age_ms")
+			print age == "-" ? of(server, "age_ms") : age, idle(client, server), \
+				end(client, server), end(server, client)
 		}
-		function show(client_key, server_key, client_address, server_address, client, server,    idle) {
-			if (client_key == "-" || server_key == "-")
-				idle = client[12] + server[12]
-			else # one of them knows the other
-				idle = client[12] + client[13] == 2 || server[12] + server[13] == 2
-			print client_address, server_address, known(client[10]), known(server[10]),
-				unread(client), known(server[7]), unread(server), known(client[7]),
-				known(client[9]), known(server[9]), client[11] + 0, server[11] + 0,
-				known(client[8]) == "-" ? server[8] : client[8], idle + 0, client_key, server_key
+		# Of two ends it is enough that one knows the other.
+		function idle(client, server) {
+			if (!(client in listed) || !(server in listed))
+				return of(client in listed ? client : server, "idle")
+			return of(client, "idle") && of(client, "pair") || of(server, "idle") && of(server, "pair")
+		}
+		# What is unread here, the other end has sent.
+		function end(key, peer) {
+			return (key in listed ? of(key, "local") : of(peer, "remote")) OFS of(key, "key") OFS \
+				of(key, "netns") OFS of(key, "unread") OFS of(peer, "sent_ms") OFS \
+				of(key, "over_tcp") OFS of(key, "inode")
 		}' OFS='\t'
 }
 
-# with_programs: adds to the lines of connections() the fields 17 and 18, the
-# client's and the server's program as NAME/PID, by the sockets in /proc/PID/fd.
+# with_programs: adds the programs to what connections() prints, by the sockets in
+# /proc/PID/fd.
 with_programs() {
-	awk -F '\t' '
-		function program(inode,    pid, name, file) {
-			pid = owner[inode]
-			if (!inode || !pid)
-				return "-"
-			if (!(pid in names)) {
-				file = "/proc/" pid "/comm"
-				if ((getline name <file) <= 0)
-					name = "?"
-				close(file)
-				gsub(/[\t\\"]/, "?", name)
-				names[pid] = name
-			}
-			return names[pid] "/" pid
-		}
+	of_connections '
+		# Of several processes that share a socket the one with the lowest number.
 		FNR == NR {
 			split($0, part, /[ \/]/)
 			inode = $0
@@ -345,9 +318,22 @@ with_programs() {
 				owner[inode] = part[3] + 0
 			next
 		}
-		{ print $0, program($11), program($12) }' OFS='\t' \
-		<(
-			find /proc/[0-9]*/fd -maxdepth 1 -lname 'socket:*' -printf '%h %l\n' 2>/dev/null || true
-			echo /proc/0/fd
-		) -
+		{ print $0, program($at["client_inode"]), program($at["server_inode"]) }
+		function program(inode,    pid, name, file) {
+			pid = owner[inode]
+			if (!inode || !pid)
+				return "-"
+			if (!(pid in names_of)) {
+				file = "/proc/" pid "/comm"
+				if ((getline name <file) <= 0)
+					name = "?"
+				close(file)
+				gsub(/[\t\\"]/, "?", name)
+				names_of[pid] = name
+			}
+			return names_of[pid] "/" pid
+		}' <(
+		find /proc/[0-9]*/fd -maxdepth 1 -lname 'socket:*' -printf '%h %l\n' 2>/dev/null || true
+		echo /proc/0/fd # never an empty file
+	) -
 }

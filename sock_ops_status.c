@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * sock_ops_status: an iter/sockmap program.  It writes a line for each socket of
- * sock_ops_map, for status.sh and unload.sh:
+ * sock_ops_map, for status.sh and unload.sh, after one line with the names of the columns:
  *
  *   key          struct sock_key: 96 hexadecimal digits, in the order of its bytes
- *   local        port
- *   remote       port
+ *   peer         the other end's key
+ *   local        address:port
+ *   remote       address:port
  *   server       1: it was accepted here; 0: it has connected, or has no record
- *   unread       bytes in the psock queue, that is, bypassed and not yet read
- *   more         1: the queue is longer than was counted, on kernels without msg_tot_len
+ *   unread       bytes in the psock queue, that is, bypassed and not yet read; with a "+"
+ *                where the queue is longer than was counted, on kernels without msg_tot_len
  *   sent_ms      since the oldest of its sends that the other end may not have read
  *   age_ms       since it was admitted
- *   leaving      1: it sends over TCP, for good
+ *   over_tcp     1: it sends over TCP, for good
  *   netns        inode number of its network namespace
  *   inode        of the socket in /proc/PID/fd, 0: not accepted yet
  *   idle         1: nothing is unread at this end, and nothing is on its way to it
@@ -29,6 +30,17 @@
 #define MOST_STORAGES 16
 
 #define NS_PER_MS 1000000
+
+#define COLUMNS                                                                                    \
+	"key peer local remote server unread sent_ms age_ms over_tcp netns inode idle pair\n"
+
+/* A socket and the other end of its connection, with their records; 0: not known. */
+struct ends {
+	__u64 sk;
+	__u64 record;
+	__u64 peer_sk;
+	__u64 peer;
+};
 
 /* A member of a sock_record, by the record's address. */
 #define read_record(address, member)                                                               \
@@ -125,65 +137,154 @@ static __always_inline int idle(__u64 sk, __u64 peer_sk, __u64 peer_redirected_a
 	return idle_now(sk, peer_sk, settled) && idle_now(sk, peer_sk, settled);
 }
 
-/* How long a jiffy is, in nanoseconds: as many have passed since the admission. */
-static __always_inline __u64 jiffy_ns(__u64 record, __u64 age_ns)
+static __always_inline void find_ends(struct ends *ends, __u64 sk, const struct sock_key *key)
 {
-	__u64 jiffies = bpf_jiffies64() - read_record(record, admitted_at);
-
-	return jiffies ? age_ns / jiffies : 0;
+	ends->sk = sk;
+	ends->record = find_record(sk, key);
+	if (!ends->record)
+		return;
+	ends->peer = read_record(ends->record, peer);
+	ends->peer_sk = read_record(ends->record, peer_sk);
+	/* Gone, its memory may serve something else by now. */
+	if (!is_record(ends->peer, ends->peer_sk, __builtin_offsetof(struct sock_record, peer_key),
+		       key))
+		ends->peer = ends->peer_sk = 0;
 }
 
-static __always_inline __u64 socket_inode(__u64 sk)
+static __always_inline void print_key(struct seq_file *seq, const struct sock_key *key)
+{
+	const __u32 *word = (const void *)key;
+
+	for (__u32 i = 0; i < sizeof(*key) / sizeof(*word); i += 4)
+		BPF_SEQ_PRINTF(seq, "%08x%08x%08x%08x", bpf_htonl(word[i]), bpf_htonl(word[i + 1]),
+			       bpf_htonl(word[i + 2]), bpf_htonl(word[i + 3]));
+	BPF_SEQ_PRINTF(seq, " ");
+}
+
+/* One of the eight groups of an IPv6 address. */
+#define group(ip, i) (bpf_ntohl((ip)[(i) / 2]) >> ((i) % 2 ? 0 : 16) & 0xffff)
+
+/*
+ * As programs write it: the longest run of zero groups, if it is more than one, becomes
+ * "::".  From 5.13 on bpf_seq_printf() reads %pI6c as %pI6, and shortens nothing.
+ */
+static __noinline int print_ipv6(struct seq_file *seq, const __be32 ip[4])
+{
+	int run = 0, longest = 1, end = 0;
+
+	for (int i = 0; i < 8; i++) {
+		run = group(ip, i) ? 0 : run + 1;
+		if (run > longest) {
+			longest = run;
+			end = i + 1;
+		}
+	}
+	for (int i = 0; i < 8; i++) {
+		if (i >= end || i < end - longest) {
+			if (i)
+				BPF_SEQ_PRINTF(seq, ":");
+			BPF_SEQ_PRINTF(seq, "%x", group(ip, i));
+		} else if (i == end - longest) {
+			BPF_SEQ_PRINTF(seq, ":");
+		}
+	}
+	if (end == 8)
+		BPF_SEQ_PRINTF(seq, ":");
+	return 0;
+}
+
+static __always_inline void print_address(struct seq_file *seq, const __be32 ip[4], __u16 port)
+{
+	if (is_mapped(ip)) {
+		BPF_SEQ_PRINTF(seq, "%pI4:%u ", &ip[3], port);
+		return;
+	}
+	BPF_SEQ_PRINTF(seq, "[");
+	print_ipv6(seq, ip);
+	BPF_SEQ_PRINTF(seq, "]:%u ", port);
+}
+
+static __always_inline void print_ends(struct seq_file *seq, const struct sock_key *key)
+{
+	struct sock_key own = *key, peer;
+
+	swap_key(&peer, &own);
+	print_key(seq, &own);
+	print_key(seq, &peer);
+	print_address(seq, own.local_ip, own.local_port);
+	print_address(seq, own.remote_ip, own.remote_port);
+}
+
+static __always_inline void print_unread(struct seq_file *seq, __u64 sk)
+{
+	__u32 more = 0, unread = unread_bytes(sk, &more);
+
+	if (more)
+		BPF_SEQ_PRINTF(seq, "%u+ ", unread);
+	else
+		BPF_SEQ_PRINTF(seq, "%u ", unread);
+}
+
+/*
+ * Sends are dated in jiffies.  How long one is tells the admission, which is dated in
+ * nanoseconds as well.
+ */
+static __always_inline void print_times(struct seq_file *seq, __u64 record)
+{
+	__u64 now = bpf_jiffies64(), jiffies, sent, sent_ns = 0, age_ns = 0;
+
+	if (record) {
+		age_ns = bpf_ktime_get_ns() - read_record(record, admitted_ns);
+		jiffies = now - read_record(record, admitted_at);
+		sent = read_record(record, unread_since);
+		if (sent && jiffies)
+			sent_ns = (now - sent) * (age_ns / jiffies);
+	}
+	BPF_SEQ_PRINTF(seq, "%llu %llu ", sent_ns / NS_PER_MS, age_ns / NS_PER_MS);
+}
+
+static __always_inline void print_place(struct seq_file *seq, __u64 sk)
 {
 	__u64 file, inode, socket = (__u64)read_kernel(struct sock, sk, sk_socket);
+	__u64 net = (__u64)read_kernel(struct sock_common, sk, skc_net.net);
 
 	file = (__u64)read_kernel(struct socket, socket, file);
 	inode = (__u64)read_kernel(struct file, file, f_inode);
-	return read_kernel(struct inode, inode, i_ino);
+	BPF_SEQ_PRINTF(seq, "%u %llu ", read_kernel(struct net, net, ns.inum),
+		       read_kernel(struct inode, inode, i_ino));
+}
+
+static __always_inline void print_idle(struct seq_file *seq, const struct ends *ends)
+{
+	int own, pair = 0;
+
+	own = idle(ends->sk, ends->peer_sk,
+		   ends->peer ? read_record(ends->peer, view.redirected_at) : 0);
+	if (ends->peer)
+		pair = idle(ends->peer_sk, ends->sk, read_record(ends->record, view.redirected_at));
+	BPF_SEQ_PRINTF(seq, "%u %u\n", own, pair);
 }
 
 SEC("iter/sockmap")
 int sock_ops_status(struct bpf_iter__sockmap *ctx)
 {
 	struct seq_file *seq = ctx->meta->seq;
-	__u64 sk = (__u64)ctx->sk, record, peer = 0, peer_sk = 0, net;
-	__u64 now = bpf_jiffies64(), age_ns = 0, sent = 0, redirected = 0, jiffy;
 	const struct sock_key *key = ctx->key;
-	const __u32 *word = ctx->key;
-	__u32 unread, more = 0;
-	int own_idle, peer_idle = 0;
+	struct ends ends = {};
 
-	if (!sk || !key)
-		return 0; /* the end of the map */
+	if (!ctx->sk || !key)
+		return 0; /* the end of the map, still under the number of the last socket */
+	if (!ctx->meta->seq_num)
+		BPF_SEQ_PRINTF(seq, COLUMNS);
+	find_ends(&ends, (__u64)ctx->sk, key);
 
-	record = find_record(sk, key);
-	if (record) {
-		age_ns = bpf_ktime_get_ns() - read_record(record, admitted_ns);
-		sent = read_record(record, unread_since);
-		redirected = read_record(record, view.redirected_at);
-		peer = read_record(record, peer);
-		peer_sk = read_record(record, peer_sk);
-	}
-	/* Gone, its memory may serve something else by now. */
-	if (!is_record(peer, peer_sk, __builtin_offsetof(struct sock_record, peer_key), key))
-		peer = peer_sk = 0;
-	unread = unread_bytes(sk, &more);
-	own_idle = idle(sk, peer_sk, peer ? read_record(peer, view.redirected_at) : 0);
-	if (peer)
-		peer_idle = idle(peer_sk, sk, redirected);
-
-	net = (__u64)read_kernel(struct sock_common, sk, skc_net.net);
-	jiffy = record ? jiffy_ns(record, age_ns) : 0;
-	for (int i = 0; i < 3; i++, word += 4)
-		BPF_SEQ_PRINTF(seq, "%08x%08x%08x%08x", bpf_htonl(word[0]), bpf_htonl(word[1]),
-			       bpf_htonl(word[2]), bpf_htonl(word[3]));
-	BPF_SEQ_PRINTF(seq, " %u %u ", key->local_port, key->remote_port);
-	BPF_SEQ_PRINTF(seq, "%u %u %u %llu %llu %u %u %llu %u %u\n",
-		       record ? read_record(record, server) : 0, unread, more,
-		       sent ? (now - sent) * jiffy / NS_PER_MS : 0, age_ns / NS_PER_MS,
-		       record ? read_record(record, view.left) : 0,
-		       read_kernel(struct net, net, ns.inum), socket_inode(sk), own_idle,
-		       peer_idle);
+	print_ends(seq, key);
+	BPF_SEQ_PRINTF(seq, "%u ", ends.record ? read_record(ends.record, server) : 0);
+	print_unread(seq, ends.sk);
+	print_times(seq, ends.record);
+	BPF_SEQ_PRINTF(seq, "%u ", ends.record ? read_record(ends.record, view.left) : 0);
+	print_place(seq, ends.sk);
+	print_idle(seq, &ends);
 	return 0;
 }
 

@@ -112,7 +112,7 @@ look() {
 	if [[ -n $CONNECTIONS ]]; then
 		CONNECTIONS=$(with_programs <<<"$CONNECTIONS")
 	fi
-	SOCKETS=$(awk -F '\t' '$15 ~ /^[0-9a-f]/ { n++ } $16 ~ /^[0-9a-f]/ { n++ } END { print n + 0 }' <<<"$CONNECTIONS")
+	SOCKETS=$(of_connections 'NF { n += ($at["client_key"] != "-") + ($at["server_key"] != "-") } END { print n + 0 }' <<<"$CONNECTIONS")
 	LATER=$(later_programs) || LATER='' # bpftool 7 asks 5.10 for too much
 	NOW=$EPOCHREALTIME
 }
@@ -201,46 +201,52 @@ show_connections() {
 		say "no connection is on the bypass"
 		return
 	fi
-	awk -F '\t' '{ print $5 + $7 "\t" $0 }' <<<"$CONNECTIONS" | sort -s -t $'\t' -k 1,1nr | cut -f 2- |
-		awk -F '\t' -v stale="$STALE" '
-			function unread(bytes, ms) {
-				if (!(bytes + 0) || ms == "-") # the sender is gone: nobody knows since when
-					return bytes
-				if (ms > stale)
-					hint = 1
-				return bytes " for " int(ms / 1000) " s"
-			}
-			function cell(column, value) {
-				text[NR, column] = value
-				if (length(value) > width[column])
-					width[column] = length(value)
-			}
-			function row(i,    column, line) {
-				for (column = 1; column <= 7; column++)
-					line = line sprintf("%-" width[column] "s  ", text[i, column])
-				sub(/ +$/, "", line)
-				print line
-			}
-			BEGIN {
-				n = split("CLIENT,SERVER,AGE,CLIENT UNREAD,SERVER UNREAD,NETNS,PROGRAMS", head, ",")
-				for (i = 1; i <= n; i++)
-					cell(i, head[i])
-			}
-			{
-				cell(1, $1)
-				cell(2, $2)
-				cell(3, int($13 / 1000) " s")
-				cell(4, unread($5, $6))
-				cell(5, unread($7, $8))
-				cell(6, $3 == $4 || $4 == "-" ? $3 : $3 == "-" ? $4 : $3 " " $4)
-				cell(7, $17 " -> " $18)
-			}
-			END {
-				for (i = 0; i <= NR; i++)
-					row(i)
-				if (hint)
-					print "\nUnread for long: that program is stopped or busy, or reads with splice(2)."
-			}'
+	of_connections '{ print $at["client_unread"] + $at["server_unread"], $0 }' <<<"$CONNECTIONS" |
+		sort -s -t $'\t' -k 1,1nr | cut -f 2- | of_connections '
+		BEGIN { print "CLIENT", "SERVER", "AGE", "CLIENT UNREAD", "SERVER UNREAD", "NETNS", "PROGRAMS" }
+		{
+			print $at["client"], $at["server"], int($at["age_ms"] / 1000) " s", \
+				unread("client"), unread("server"), \
+				both($at["client_netns"], $at["server_netns"]), \
+				$at["client_program"] " -> " $at["server_program"]
+		}
+		END {
+			if (hint)
+				print "\nUnread for long: that program is stopped or busy, or reads with splice(2)."
+		}
+		function unread(end,    bytes, ms) {
+			bytes = $at[end "_unread"]
+			ms = $at[end "_unread_ms"]
+			if (!(bytes + 0) || ms == "-") # the sender is gone: nobody knows since when
+				return bytes
+			if (ms > '"$STALE"')
+				hint = 1
+			return bytes " for " int(ms / 1000) " s"
+		}
+		function both(a, b) {
+			return a == b || b == "-" ? a : a == "-" ? b : a " " b
+		}' | align
+}
+
+# Cells that are separated by tabs, as columns.  Lines without a tab stay as they are.
+align() {
+	awk -F '\t' '
+		{
+			line[NR] = $0
+			for (i = 1; i <= NF && NF > 1; i++)
+				if (length($i) > width[i])
+					width[i] = length($i)
+		}
+		END {
+			for (row = 1; row <= NR; row++)
+				print padded(line[row])
+		}
+		function padded(line,    n, cell, i, text) {
+			n = split(line, cell, "\t")
+			for (i = 1; i < n; i++)
+				text = text sprintf("%-" width[i] "s  ", cell[i])
+			return text cell[n]
+		}'
 }
 
 # Strings that are not plain by their nature come through this.
@@ -266,21 +272,24 @@ show_json() {
 	printf ',"map":{"sockets":%s,"max":%s},"counters":{' "$SOCKETS" "$MOST"
 	awk '{ printf "%s\"%s\":%s", (NR > 1 ? "," : ""), $1, $2 }' <<<"$COUNTERS"
 	printf '},"connections":['
-	[[ -z $CONNECTIONS ]] || awk -F '\t' '
+	[[ -z $CONNECTIONS ]] || of_connections '
+		{
+			printf "%s{\"client\":%s,\"server\":%s,\"age_ms\":%s}", (NR > 1 ? "," : ""),
+				end("client"), end("server"), $at["age_ms"]
+		}
+		function end(who,    over_tcp, unread) {
+			over_tcp = $at[who "_over_tcp"]
+			unread = $at[who "_unread"]
+			return sprintf("{\"address\":\"%s\",\"on_bypass\":%s,\"netns\":%s,\"unread\":%s,\"unread_ms\":%s,\"program\":%s}",
+				$at[who], over_tcp == "-" ? "null" : over_tcp + 0 ? "false" : "true",
+				known($at[who "_netns"]), unread == "-" ? "null" : unread + 0,
+				(unread + 0 ? known($at[who "_unread_ms"]) : 0), text($at[who "_program"]))
+		}
 		function known(value) {
 			return value == "-" ? "null" : value
 		}
 		function text(value) {
 			return value == "-" ? "null" : "\"" value "\""
-		}
-		function end(address, netns, unread, ms, leaves, program) {
-			return sprintf("{\"address\":\"%s\",\"on_bypass\":%s,\"netns\":%s,\"unread\":%s,\"unread_ms\":%s,\"program\":%s}",
-				address, leaves == "-" ? "null" : leaves + 0 ? "false" : "true", known(netns),
-				unread == "-" ? "null" : unread + 0, (unread + 0 ? known(ms) : 0), text(program))
-		}
-		{
-			printf "%s{\"client\":%s,\"server\":%s,\"age_ms\":%s}", (NR > 1 ? "," : ""),
-				end($1, $3, $5, $6, $9, $17), end($2, $4, $7, $8, $10, $18), $13
 		}' <<<"$CONNECTIONS"
 	say ']}'
 }

@@ -132,7 +132,7 @@ let_them_go() {
 	local start=$SECONDS end=$((SECONDS + $1)) lines idle=0
 	shift
 	while ((SECONDS < end)) && lines=$(connections "$@" 2>/dev/null); do
-		if awk -F '\t' '$1 != "" && !$14 { exit 1 }' <<<"$lines"; then
+		if of_connections 'NF && !$at["idle"] { exit 1 }' <<<"$lines"; then
 			((++idle < 2)) || return 0
 		else
 			idle=0
@@ -199,7 +199,8 @@ take_out() {
 			release # what an unload.sh that was killed has taken out
 			return 0
 		fi
-		idle=$(awk -F '\t' '$14 { print $15; print $16 }' <<<"$lines" | sed '/^-$/d' | sort)
+		idle=$(of_connections '$at["idle"] { print $at["client_key"] "\n" $at["server_key"] }' <<<"$lines" |
+			sed '/^-$/d' | sort)
 		both=$(comm -12 <(say "$before") <(say "$idle") | sed '/^$/d')
 		before=$idle
 		if [[ -n $both ]]; then
@@ -224,16 +225,17 @@ take_out() {
 }
 
 describe() {
-	awk -F '\t' '
-		function unread(end, bytes, ms, program) {
-			if (bytes + 0)
-				text = text ", " bytes " bytes unread by the " end " (" program ")" (ms == "-" ? "" : " for " int(ms / 1000) " s")
-		}
+	of_connections '
 		{
-			text = ""
-			unread("client", $5, $6, $17)
-			unread("server", $7, $8, $18)
-			print "  " $1 " -> " $2 (text ? text : ", busy")
+			text = unread("client") unread("server")
+			print "  " $at["client"] " -> " $at["server"] (text ? text : ", busy")
+		}
+		function unread(end,    since) {
+			if (!($at[end "_unread"] + 0))
+				return ""
+			since = $at[end "_unread_ms"]
+			return ", " $at[end "_unread"] " bytes unread by the " end " (" $at[end "_program"] ")" \
+				(since == "-" ? "" : " for " int(since / 1000) " s")
 		}'
 }
 
