@@ -32,6 +32,7 @@ PREFIX ?= /usr/local
 LIBDIR := $(PREFIX)/lib/tcpip-bypass
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 COMMANDS := load unload status
+SOURCED := lib.sh deps.sh limits.sh
 
 # What the tests and measurements run: both ends of a connection, and the control.
 TEST_PROGRAMS := build/pair build/readers build/many build/semantics build/bench \
@@ -49,8 +50,8 @@ all: $(OBJECTS)
 install: $(OBJECTS)
 	$(call msg,INSTALL,$(DESTDIR)$(LIBDIR))
 	$(Q)install -d $(DESTDIR)$(LIBDIR)/docs $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(UNITDIR)
-	$(Q)install -m 644 $(OBJECTS) lib.sh counters.h $(DESTDIR)$(LIBDIR)
-	$(Q)install -m 644 docs/limits.md $(DESTDIR)$(LIBDIR)/docs
+	$(Q)install -m 644 $(OBJECTS) $(SOURCED) counters.h $(DESTDIR)$(LIBDIR)
+	$(Q)install -m 644 docs/limits.md docs/limits.tsv $(DESTDIR)$(LIBDIR)/docs
 	$(Q)install -m 755 $(COMMANDS:=.sh) $(DESTDIR)$(LIBDIR)
 	$(Q)for command in $(COMMANDS); do \
 		ln -sf $(LIBDIR)/$$command.sh $(DESTDIR)$(PREFIX)/sbin/tcpip-bypass-$$command; \

@@ -8,6 +8,10 @@ set -euo pipefail
 HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 # shellcheck source=lib.sh
 . "$HERE/lib.sh"
+# shellcheck source=deps.sh
+. "$HERE/deps.sh"
+# shellcheck source=limits.sh
+. "$HERE/limits.sh"
 
 usage() {
 	cat <<-END
@@ -99,83 +103,6 @@ parse() {
 }
 
 # ---- what is needed --------------------------------------------------------
-
-# An installed copy has only the objects.
-has_sources() {
-	[[ -e $HERE/$SOCKOPS.c ]]
-}
-
-has_libbpf_headers() {
-	clang -E -include bpf/bpf_helpers.h -x c /dev/null >/dev/null 2>&1
-}
-
-missing_deps() {
-	local tool
-	# Ubuntu's bpftool is a wrapper that fails without the running kernel's tools.
-	bpftool version >/dev/null 2>&1 || say bpftool
-	has_sources || return 0
-	for tool in make clang; do
-		command -v "$tool" >/dev/null || say "$tool"
-	done
-	has_libbpf_headers || say libbpf-headers
-}
-
-# Package names of what is missing, for apt-get.
-apt_packages() {
-	local dep
-	for dep; do
-		case $dep in
-		libbpf-headers) say libbpf-dev ;;
-		bpftool)
-			# Debian has a package of that name; Ubuntu before 25.04 ships
-			# it in the tools of each kernel.
-			if apt-cache show bpftool 2>/dev/null | grep -q '^Filename:'; then
-				say bpftool
-			else
-				say linux-tools-common "linux-tools-$(uname -r)"
-			fi
-			;;
-		*) say "$dep" ;;
-		esac
-	done
-}
-
-dnf_packages() {
-	local dep
-	for dep; do
-		case $dep in
-		libbpf-headers) say libbpf-devel ;;
-		*) say "$dep" ;;
-		esac
-	done
-}
-
-install_deps() {
-	local missing packages
-	mapfile -t missing < <(missing_deps)
-	if [[ ${#missing[@]} -eq 0 ]]; then
-		say "nothing to install"
-		return
-	fi
-	say "missing: ${missing[*]}"
-	if command -v apt-get >/dev/null; then
-		cmd apt-get update -q
-		mapfile -t packages < <(apt_packages "${missing[@]}" | xargs -n1)
-		DEBIAN_FRONTEND=noninteractive cmd apt-get install -y -q --no-install-recommends "${packages[@]}"
-	elif command -v dnf >/dev/null; then
-		mapfile -t packages < <(dnf_packages "${missing[@]}")
-		cmd dnf install -y "${packages[@]}"
-	else
-		die "no apt-get and no dnf here: install ${missing[*]} yourself"
-	fi
-}
-
-check_deps() {
-	local missing
-	mapfile -t missing < <(missing_deps)
-	[[ ${#missing[@]} -eq 0 ]] ||
-		die "missing: ${missing[*]}; to install them: sudo $0 --install-deps"
-}
 
 # In a container root may lack them.
 check_capabilities() {
@@ -385,48 +312,14 @@ switch_on() {
 	set_switch 1
 }
 
-# ---- what to expect --------------------------------------------------------
-
-# kernel_before LIST: is this kernel older than what the list names, a version
-# for each series that got the change, the newest last?
-kernel_before() {
-	local version kernel series
-	kernel=$(uname -r)
-	kernel=${kernel%%[!0-9.]*}
-	for version in ${1//,/ }; do
-		series=$(cut -d. -f1,2 <<<"$version")
-		[[ $kernel == "$series".* ]] && break
-	done
-	[[ $kernel != "$version" && $(printf '%s\n' "$kernel" "$version" | sort -V | head -n 1) == "$kernel" ]]
-}
-
-applies() {
-	case $1 in
-	all) return 0 ;;
-	"before "*) kernel_before "${1#before }" ;;
-	*) [[ $(uname -r) == "$1".* ]] ;;
-	esac
-}
-
-# From the table in docs/limits.md; FIONREAD's row by what the programs go by.
+# What to expect on this kernel.
 report() {
-	local counted=0 _ what differs=() kernels
+	local counted=0 burst="does not count bypassed bytes; a burst may be 4 KiB" # CREDIT_UNCOUNTED
 	if grep -q msg_tot_len "$BTF"; then
-		counted=1
-		say "kernel $(uname -r): FIONREAD counts bypassed bytes; a burst may be 256 KiB"
-	else
-		say "kernel $(uname -r): FIONREAD does not count bypassed bytes; a burst may be 4 KiB"
+		counted=1 burst="counts bypassed bytes; a burst may be 256 KiB" # CREDIT
 	fi
-	while IFS='|' read -r _ what _ kernels _; do
-		read -r what <<<"${what%% (*}" # without the blanks around it
-		read -r kernels <<<"$kernels"
-		if [[ $what == FIONREAD ]]; then
-			((counted)) || differs+=("$what")
-		elif applies "$kernels"; then
-			differs+=("$what")
-		fi
-	done < <(sed -n '/^|---/,/^$/{/^| /p}' "$HERE/docs/limits.md" | tr -d '`')
-	say "not as in TCP while bypassed (docs/limits.md): $(printf '%s; ' "${differs[@]}" | sed 's/; $//')"
+	say "kernel $(uname -r): FIONREAD $burst"
+	say "not as in TCP while bypassed (docs/limits.md): $(limits_here "$counted" | paste -sd ';' | sed 's/;/; /g')"
 }
 
 main() {

@@ -60,7 +60,7 @@ with_fakes() {
 
 @test "load.sh: refuses to run without root" {
 	chmod 755 "$BOX_TMP" # the checkout may be where only root can read
-	cp "$ROOT/load.sh" "$ROOT/lib.sh" "$BOX_TMP"
+	cp "$ROOT"/*.sh "$BOX_TMP"
 	run -1 in_box setpriv --reuid 65534 --clear-groups "$BOX_TMP/load.sh"
 	[[ $output == *"needs root"* ]]
 	assert_nothing_loaded
@@ -596,7 +596,12 @@ in_container() {
 	wait "$MANY"
 }
 
-@test "load.sh: reports how this kernel differs, from the table in docs/limits.md" {
+# bytes_of NAME: a constant of the programs.
+bytes_of() {
+	echo $(($(sed -n "s/^#define $1[[:space:]]*//p" "$ROOT"/*.h)))
+}
+
+@test "load.sh: reports how this kernel differs, with the names of docs/limits.md" {
 	run -0 load_pair
 	if grep -q msg_tot_len /sys/kernel/btf/vmlinux; then
 		[[ $output == *"FIONREAD counts bypassed bytes; a burst may be 256 KiB"* ]]
@@ -606,14 +611,22 @@ in_container() {
 		[[ $output == *"; FIONREAD;"* ]]
 	fi
 	[[ $output == *"while bypassed (docs/limits.md): splice(2) from the socket; MSG_WAITALL; MSG_OOB; "* ]]
+	have_want "CREDIT of the programs" "$(bytes_of CREDIT)" -eq $((256 * 1024))
+	have_want "CREDIT_UNCOUNTED" "$(bytes_of CREDIT_UNCOUNTED)" -eq $((4 * 1024))
 	# The README has the same table.
 	diff <(grep '^|' "$ROOT/docs/limits.md") <(sed -n '/^## Limits/,/^## /p' "$ROOT/README.md" | grep '^|')
+}
+
+@test "docs/limits.tsv: has the rows of docs/limits.md" {
+	# Without the blanks around them, and without what stands in parentheses.
+	diff "$ROOT/docs/limits.tsv" <(sed -n '/^|---/,/^$/{/^| /p}' "$ROOT/docs/limits.md" | tr -d '`' |
+		awk -F ' *[|] *' '{ sub(/ \(.*/, "", $2); print $2 "\t" $4 }')
 }
 
 # applies_on RELEASE KERNELS: does a row of the table hold there?
 applies_on() {
 	bash -c '
-		eval "$(sed -n "/^kernel_before()/,/^}/p; /^applies()/,/^}/p" "$1/load.sh")"
+		. "$1/limits.sh"
 		release=$2
 		uname() { echo "$release"; }
 		applies "$3"' applies "$ROOT" "$1" "$2"
