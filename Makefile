@@ -4,6 +4,7 @@ BPFTOOL ?= bpftool
 CLANG_FORMAT ?= clang-format
 SHELLCHECK ?= shellcheck
 SHFMT ?= shfmt
+AWK ?= awk
 
 # Where vmlinux.h is: the small one of the repository, or `build` for a full dump.
 VMLINUX ?= .
@@ -31,6 +32,7 @@ endif
 PREFIX ?= /usr/local
 LIBDIR := $(PREFIX)/lib/tcpip-bypass
 UNITDIR ?= $(PREFIX)/lib/systemd/system
+MANDIR ?= $(PREFIX)/share/man/man8
 COMMANDS := load unload status
 SOURCED := lib.sh deps.sh limits.sh
 
@@ -49,18 +51,20 @@ all: $(OBJECTS)
 
 install: $(OBJECTS)
 	$(call msg,INSTALL,$(DESTDIR)$(LIBDIR))
-	$(Q)install -d $(DESTDIR)$(LIBDIR)/docs $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(UNITDIR)
+	$(Q)install -d $(DESTDIR)$(LIBDIR)/docs $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(UNITDIR) $(DESTDIR)$(MANDIR)
 	$(Q)install -m 644 $(OBJECTS) $(SOURCED) counters.h $(DESTDIR)$(LIBDIR)
 	$(Q)install -m 644 docs/limits.md docs/limits.tsv $(DESTDIR)$(LIBDIR)/docs
 	$(Q)install -m 755 $(COMMANDS:=.sh) $(DESTDIR)$(LIBDIR)
 	$(Q)for command in $(COMMANDS); do \
 		ln -sf $(LIBDIR)/$$command.sh $(DESTDIR)$(PREFIX)/sbin/tcpip-bypass-$$command; \
+		./$$command.sh --help | $(AWK) -f man.awk >$(DESTDIR)$(MANDIR)/tcpip-bypass-$$command.8; \
 	done
 	$(Q)sed 's|@LIBDIR@|$(LIBDIR)|' systemd/tcpip-bypass.service.in >$(DESTDIR)$(UNITDIR)/tcpip-bypass.service
 
 uninstall:
 	$(call msg,REMOVE,$(DESTDIR)$(LIBDIR))
 	$(Q)rm -f $(COMMANDS:%=$(DESTDIR)$(PREFIX)/sbin/tcpip-bypass-%)
+	$(Q)rm -f $(COMMANDS:%=$(DESTDIR)$(MANDIR)/tcpip-bypass-%.8)
 	$(Q)rm -f $(DESTDIR)$(UNITDIR)/tcpip-bypass.service
 	$(Q)rm -rf $(DESTDIR)$(LIBDIR)
 
@@ -123,8 +127,8 @@ help:
 	@echo 'all      build the BPF objects (default); V=1 shows the commands'
 	@echo 'vmlinux  dump the running kernel'"'"'s types to build/vmlinux.h; build against'
 	@echo '         them with: make -B VMLINUX=build'
-	@echo 'install  objects, scripts and a systemd unit below PREFIX (default: /usr/local), also'
-	@echo '         with DESTDIR; uninstall removes them'
+	@echo 'install  objects, scripts, man pages and a systemd unit below PREFIX (default:'
+	@echo '         /usr/local), also with DESTDIR; uninstall removes them'
 	@echo 'test     run the tests (as root; tests/run.sh --install-deps first installs what they need)'
 	@echo 'test-kernels'
 	@echo '         run a choice of them on other kernels, in qemu (as root; tests/kernels.sh)'

@@ -13,6 +13,8 @@ HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 # shellcheck source=limits.sh
 . "$HERE/limits.sh"
 
+MAX_RANGES=64 # bpf_sockops.h
+
 usage() {
 	cat <<-END
 		load.sh - let TCP between programs of this host skip the TCP/IP stack
@@ -22,24 +24,29 @@ usage() {
 		                   [--quiet] [--install-deps]
 		    ./load.sh --help
 
+		DESCRIPTION
+		    Loads two BPF programs and attaches them.  From then on new TCP connections between
+		    programs of this host are accelerated.  If a step fails, what was done is undone.
+
 		OPTIONS
-		    --cgroup PATH        only connections with both ends under this cgroup, a
-		                         directory of cgroup v2; default: the root, all programs
-		    --port LIST          only connections to servers that listen on these ports:
-		                         numbers from 1 to 65535 and ranges, as in 80,8000-8100
-		    --exclude-port LIST  not these, whatever --port says; at most 64 numbers and
-		                         ranges in both lists
+		    --cgroup PATH        only connections with both ends under this cgroup, a directory
+		                         of cgroup v2; default: the root, that is, all programs
+		    --port LIST          only connections to servers that listen on these ports: numbers
+		                         from 1 to 65535 and ranges, as in 80,8000-8100
+		    --exclude-port LIST  no connections to these ports, whatever --port says; at most
+		                         $MAX_RANGES numbers and ranges in both lists together
 		    --quiet              write no lines to the kernel's trace
-		    --install-deps       first install what is missing to compile and load, from
-		                         the distribution's packages
-		    --help               show this
+		    --install-deps       first install what is missing to compile and load, from the
+		                         distribution's packages
+		    --help               show this text
 
 		EXIT STATUS
-		    0 loaded; 1 not loaded, and nothing changed (or it says what could not be
-		    undone); 2 not loaded, for an error in the arguments
+		    0  loaded
+		    1  not loaded, and nothing has changed; what could not be undone is named
+		    2  not loaded: an argument is wrong
 
 		SEE ALSO
-		    status.sh shows what is loaded, unload.sh undoes it
+		    status.sh shows what is loaded.  unload.sh ends it.
 	END
 }
 
@@ -50,7 +57,6 @@ PORTS=()   # ranges for --port, as FIRST-LAST
 EXCLUDE=() # and for --exclude-port
 QUIET=0
 INSTALL=0
-MAX_RANGES=64 # bpf_sockops.h
 
 # ranges OPTION LIST: prints them as FIRST-LAST.
 ranges() {

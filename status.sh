@@ -16,20 +16,29 @@ STALE=10000 # ms after which unread bytes deserve a word
 
 usage() {
 	cat <<-END
-		status.sh - show the pair, its connections and its counters
+		status.sh - show what is loaded, the connections, and the counters
 
 		SYNOPSIS
 		    sudo ./status.sh [--json | --watch [SECONDS]]
 		    ./status.sh --help
 
+		DESCRIPTION
+		    Shows what was loaded and when, the counters, and each connection on the bypass: its
+		    programs, and the bytes that they have not read yet.  Changes nothing.
+
 		OPTIONS
 		    --json             print one JSON object instead, with all counters
-		    --watch [SECONDS]  show it again every so many seconds (default: 2), as much as
-		                       fits the terminal, with rates of the time between
-		    --help             show this
+		    --watch [SECONDS]  show it again every SECONDS (default: 2), with the rates since the
+		                       last time, and cut to the height of the terminal
+		    --help             show this text
 
 		EXIT STATUS
-		    0 loaded; 1 not loaded, or only in part; 2 an error
+		    0  loaded
+		    1  not loaded, or only in part
+		    2  an error
+
+		SEE ALSO
+		    load.sh loads it.  unload.sh ends it.
 	END
 }
 

@@ -27,18 +27,26 @@ usage() {
 		    sudo ./unload.sh [--timeout SECONDS] [--cgroup PATH]
 		    ./unload.sh --help
 
+		DESCRIPTION
+		    Takes every connection off the bypass, detaches the programs, and removes them.  Open
+		    connections continue over plain TCP.  Works from any partial state.
+
 		OPTIONS
-		    --timeout SECONDS  how long to wait for programs to read what they have been
-		                       sent; default: $TIMEOUT.  Connections that still hold unread
-		                       bytes then are named and left alone; a process in the
-		                       background takes them out of the map once they are read.
-		    --cgroup PATH      detach from this cgroup as well; needed only when the pins
-		                       in $BPFFS are lost that tell where load.sh attached
-		    --help             show this
+		    --timeout SECONDS  how long to wait for programs to read what they have been sent;
+		                       default: $TIMEOUT.  Connections that still hold unread bytes then
+		                       are listed and left alone.  A process in the background takes them
+		                       off the bypass once they are read.
+		    --cgroup PATH      detach from this cgroup as well; needed only when the pins in
+		                       $BPFFS, which tell where load.sh attached, are lost
+		    --help             show this text
 
 		EXIT STATUS
-		    0 unloaded, or nothing was loaded; 1 a step failed; 2 an error in the
-		    arguments
+		    0  unloaded, or nothing was loaded
+		    1  a step failed
+		    2  an argument is wrong
+
+		SEE ALSO
+		    status.sh lists the connections that are on the bypass.
 	END
 }
 

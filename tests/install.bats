@@ -44,6 +44,24 @@ works_without_compiler() {
 	[[ -z $(find "$BOX_TMP/usr" ! -type d) ]]
 }
 
+@test "make install: the man pages say what --help says" {
+	local command page option warnings
+	make -C "$ROOT" -s install PREFIX="$BOX_TMP/usr"
+	for command in load status unload; do
+		page=$BOX_TMP/usr/share/man/man8/tcpip-bypass-$command.8
+		have_want "sections of $command" "$(grep '^\.SH' "$page")" = $'.SH NAME\n'"$(
+			"$ROOT/$command.sh" --help | sed -n 's/^[A-Z]/.SH &/p'
+		)"
+		for option in $("$ROOT/$command.sh" --help | sed -n 's/^    \(--[a-z-]*\).*/\1/p'); do
+			grep -F -- "\\fB${option//-/\\-}" "$page"
+		done
+		! grep -E '[a-z]\.sh' "$page"
+		command -v man >/dev/null || continue
+		warnings=$(MANWIDTH=80 man --warnings -l "$page" 2>&1 >/dev/null)
+		have_want "warnings of man" "$warnings" = ""
+	done
+}
+
 @test "make install: DESTDIR stages, PREFIX is where it will be" {
 	make -C "$ROOT" -s install DESTDIR="$BOX_TMP/stage" PREFIX=/opt/x
 	[[ $(readlink "$BOX_TMP/stage/opt/x/sbin/tcpip-bypass-load") == /opt/x/lib/tcpip-bypass/load.sh ]]
@@ -130,6 +148,7 @@ ctl() {
 	[[ $output == *"Depends: bpftool"* ]]
 	dpkg-deb -x "$BOX_TMP"/tcpip-bypass_*.deb "$BOX_TMP/unpacked"
 	[[ -e $BOX_TMP/unpacked/lib/systemd/system/tcpip-bypass.service ]]
+	[[ -e $BOX_TMP/unpacked/usr/share/man/man8/tcpip-bypass-load.8.gz ]]
 	in_box mkdir -p /usr/lib/tcpip-bypass
 	in_box mount --bind "$BOX_TMP/unpacked/usr/lib/tcpip-bypass" /usr/lib/tcpip-bypass
 	works_without_compiler "$BOX_TMP/unpacked/usr/sbin/tcpip-bypass"
