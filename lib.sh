@@ -52,10 +52,32 @@ usage_error() {
 	exit 2
 }
 
-# Echo a command that changes the system's state, then run it.
+# cmd [-t | -q] COMMAND...: echo a command that changes the system's state, then run it.
+#   -t  where it may be that nothing is to be done: echoed when it has succeeded
+#   -q  not echoed; a comment says why
 cmd() {
-	printf '[#] %s\n' "$*" >&2
-	"$@"
+	case $1 in
+	-t)
+		"${@:2}" >/dev/null 2>&1 || return
+		printf '[#] %s\n' "${*:2}" >&2
+		;;
+	-q) "${@:2}" ;;
+	*)
+		printf '[#] %s\n' "$*" >&2
+		"$@"
+		;;
+	esac
+}
+
+# help_or_error ARGUMENT: what no option of the script is.
+help_or_error() {
+	case $1 in
+	-h | --help)
+		usage
+		exit
+		;;
+	esac
+	usage_error "unknown argument: $1"
 }
 
 need_root() {
@@ -172,8 +194,14 @@ in_host_order() {
 	fi
 }
 
+# The states of the switch: SWITCH_* of the programs.
+OFF=0
+ON=1
+GOING_OFF=2
+
 # config_of MAP: the members of struct sock_config (bpf_sockops.h), as
-# `CGROUP ON QUIET PROGRAM`, the last one "-" where an earlier version has loaded.  From the bytes: to see the map's types takes CAP_SYS_ADMIN.
+# `CGROUP SWITCH QUIET PROGRAM`, the last one "-" where an earlier version has loaded.  From
+# the bytes: to see the map's types takes CAP_SYS_ADMIN.
 config_of() {
 	local json bytes program=-
 	json=$(bpftool -j map lookup "$@" key 0 0 0 0 2>/dev/null) || return
@@ -184,7 +212,7 @@ config_of() {
 	say "$(from_memory "${bytes[@]:0:8}") $(from_memory "${bytes[@]:8:4}") $(from_memory "${bytes[@]:12:4}") $program"
 }
 
-# set_config CGROUP ON QUIET PROGRAM MAP
+# set_config CGROUP SWITCH QUIET PROGRAM MAP
 set_config() {
 	local value
 	read -ra value < <(in_memory 8 "$1" && in_memory 4 "$2" && in_memory 4 "$3" &&
@@ -214,21 +242,22 @@ is_loaded() {
 	local values
 	[[ $(pins) == "$(say_each "${PINS[@]}")" ]] || return
 	read -ra values < <(config_of pinned "$CONFIG_PIN")
-	[[ ${values[1]:-0} -eq 1 ]]
+	[[ ${values[1]:-$OFF} -eq $ON ]]
 }
 
 # ---- the connections -------------------------------------------------------
 
 # sockets MAP: a line for each socket of the map, after one with the names of the columns
-# (sock_ops_status.c).
+# (sock_ops_status.c).  Not echoed: the pin is gone when this returns, and status.sh --watch
+# and an unload.sh that waits come here again and again.
 sockets() {
 	local pin=$BPFFS/$STATUS-$BASHPID status=0 log
-	if ! log=$(bpftool iter pin "$HERE/$STATUS.o" "$pin" map "$@" 2>&1); then
+	if ! log=$(cmd -q bpftool iter pin "$HERE/$STATUS.o" "$pin" map "$@" 2>&1); then
 		warn "cannot list the sockets: ${log##*$'\n'}"
 		return 1
 	fi
 	cat "$pin" || status=$?
-	rm -f "$pin"
+	cmd -q rm -f "$pin"
 	return "$status"
 }
 

@@ -96,11 +96,7 @@ parse() {
 			;;
 		--quiet) QUIET=1 ;;
 		--install-deps) INSTALL=1 ;;
-		-h | --help)
-			usage
-			exit
-			;;
-		*) usage_error "unknown argument: $1" ;;
+		*) help_or_error "$1" ;;
 		esac
 		shift
 	done
@@ -131,16 +127,19 @@ check_kernel() {
 		die "this kernel is locked down for confidentiality, which forbids the programs to read kernel memory; boot it with lockdown=integrity or none"
 }
 
-check_cgroup() {
-	if [[ -z $CGROUP ]]; then
-		CGROUP=$(cgroup2_root)
-		[[ -n $CGROUP ]] ||
+# cgroup_of [PATH]: the directory to attach to; without PATH it is the root.
+cgroup_of() {
+	local root
+	if [[ -z $1 ]]; then
+		root=$(cgroup2_root)
+		[[ -n $root ]] ||
 			die "no cgroup v2 hierarchy is mounted; to mount it: mount -t cgroup2 none /sys/fs/cgroup"
+		say "$root"
 		return
 	fi
-	[[ -d $CGROUP ]] || usage_error "--cgroup: no such directory: $CGROUP"
-	[[ $(stat -f -c %T "$CGROUP") == cgroup2fs ]] || usage_error "--cgroup: not a directory of cgroup v2: $CGROUP"
-	CGROUP=$(readlink -f "$CGROUP")
+	[[ -d $1 ]] || usage_error "--cgroup: no such directory: $1"
+	[[ $(stat -f -c %T "$1") == cgroup2fs ]] || usage_error "--cgroup: not a directory of cgroup v2: $1"
+	readlink -f "$1"
 }
 
 check_not_loaded() {
@@ -171,7 +170,7 @@ check_other_programs() {
 	own=$(sock_ops_programs "$CGROUP") || return 0 # not to be seen
 	while read -r id flags name; do
 		[[ -z $id || $flags == multi ]] ||
-			die "$(other_program "$id" "$name") is attached to $CGROUP without multi: no second one can be; $(detach_hint "$CGROUP" "$id")"
+			die "$(other_program "$id" "$name") is attached to $CGROUP without multi: no second one can be attached; $(detach_hint "$CGROUP" "$id")"
 	done <<<"$own"
 
 	while read -r dir; do
@@ -290,7 +289,7 @@ set_switch() {
 # Everything but the switch.
 configure() {
 	local i=0 range admit
-	set_switch 0
+	set_switch "$OFF"
 	# In the order of decision: exclusions first.
 	for range in "${EXCLUDE[@]/%/ 0}" "${PORTS[@]/%/ 1}"; do
 		read -r range admit <<<"$range"
@@ -315,7 +314,7 @@ attach_bypass() {
 # Last: a socket that entered the map before its program was attached there
 # would never run it.
 switch_on() {
-	set_switch 1
+	set_switch "$ON"
 }
 
 # What to expect on this kernel.
@@ -337,7 +336,7 @@ main() {
 	check_deps
 	check_capabilities
 	check_kernel
-	check_cgroup
+	CGROUP=$(cgroup_of "$CGROUP")
 	one_at_a_time
 	check_not_loaded
 	check_other_programs

@@ -54,11 +54,7 @@ parse() {
 				shift
 			fi
 			;;
-		-h | --help)
-			usage
-			exit
-			;;
-		*) usage_error "unknown argument: $1" ;;
+		*) help_or_error "$1" ;;
 		esac
 		shift
 	done
@@ -114,7 +110,7 @@ look() {
 	MOST=$(number_of max_entries map show pinned "$MAP_PIN")
 	COUNTERS=$(counters)
 	[[ -n $COUNTERS ]] || {
-		warn "cannot read the counters: to see their names takes CAP_SYS_ADMIN"
+		warn "cannot read the counters: that takes CAP_SYS_ADMIN"
 		return 1
 	}
 	CONNECTIONS=$(connections pinned "$MAP_PIN")
@@ -152,7 +148,7 @@ show() {
 	[[ -z $EXCEPT ]] || scope="$scope, but not $EXCEPT"
 	seconds=$((${NOW%.*} - SINCE))
 	say "loaded       $(date -d "@$SINCE" '+%F %T') ($(duration "$seconds") ago)"
-	say "cgroup       ${CGROUP:-gone, or not to be seen from here}"
+	say "cgroup       ${CGROUP:-gone, or not visible from here}"
 	say "filter       $scope of the listening side"
 	say "trace        $( ((QUIET)) && echo off || echo on)"
 	say "map          $SOCKETS of $MOST sockets"

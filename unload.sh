@@ -66,11 +66,7 @@ parse() {
 			CGROUP=$2
 			shift
 			;;
-		-h | --help)
-			usage
-			exit
-			;;
-		*) usage_error "unknown argument: $1" ;;
+		*) help_or_error "$1" ;;
 		esac
 		shift
 	done
@@ -79,6 +75,7 @@ parse() {
 DONE=0   # steps that changed something
 FAILED=0 # steps that did not succeed
 
+# try COMMAND...: a step that is needed.
 try() {
 	if cmd "$@"; then
 		DONE=$((DONE + 1))
@@ -88,9 +85,11 @@ try() {
 	fi
 }
 
-# The states of the switch, SWITCH_* in bpf_sockops.h; 1 is on.
-OFF=0
-GOING_OFF=2
+# attempt COMMAND...: one that may not be, and fails then.
+attempt() {
+	cmd -t "$@" || return
+	DONE=$((DONE + 1))
+}
 
 # switch_is STATE MAP, and switch_to STATE MAP: of struct sock_config.
 switch_is() {
@@ -113,9 +112,6 @@ switch_to() {
 
 # ---- taking connections out ------------------------------------------------
 
-FOUND=0 # connections on the bypass at first
-LEFT=() # lines of connections() that had to stay
-
 # Often at first, when most are idle; later for programs that take their time.
 pause_after() {
 	if (($1 < 2)); then
@@ -127,11 +123,14 @@ pause_after() {
 	fi
 }
 
-# count_connections MAP: adds to FOUND.
-count_connections() {
-	local lines
-	lines=$(connections "$@" 2>/dev/null) || return 0
-	FOUND=$((FOUND + $(grep -c . <<<"$lines" || true)))
+# count LINES: how many; there are none in an empty string.
+count() {
+	grep -c . <<<"$1" || true
+}
+
+# connections_now MAP: how many.
+connections_now() {
+	count "$(connections "$@" 2>/dev/null || true)"
 }
 
 # let_them_go SECONDS MAP: until all are idle in two looks in a row (an upload may
@@ -149,37 +148,21 @@ let_them_go() {
 	done
 }
 
-RELEASE_PIN= # of the iterator, once it is there
-
-# pin_release [NAME]: kernels before 5.15 refuse it, sockets keep the keepalive there.
+# pin_release [NAME]: pins the iterator that gives sockets back what they had, and prints
+# where.  Kernels before 5.15 refuse it: sockets keep the keepalive there.  Not echoed, as all
+# that serves unload.sh itself and is gone at its end.
 pin_release() {
-	local pin=$BPFFS/$RELEASE${1:+-$1}-$BASHPID
+	local pin=$BPFFS/$RELEASE${1:+-$1}-$$
 	# Without its pin libbpf would make a map of records anew.
 	[[ -e $RECORD_PIN ]] || return 0
-	if bpftool iter pin "$HERE/$RELEASE.o" "$pin" >/dev/null 2>&1; then
-		RELEASE_PIN=$pin
+	if cmd -q bpftool iter pin "$HERE/$RELEASE.o" "$pin" >/dev/null 2>&1; then
+		say "$pin"
 	fi
 }
 
-# take_out_earlier SECONDS PROGRAM-ID MAP-ID: the same as take_out for what an earlier load
-# has left, whose map of records has no pin.
-take_out_earlier() {
-	local records status=0 own=$RELEASE_PIN
-	RELEASE_PIN=
-	if records=$(map_id sock_ops_record id "$2") && [[ ! -e $RECORD_PIN ]] &&
-		bpftool map pin id "$records" "$RECORD_PIN" 2>/dev/null; then
-		pin_release "$3"
-		rm "$RECORD_PIN"
-	fi
-	take_out "$1" id "$3" || status=1
-	unpin_release
-	RELEASE_PIN=$own
-	return "$status"
-}
-
+# unpin_release [PIN]
 unpin_release() {
-	[[ -z $RELEASE_PIN ]] || rm -f "$RELEASE_PIN"
-	RELEASE_PIN=
+	[[ -z $1 ]] || cmd -q rm -f "$1"
 }
 
 # A path for each network namespace that has a name or a process, but our own.
@@ -188,37 +171,40 @@ other_namespaces() {
 		awk -v own="$(stat -L -c %i /proc/self/ns/net)" '$1 != own { print $2 }'
 }
 
-# Sockets that were taken out get back what they had before: sock_ops_release.c.
+# release [PIN]: sockets that were taken out get back what they had before
+# (sock_ops_release.c).  Not echoed: it is done after each batch, in each namespace.
 release() {
 	local namespace
-	[[ -n $RELEASE_PIN ]] || return 0
-	cat "$RELEASE_PIN" 2>/dev/null || true
+	[[ -n $1 ]] || return 0
+	cmd -q cat "$1" >/dev/null 2>&1 || true
 	while read -r namespace; do
-		nsenter --net="$namespace" cat "$RELEASE_PIN" 2>/dev/null || true
+		cmd -q nsenter --net="$namespace" cat "$1" >/dev/null 2>&1 || true
 	done < <(other_namespaces)
 }
 
-# take_out SECONDS MAP: until the map is empty, or for so long.
+# idle_keys: of the sockets of idle connections, of what connections() prints.
+idle_keys() {
+	of_connections '$at["idle"] { print $at["client_key"] "\n" $at["server_key"] }' | sed '/^-$/d' | sort
+}
+
+# take_out SECONDS RELEASE-PIN MAP: until the map is empty, or for so long.  Fails with 1 and
+# prints the connections that are left, or with 2 where they cannot be seen.
 take_out() {
-	local start=$SECONDS end=$((SECONDS + $1)) round=0 lines idle before='' both
-	shift
+	local start=$SECONDS end=$((SECONDS + $1)) pin=$2 round=0 lines idle before='' both
+	shift 2
 	while lines=$(connections "$@" 2>/dev/null); do
 		if [[ -z $lines ]]; then
-			release # what an unload.sh that was killed has taken out
+			release "$pin" # what an unload.sh that was killed has taken out
 			return 0
 		fi
-		idle=$(of_connections '$at["idle"] { print $at["client_key"] "\n" $at["server_key"] }' <<<"$lines" |
-			sed '/^-$/d' | sort)
+		idle=$(idle_keys <<<"$lines")
 		both=$(comm -12 <(say "$before") <(say "$idle") | sed '/^$/d')
 		before=$idle
 		if [[ -n $both ]]; then
-			# A socket that was closed meanwhile ends the batch: the rest is for
-			# the next round.
-			awk -v map="$*" '{ gsub(/../, " &"); print "map delete " map " key hex" $0 }' <<<"$both" |
-				bpftool batch file - >/dev/null 2>&1 || true
-			release
+			delete_keys "$@" <<<"$both"
+			release "$pin"
 		elif ((SECONDS >= end && ++round > 3)); then
-			mapfile -t -O "${#LEFT[@]}" LEFT <<<"$lines"
+			say "$lines"
 			return 1
 		fi
 		pause_after $((SECONDS - start))
@@ -228,8 +214,36 @@ take_out() {
 	fi
 	connections "$@" >/dev/null || true # says why
 	warn "what is in the map cannot be seen: connections stay in it until they are closed"
-	FAILED=$((FAILED + 1))
-	return 1
+	return 2
+}
+
+STAY=() # ids of maps that are not empty
+
+# not_empty STATUS MAP-ID: the status is take_out's.
+not_empty() {
+	STAY+=("$2")
+	(($1 == 1)) || FAILED=$((FAILED + 1))
+}
+
+# delete_keys MAP: those that it reads.  A socket that was closed meanwhile ends the batch: the
+# rest is for the next round.  Not echoed: thousands of keys, whose number is said at the end.
+delete_keys() {
+	awk -v map="$*" '{ gsub(/../, " &"); print "map delete " map " key hex" $0 }' |
+		cmd -q bpftool batch file - >/dev/null 2>&1 || true
+}
+
+# take_out_earlier SECONDS PROGRAM-ID MAP-ID: the same as take_out for what an earlier load
+# has left, whose map of records has no pin.
+take_out_earlier() {
+	local records pin='' status=0
+	if records=$(map_id sock_ops_record id "$2") && [[ ! -e $RECORD_PIN ]] &&
+		cmd -q bpftool map pin id "$records" "$RECORD_PIN" 2>/dev/null; then
+		pin=$(pin_release "$3")
+		cmd -q rm "$RECORD_PIN"
+	fi
+	take_out "$1" "$pin" id "$3" || status=$?
+	unpin_release "$pin"
+	return "$status"
 }
 
 describe() {
@@ -247,12 +261,15 @@ describe() {
 		}'
 }
 
-# In the background, for what is left: it ends when the maps are empty.
+# linger RELEASE-PIN MAP-ID...: in the background, for what is left; it ends when the maps are
+# empty.
 linger() {
-	local ids=("$@") id fd
+	local pin=$1 id fd own
+	shift
 	# Maps without a pin are to be had by id, which takes CAP_SYS_ADMIN.
-	if ! bpftool map show id "${ids[0]}" >/dev/null 2>&1; then
+	if ! bpftool map show id "$1" >/dev/null 2>&1; then
 		say "they stay until they are closed, or unload.sh is run with CAP_SYS_ADMIN"
+		unpin_release "$pin"
 		return
 	fi
 	(
@@ -261,27 +278,20 @@ linger() {
 			fd=${fd##*/}
 			((fd <= 2)) || exec {fd}>&-
 		done
-		if [[ -n $RELEASE_PIN ]]; then
-			mv "$RELEASE_PIN" "$BPFFS/$RELEASE-$BASHPID"
-			RELEASE_PIN=$BPFFS/$RELEASE-$BASHPID
+		if [[ -n $pin ]]; then # the pins of a process that has ended are cleared away
+			own=$BPFFS/$RELEASE-$BASHPID
+			cmd -q mv "$pin" "$own"
+			pin=$own
 		fi
-		for id in "${ids[@]}"; do
-			take_out "$LINGER" id "$id" || true
+		for id; do
+			take_out "$LINGER" "$pin" id "$id" || true
 		done
-		unpin_release
+		unpin_release "$pin"
 	) </dev/null >/dev/null 2>&1 &
-	RELEASE_PIN= # that process has it now
-	say "process $! takes them out when they are read"
+	say "process $! takes them off the bypass once they are read"
 }
 
 # ---- the steps -------------------------------------------------------------
-
-# attempt COMMAND...: a step that fails when it is not needed.
-attempt() {
-	"$@" >/dev/null 2>&1 || return
-	say "[#] $*" >&2
-	DONE=$((DONE + 1))
-}
 
 # map_of NAME: a map of the pinned programs, also when its own pin is lost.
 map_of() {
@@ -338,13 +348,13 @@ unpin() {
 	done
 }
 
-# Switched off, and not pinned here: what an earlier unload.sh left behind, or
-# whose pins are lost, as `PROGRAM-ID MAP-ID`.  Those that are on serve somebody else's
-# connections.
+# rest_of_earlier_loads PINNED-ID: what an earlier unload.sh left behind, or whose pins are
+# lost, and that is switched off, as `PROGRAM-ID MAP-ID`; but not the program that is pinned.
+# Those that are on serve somebody else's connections.
 rest_of_earlier_loads() {
 	local id config
 	for id in $(program_ids "$BYPASS"); do
-		[[ $id != "$BYPASS_ID" ]] || continue
+		[[ $id != "$1" ]] || continue
 		config=$(map_id "$CONFIG" id "$id") || continue # the classic pair, for one
 		if switch_is $OFF id "$config"; then
 			map_id "$MAP" id "$id" | sed "s/^/$id /" || true
@@ -352,6 +362,7 @@ rest_of_earlier_loads() {
 	done
 }
 
+# is_gone PROGRAM-ID
 is_gone() {
 	local i
 	[[ -n $1 ]] || return 0
@@ -362,44 +373,20 @@ is_gone() {
 	return 1
 }
 
-main() {
-	local config map map_id='' end program id cgroup stay=()
-	parse "$@"
-	need_root
-	command -v bpftool >/dev/null ||
-		die "bpftool is missing; to install it: sudo $HERE/load.sh --install-deps"
-	one_at_a_time
-
-	SOCKOPS_ID=$(id_of prog pinned "$SOCKOPS_PIN")
-	BYPASS_ID=$(id_of prog pinned "$BYPASS_PIN")
-	read -ra config < <(map_of "$CONFIG") || true
-	read -ra map < <(map_of "$MAP") || true
-	end=$((SECONDS + TIMEOUT))
-
-	if [[ ${#map[@]} -gt 0 ]]; then
-		pin_release
-		count_connections "${map[@]}"
-		switch_to $GOING_OFF "${config[@]}"
-		let_them_go "$TIMEOUT" "${map[@]}"
-	fi
-	switch_to $OFF "${config[@]}"
-	# While it is on, a message could be on its way to an idle socket.
-	if switch_is $OFF "${config[@]}" && [[ ${#map[@]} -gt 0 ]]; then
-		map_id=$(id_of map "${map[@]}")
-		take_out "$((end - SECONDS))" "${map[@]}" || stay+=("$map_id")
-	fi
-	detach_pinned "${config[@]}"
+# take_apart MAP-OF-CONFIG: detach and unpin all that there is.
+take_apart() {
+	local cgroup
+	detach_pinned "$@"
 	for cgroup in "$(cgroup2_root)" "$CGROUP"; do
 		[[ -z $cgroup ]] || detach_unpinned "$cgroup"
 	done
 	attempt bpftool prog detach pinned "$BYPASS_PIN" msg_verdict pinned "$MAP_PIN" || true
 	unpin
-	while read -r program id; do
-		[[ $id != "$map_id" ]] || continue
-		count_connections id "$id"
-		take_out_earlier "$((end - SECONDS))" "$program" "$id" || stay+=("$id")
-	done < <(rest_of_earlier_loads)
+}
 
+# report FOUND LEFT: how many connections there were, and lines of those that had to stay.
+report() {
+	local off=$(($1 - $(count "$2")))
 	if ((FAILED)); then
 		warn "$FAILED of $((DONE + FAILED)) steps failed, see above"
 	elif ((DONE)); then
@@ -407,17 +394,56 @@ main() {
 	else
 		say "nothing is loaded"
 	fi
-	if ((FOUND > ${#LEFT[@]})); then
-		say "connections taken off the bypass: $((FOUND - ${#LEFT[@]}))"
+	((off <= 0)) || say "connections taken off the bypass: $off"
+	if [[ -n $2 ]]; then
+		say "still on the bypass, because their programs have not read everything:"
+		with_programs <<<"$2" | describe
 	fi
-	if [[ ${#LEFT[@]} -gt 0 ]]; then
-		say "not yet, because they hold what their programs have not read:"
-		printf '%s\n' "${LEFT[@]}" | with_programs | describe
-		linger "${stay[@]}"
-	elif ! is_gone "$BYPASS_ID" || ! is_gone "$SOCKOPS_ID"; then
-		say "a program stays in the kernel until threads that wait in a recv have got something"
+}
+
+main() {
+	local sockops bypass config map pin='' map_id='' end found=0 left='' lines program id
+	parse "$@"
+	need_root
+	command -v bpftool >/dev/null ||
+		die "bpftool is missing; to install it: sudo $HERE/load.sh --install-deps"
+	one_at_a_time
+
+	sockops=$(id_of prog pinned "$SOCKOPS_PIN")
+	bypass=$(id_of prog pinned "$BYPASS_PIN")
+	read -ra config < <(map_of "$CONFIG") || true
+	read -ra map < <(map_of "$MAP") || true
+	end=$((SECONDS + TIMEOUT))
+
+	if [[ ${#map[@]} -gt 0 ]]; then
+		pin=$(pin_release)
+		found=$(connections_now "${map[@]}")
+		switch_to $GOING_OFF "${config[@]}"
+		let_them_go "$TIMEOUT" "${map[@]}"
 	fi
-	unpin_release
+	switch_to $OFF "${config[@]}"
+	# While it is on, a message could be on its way to an idle socket.
+	if switch_is $OFF "${config[@]}" && [[ ${#map[@]} -gt 0 ]]; then
+		map_id=$(id_of map "${map[@]}")
+		left=$(take_out "$((end - SECONDS))" "$pin" "${map[@]}") || not_empty $? "$map_id"
+	fi
+	take_apart "${config[@]}"
+	while read -r program id; do
+		[[ $id != "$map_id" ]] || continue
+		found=$((found + $(connections_now id "$id")))
+		lines=$(take_out_earlier "$((end - SECONDS))" "$program" "$id") || not_empty $? "$id"
+		left+=${left:+${lines:+$'\n'}}$lines
+	done < <(rest_of_earlier_loads "$bypass")
+
+	report "$found" "$left"
+	if [[ -n $left ]]; then
+		linger "$pin" "${STAY[@]}"
+	else
+		unpin_release "$pin"
+		if ! is_gone "$bypass" || ! is_gone "$sockops"; then
+			say "a program stays in the kernel until threads that wait in a recv have received something"
+		fi
+	fi
 	((FAILED == 0))
 }
 
