@@ -221,7 +221,7 @@ project() {
 	local dir program guarantee rest
 	dir=$(mktemp -d "$WORK/project.XXXX")
 	mkdir -p "$dir/project/build"
-	cp -r ./*.sh ./*.o bpf_sockops.h README.md docs tests "$dir/project"
+	cp -r ./*.sh ./*.o ./*.h README.md docs tests "$dir/project"
 	cp -r build/classic build/other "$dir/project/build"
 	for program in pair readers many; do
 		if [[ $2 == amd64 ]]; then
