@@ -144,6 +144,10 @@ ctl() {
 		tail -n 40 "$BOX_TMP/log"
 		false
 	}
+	if command -v lintian >/dev/null; then
+		run -0 lintian --allow-root "$BOX_TMP"/tcpip-bypass_*.changes
+		have_want "what lintian says" "$output" = ""
+	fi
 	run -0 dpkg-deb -I "$BOX_TMP"/tcpip-bypass_*.deb
 	[[ $output == *"Depends: bpftool"* ]]
 	dpkg-deb -x "$BOX_TMP"/tcpip-bypass_*.deb "$BOX_TMP/unpacked"
