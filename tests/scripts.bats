@@ -598,7 +598,7 @@ in_container() {
 
 # bytes_of NAME: a constant of the programs.
 bytes_of() {
-	echo $(($(sed -n "s/^#define $1[[:space:]]*//p" "$ROOT"/*.h)))
+	echo $(($(sed -n "s/^#define $1[[:space:]][[:space:]]*//p" "$ROOT"/*.[ch])))
 }
 
 @test "load.sh: reports how this kernel differs, with the names of docs/limits.md" {
