@@ -72,7 +72,7 @@ static atomic_int *met; /* ends that have come to meet() */
 
 static const char *role = "both ends";
 
-static void die(int status, const char *fmt, ...)
+void die(int status, const char *fmt, ...)
 {
 	va_list ap;
 

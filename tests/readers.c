@@ -82,7 +82,7 @@ static struct {
 static const char *role = "both ends";
 static uint64_t seed; /* of this connection */
 
-static void die(int status, const char *fmt, ...)
+void die(int status, const char *fmt, ...)
 {
 	va_list ap;
 
