@@ -77,6 +77,13 @@ build/%: tests/%.c
 
 build/pair build/readers: tests/stream.h
 
+SEMANTICS := $(wildcard tests/semantics/*.c)
+
+build/semantics: $(SEMANTICS) tests/semantics/semantics.h tests/stream.h
+	$(call msg,CC,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(SEMANTICS) -o $@
+
 build/%: bench/%.c
 	$(call msg,CC,$@)
 	$(Q)mkdir -p $(@D)

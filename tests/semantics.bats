@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # What a program sees of its sockets under the pair is what it sees on plain TCP,
-# apart from what docs/limits.md lists.  Every case of semantics.c is played twice,
+# apart from what docs/limits.md lists.  Every case of tests/semantics/ is played twice,
 # in two sandboxes: without the pair, and with it.  The transcripts may differ in
 # the lines of semantics.expected, and must differ there.
 

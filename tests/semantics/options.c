@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Cases: options of the socket. */
+#include "semantics.h"
+#include <linux/filter.h>
+#include <stdio.h>
+#include <linux/tcp.h>
+
+CASE(keepalive_shown, bypass, "SO_KEEPALIVE, TCP_KEEPIDLE: what getsockopt says")
+{
+	struct conn c = dial();
+
+	greet(c);
+	tell("server SO_KEEPALIVE %d, TCP_KEEPIDLE %d",
+	     get_option(c.server, SOL_SOCKET, SO_KEEPALIVE),
+	     get_option(c.server, IPPROTO_TCP, TCP_KEEPIDLE));
+	tell("client SO_KEEPALIVE %d, TCP_KEEPIDLE %d",
+	     get_option(c.client, SOL_SOCKET, SO_KEEPALIVE),
+	     get_option(c.client, IPPROTO_TCP, TCP_KEEPIDLE));
+	hang_up(c);
+}
+
+static void with_option(const char *name, int level, int option, int value)
+{
+	struct conn c = dial();
+
+	tell("%s", name);
+	set(c.client, level, option, value);
+	set(c.server, level, option, value);
+	put(c.client, "hello", 0);
+	get(c.server, 100, 0);
+	put(c.server, "welcome", 0);
+	get(c.client, 100, 0);
+	tell("client has %d", get_option(c.client, level, option));
+	shut(c.client);
+	get(c.server, 100, 0);
+	close(c.server);
+}
+
+CASE(options, bypass, "options that are set, and kept")
+{
+	with_option("TCP_NODELAY", IPPROTO_TCP, TCP_NODELAY, 1);
+	with_option("SO_KEEPALIVE", SOL_SOCKET, SO_KEEPALIVE, 1);
+	with_option("TCP_KEEPIDLE", IPPROTO_TCP, TCP_KEEPIDLE, 1);
+	with_option("TCP_USER_TIMEOUT", IPPROTO_TCP, TCP_USER_TIMEOUT, 1000);
+	with_option("TCP_QUICKACK", IPPROTO_TCP, TCP_QUICKACK, 1);
+	with_option("SO_BUSY_POLL", SOL_SOCKET, SO_BUSY_POLL, 50);
+	with_option("TCP_NOTSENT_LOWAT", IPPROTO_TCP, TCP_NOTSENT_LOWAT, 16384);
+	with_option("SO_PRIORITY", SOL_SOCKET, SO_PRIORITY, 3);
+	with_option("TCP_LINGER2", IPPROTO_TCP, TCP_LINGER2, 3);
+}
+
+/* A filter that drops all, taken away before TCP sends again. */
+CASE(filter, bypass, "SO_ATTACH_FILTER")
+{
+	struct conn c = dial();
+	struct sock_filter none[] = {BPF_STMT(BPF_RET | BPF_K, 0)};
+	struct sock_fprog drop = {1, none};
+
+	greet(c);
+	if (setsockopt(c.server, SOL_SOCKET, SO_ATTACH_FILTER, &drop, sizeof(drop)))
+		fail("SO_ATTACH_FILTER");
+	put(c.client, "hello", 0);
+	tell("server, behind the filter:%s", poll_names(await(c.server, POLLIN, 100)));
+	setsockopt(c.server, SOL_SOCKET, SO_DETACH_FILTER, &drop, sizeof(drop));
+	get(c.server, 100, 0);
+	hang_up(c);
+}
+
+/* A quiet connection with keepalive on, both ends there. */
+CASE(keepalive, bypass, "keepalive of a quiet connection")
+{
+	struct conn c = dial();
+
+	set(c.client, SOL_SOCKET, SO_KEEPALIVE, 1);
+	set(c.client, IPPROTO_TCP, TCP_KEEPIDLE, 1);
+	set(c.client, IPPROTO_TCP, TCP_KEEPINTVL, 1);
+	set(c.client, IPPROTO_TCP, TCP_KEEPCNT, 1);
+	put(c.client, "hello", 0);
+	get(c.server, 100, 0);
+	sleep_ms(2300);
+	ready(c.client);
+	ready(c.server);
+	put(c.client, "hello", 0);
+	get(c.server, 100, 0);
+	hang_up(c);
+}
+
+CASE(info, bypass, "TCP_INFO: the state")
+{
+	struct conn c = dial();
+	struct tcp_info info = {0};
+	socklen_t len = sizeof(info);
+
+	put(c.client, "hello", 0);
+	get(c.server, 100, 0);
+	tell("getsockopt TCP_INFO -> %s",
+	     res(getsockopt(c.client, IPPROTO_TCP, TCP_INFO, &info, &len)));
+	tell("state %d", info.tcpi_state);
+	fprintf(stderr, "bytes acked %llu, received %llu\n",
+		(unsigned long long)info.tcpi_bytes_acked,
+		(unsigned long long)info.tcpi_bytes_received);
+	shut(c.server);
+	len = sizeof(info);
+	getsockopt(c.client, IPPROTO_TCP, TCP_INFO, &info, &len);
+	tell("state %d", info.tcpi_state);
+	close(c.client);
+}
+
+/* What it says of the bytes and their times. */
+CASE(info_counters, bypass, "TCP_INFO: bytes and times")
+{
+	struct conn c = dial();
+	struct tcp_info before = {0}, after = {0};
+	socklen_t len = sizeof(before);
+
+	greet(c);
+	if (getsockopt(c.server, IPPROTO_TCP, TCP_INFO, &before, &len))
+		fail("TCP_INFO");
+	sleep_ms(500);
+	put(c.client, "hello", 0);
+	get(c.server, 100, 0);
+	put(c.server, "welcome", 0);
+	get(c.client, 100, 0);
+	settle();
+	len = sizeof(after);
+	if (getsockopt(c.server, IPPROTO_TCP, TCP_INFO, &after, &len))
+		fail("TCP_INFO");
+	tell("received %llu more, acknowledged %llu more",
+	     (unsigned long long)(after.tcpi_bytes_received - before.tcpi_bytes_received),
+	     (unsigned long long)(after.tcpi_bytes_acked - before.tcpi_bytes_acked));
+	tell("last data received %s, sent %s",
+	     after.tcpi_last_data_recv < 500 ? "after the pause" : "before it",
+	     after.tcpi_last_data_sent < 500 ? "after the pause" : "before it");
+	hang_up(c);
+}

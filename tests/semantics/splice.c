@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Cases: splice(2). */
+#include "semantics.h"
+#include <fcntl.h>
+
+CASE(splice_to, bypass, "splice(2) to the socket")
+{
+	struct conn c = dial();
+	int p[2];
+
+	if (pipe(p) || write(p[1], "through a pipe", 14) != 14)
+		fail("pipe");
+	tell("pipe to client splice -> %s", res(splice(p[0], NULL, c.client, NULL, 100, 0)));
+	get(c.server, 100, 0);
+	if (write(p[1], "more", 4) != 4)
+		fail("pipe");
+	tell("pipe to client splice MORE -> %s",
+	     res(splice(p[0], NULL, c.client, NULL, 100, SPLICE_F_MORE)));
+	get(c.server, 100, 0);
+	hang_up(c);
+}
+
+static void splice_out(int fd, int p[2])
+{
+	char buf[100];
+	long r = splice(fd, NULL, p[1], NULL, 100, SPLICE_F_NONBLOCK);
+
+	tell("%s to pipe splice -> %s", names[fd], res(r));
+	if (r > 0) {
+		r = read(p[0], buf, sizeof(buf));
+		tell("pipe: \"%.*s\"", (int)r, buf);
+	}
+}
+
+CASE(splice_from, bypass, "splice(2) from the socket")
+{
+	struct conn c = dial();
+	int p[2];
+
+	if (pipe(p))
+		fail("pipe");
+	nonblock(c.server, 1);
+	splice_out(c.server, p);
+	put(c.client, "through a pipe", 0);
+	settle();
+	splice_out(c.server, p);
+	get(c.server, 100, MSG_DONTWAIT);
+	shut(c.client);
+	splice_out(c.server, p);
+	close(c.server);
+}
+
+/* A reader that has not kept up: more is there than the bypass holds. */
+CASE(splice_behind, bypass, "splice(2) from the socket of a reader that has not kept up")
+{
+	struct conn c = dial();
+	struct stream out = {.seed = 5};
+	struct incoming in = {.stream.seed = 5};
+	unsigned char buf[4 * KIB];
+	int p[2];
+	long r;
+
+	greet(c);
+	set(c.client, SOL_SOCKET, SO_SNDBUF, 2048);
+	stuff(c.client, &out, sizeof(buf));
+	settle();
+	if (pipe(p) || splice(c.server, NULL, p[1], NULL, sizeof(buf), SPLICE_F_NONBLOCK) < 1)
+		fail("splice");
+	r = read(p[0], buf, sizeof(buf));
+	compare(&in, buf, r);
+	tell("server to pipe splice: %s", in.wrong ? "later bytes" : "the first bytes");
+	hang_up(c);
+}
