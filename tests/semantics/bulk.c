@@ -35,20 +35,34 @@ size_t drain(int fd, struct incoming *in, size_t want)
 	return got;
 }
 
+long send_next(int fd, struct stream *s, size_t len, int flags)
+{
+	static _Thread_local unsigned char buf[64 * KIB];
+	struct stream ahead = *s;
+	long r;
+
+	fill(&ahead, buf, len);
+	r = send(fd, buf, len, flags | MSG_NOSIGNAL);
+	if (r > 0)
+		s->offset += r;
+	return r;
+}
+
+void send_all(int fd, struct stream *s, size_t len)
+{
+	if (send_next(fd, s, len, 0) != (long)len)
+		tell("a short send");
+}
+
 size_t stuff(int fd, struct stream *s, size_t piece)
 {
-	static unsigned char buf[64 * KIB];
 	size_t sent = 0;
 	long r = 0;
 
 	while (sent < 64 * MIB) {
-		struct stream ahead = *s;
-
-		fill(&ahead, buf, piece);
-		r = send(fd, buf, piece, MSG_DONTWAIT | MSG_NOSIGNAL);
+		r = send_next(fd, s, piece, MSG_DONTWAIT);
 		if (r < 0)
 			break;
-		s->offset += r;
 		sent += r;
 	}
 	if (r < 0)
@@ -60,17 +74,14 @@ size_t stuff(int fd, struct stream *s, size_t piece)
 
 void exchange_bulk(struct conn c)
 {
-	static unsigned char buf[4096];
 	struct stream out = {.seed = 9};
 	struct incoming in = {.stream.seed = 9};
 	size_t got = 0;
 
 	for (int turn = 0; turn < 2; turn++) {
 		for (int i = 0; i < 256; i++) {
-			fill(&out, buf, sizeof(buf));
-			if (send(turn ? c.server : c.client, buf, sizeof(buf), 0) != sizeof(buf))
-				tell("a short send");
-			got += drain(turn ? c.client : c.server, &in, sizeof(buf));
+			send_all(turn ? c.server : c.client, &out, 4096);
+			got += drain(turn ? c.client : c.server, &in, 4096);
 		}
 	}
 	settle();

@@ -3,7 +3,6 @@
 #include "semantics.h"
 #include <linux/errqueue.h>
 #include <signal.h>
-#include <signal.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/select.h>
@@ -129,11 +128,13 @@ void ready(int fd)
 	     poll_names(epoll_once(fd)), sel);
 }
 
-long unread(int fd)
+void tell_unread(int fd)
 {
 	int n = -1;
 
-	return ioctl(fd, FIONREAD, &n) ? -1 : n;
+	if (ioctl(fd, FIONREAD, &n))
+		n = -1;
+	tell("%s FIONREAD %d", names[fd], n);
 }
 
 void greet(struct conn c)
@@ -166,6 +167,14 @@ void completion(int fd)
 			     err.ee_code & SO_EE_CODE_ZEROCOPY_COPIED ? "yes" : "no");
 		}
 	}
+}
+
+void exchange(struct conn c)
+{
+	put(c.client, "hello", 0);
+	get(c.server, 100, 0);
+	put(c.server, "welcome", 0);
+	get(c.client, 100, 0);
 }
 
 atomic_int sigpipes;

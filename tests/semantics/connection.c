@@ -2,6 +2,7 @@
 /* Connections over loopback, and their options. */
 #include "semantics.h"
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <linux/tcp.h>
 
 socklen_t loopback(union address *a, int family)
@@ -99,4 +100,21 @@ void hang_up(struct conn c)
 {
 	close(c.client);
 	close(c.server);
+}
+
+void hide_packets(int fd)
+{
+	struct sock_filter none[] = {BPF_STMT(BPF_RET | BPF_K, 0)};
+	struct sock_fprog drop = {1, none};
+
+	if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &drop, sizeof(drop)))
+		fail("SO_ATTACH_FILTER");
+}
+
+void show_packets(int fd)
+{
+	int ignored = 0;
+
+	if (setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &ignored, sizeof(ignored)))
+		fail("SO_DETACH_FILTER");
 }

@@ -11,20 +11,24 @@ static void set_timeout(int fd, int option, int ms)
 		fail("timeout");
 }
 
+/* After the 100 ms that its socket has for it. */
+static void times_out(struct task *t, const char *what)
+{
+	begin(t, what, task_recv);
+	must_return(t);
+	tell("after its time: %s", t->took >= 95 ? "yes" : "no");
+}
+
 CASE(rcvtimeo, bypass, "SO_RCVTIMEO")
 {
 	struct conn c = dial();
 	struct task t = {.fd = c.server, .want = 100};
 
 	set_timeout(c.server, SO_RCVTIMEO, 100);
-	begin(&t, "recv", task_recv);
-	must_return(&t);
-	tell("after its time: %s", t.took >= 95 ? "yes" : "no");
+	times_out(&t, "recv");
 	put(c.client, "hello", 0);
 	get(c.server, 100, 0);
-	begin(&t, "recv", task_recv);
-	must_return(&t);
-	tell("after its time: %s", t.took >= 95 ? "yes" : "no");
+	times_out(&t, "recv");
 	hang_up(c);
 }
 
@@ -35,9 +39,7 @@ CASE(rcvtimeo_peek, bypass, "SO_RCVTIMEO with MSG_PEEK")
 
 	greet(c);
 	set_timeout(c.server, SO_RCVTIMEO, 100);
-	begin(&t, "recv PEEK", task_recv);
-	must_return(&t);
-	tell("after its time: %s", t.took >= 95 ? "yes" : "no");
+	times_out(&t, "recv PEEK");
 	hang_up(c);
 }
 

@@ -6,10 +6,7 @@ static void talk_over(int family)
 {
 	struct conn c = dial_family(family);
 
-	put(c.client, "hello", 0);
-	get(c.server, 100, 0);
-	put(c.server, "welcome", 0);
-	get(c.client, 100, 0);
+	exchange(c);
 	shut(c.client);
 	get(c.server, 100, 0);
 	close(c.server);
@@ -42,10 +39,7 @@ CASE(mapped, bypass, "an IPv4 client of a listener for both families")
 {
 	struct conn c = dial_mapped();
 
-	put(c.client, "hello", 0);
-	get(c.server, 100, 0);
-	put(c.server, "welcome", 0);
-	get(c.client, 100, 0);
+	exchange(c);
 	hang_up(c);
 }
 

@@ -8,7 +8,7 @@
 #include <sys/syscall.h>
 
 /* One ends its direction, the other one answers, then ends its own. */
-static void half_close(int first, int second)
+static void half_close(struct conn c, int first, int second)
 {
 	put(first, "question", 0);
 	end(first, SHUT_WR);
@@ -29,22 +29,21 @@ static void half_close(int first, int second)
 	error_of(second);
 	put(first, "x", 0);
 	put(second, "x", 0);
+	hang_up(c);
 }
 
 CASE(half_close_client, bypass, "half-close, the client first")
 {
 	struct conn c = dial();
 
-	half_close(c.client, c.server);
-	hang_up(c);
+	half_close(c, c.client, c.server);
 }
 
 CASE(half_close_server, bypass, "half-close, the server first")
 {
 	struct conn c = dial();
 
-	half_close(c.server, c.client);
-	hang_up(c);
+	half_close(c, c.server, c.client);
 }
 
 CASE(half_close_unread, bypass, "half-close with unread bytes both ways")
@@ -108,13 +107,7 @@ static void half_close_fault(struct conn c)
 	begin(&client, "recv", task_recv);
 	make_page(fault, server.data);
 	must_return(&server);
-	if (still_waits(&client)) {
-		put(c.server, "answer", 0);
-		must_return(&client);
-	} else {
-		put(c.server, "answer", 0);
-		get(c.client, 100, 0);
-	}
+	gets_later(&client, c.server, "answer");
 	hang_up(c);
 }
 

@@ -2,7 +2,6 @@
 /* Cases: how connections come about. */
 #include "semantics.h"
 #include <fcntl.h>
-#include <linux/filter.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -30,15 +29,12 @@ CASE(simultaneous_open, stack, "both ends connect")
 	union address a, b;
 	int first = named(bound(&a, AF_INET), "first"),
 	    second = named(bound(&b, AF_INET), "second");
-	struct sock_filter none[] = {BPF_STMT(BPF_RET | BPF_K, 0)};
-	struct sock_fprog drop = {1, none};
 
 	nonblock(first, 1);
-	if (setsockopt(first, SOL_SOCKET, SO_ATTACH_FILTER, &drop, sizeof(drop)))
-		fail("SO_ATTACH_FILTER");
+	hide_packets(first);
 	tell("first connect -> %s", res(connect(first, &b.any, sizeof(b.in))));
 	settle();
-	setsockopt(first, SOL_SOCKET, SO_DETACH_FILTER, &drop, sizeof(drop));
+	show_packets(first);
 	tell("second connect -> %s", res(connect(second, &a.any, sizeof(a.in))));
 	await(first, POLLOUT, ARRIVE_MS);
 	error_of(first);
@@ -182,10 +178,7 @@ CASE(syn_cookie, stack, "a connection made with a SYN cookie")
 		fail(path);
 	close(fd);
 	tell("with SYN cookies: %ld", syn_cookies() - cookies);
-	put(c.client, "hello", 0);
-	get(c.server, 100, 0);
-	put(c.server, "welcome", 0);
-	get(c.client, 100, 0);
+	exchange(c);
 	hang_up(c);
 }
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Cases: options of the socket. */
 #include "semantics.h"
-#include <linux/filter.h>
 #include <stdio.h>
 #include <linux/tcp.h>
 
@@ -26,10 +25,7 @@ static void with_option(const char *name, int level, int option, int value)
 	tell("%s", name);
 	set(c.client, level, option, value);
 	set(c.server, level, option, value);
-	put(c.client, "hello", 0);
-	get(c.server, 100, 0);
-	put(c.server, "welcome", 0);
-	get(c.client, 100, 0);
+	exchange(c);
 	tell("client has %d", get_option(c.client, level, option));
 	shut(c.client);
 	get(c.server, 100, 0);
@@ -53,15 +49,12 @@ CASE(options, bypass, "options that are set, and kept")
 CASE(filter, bypass, "SO_ATTACH_FILTER")
 {
 	struct conn c = dial();
-	struct sock_filter none[] = {BPF_STMT(BPF_RET | BPF_K, 0)};
-	struct sock_fprog drop = {1, none};
 
 	greet(c);
-	if (setsockopt(c.server, SOL_SOCKET, SO_ATTACH_FILTER, &drop, sizeof(drop)))
-		fail("SO_ATTACH_FILTER");
+	hide_packets(c.server);
 	put(c.client, "hello", 0);
 	tell("server, behind the filter:%s", poll_names(await(c.server, POLLIN, 100)));
-	setsockopt(c.server, SOL_SOCKET, SO_DETACH_FILTER, &drop, sizeof(drop));
+	show_packets(c.server);
 	get(c.server, 100, 0);
 	hang_up(c);
 }
@@ -117,10 +110,7 @@ CASE(info_counters, bypass, "TCP_INFO: bytes and times")
 	if (getsockopt(c.server, IPPROTO_TCP, TCP_INFO, &before, &len))
 		fail("TCP_INFO");
 	sleep_ms(500);
-	put(c.client, "hello", 0);
-	get(c.server, 100, 0);
-	put(c.server, "welcome", 0);
-	get(c.client, 100, 0);
+	exchange(c);
 	settle();
 	len = sizeof(after);
 	if (getsockopt(c.server, IPPROTO_TCP, TCP_INFO, &after, &len))

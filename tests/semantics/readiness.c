@@ -51,17 +51,36 @@ CASE(ready_write_small, bypass, "the same with small sends")
 	ready_write(700);
 }
 
+/* An epoll for these events of one socket. */
+static int epoll_of(int fd, unsigned int events)
+{
+	struct epoll_event e = {.events = events};
+	int ep = epoll_create1(EPOLL_CLOEXEC);
+
+	if (ep < 0 || epoll_ctl(ep, EPOLL_CTL_ADD, fd, &e))
+		fail("epoll_ctl");
+	return ep;
+}
+
+static void edges(int ep)
+{
+	struct epoll_event got = {0};
+
+	settle();
+	epoll_wait(ep, &got, 1, 0);
+	tell("edge:%s", poll_names(got.events));
+}
+
 /* The writer is told of room by an edge, and not before there is some. */
 CASE(edge_write, bypass, "edge-triggered epoll for writing")
 {
 	struct conn c = dial();
 	struct stream out = {.seed = 4};
 	struct incoming in = {.stream.seed = 4};
-	struct epoll_event e = {.events = EPOLLOUT | EPOLLET}, got = {0};
-	int ep = epoll_create1(EPOLL_CLOEXEC);
+	struct epoll_event got = {0};
+	int ep = epoll_of(c.client, EPOLLOUT | EPOLLET);
 	size_t sent;
 
-	epoll_ctl(ep, EPOLL_CTL_ADD, c.client, &e);
 	epoll_wait(ep, &got, 1, 0);
 	tell("first edge:%s", poll_names(got.events));
 	sent = stuff(c.client, &out, 16 * KIB);
@@ -75,22 +94,11 @@ CASE(edge_write, bypass, "edge-triggered epoll for writing")
 	hang_up(c);
 }
 
-static void edges(int ep)
-{
-	struct epoll_event got = {0};
-
-	settle();
-	epoll_wait(ep, &got, 1, 0);
-	tell("edge:%s", poll_names(got.events));
-}
-
 CASE(edge_read, bypass, "edge-triggered epoll for reading")
 {
 	struct conn c = dial();
-	struct epoll_event e = {.events = EPOLLIN | EPOLLRDHUP | EPOLLPRI | EPOLLET};
-	int ep = epoll_create1(EPOLL_CLOEXEC);
+	int ep = epoll_of(c.server, EPOLLIN | EPOLLRDHUP | EPOLLPRI | EPOLLET);
 
-	epoll_ctl(ep, EPOLL_CTL_ADD, c.server, &e);
 	edges(ep);
 	put(c.client, "one", 0);
 	edges(ep);
@@ -115,12 +123,11 @@ CASE(edge_read, bypass, "edge-triggered epoll for reading")
 CASE(edge_reset, bypass, "edge-triggered epoll and a reset")
 {
 	struct conn c = dial();
-	struct epoll_event e = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET};
-	int ep = epoll_create1(EPOLL_CLOEXEC);
+	int ep;
 
 	put(c.client, "one", 0);
 	get(c.server, 100, 0);
-	epoll_ctl(ep, EPOLL_CTL_ADD, c.server, &e);
+	ep = epoll_of(c.server, EPOLLIN | EPOLLRDHUP | EPOLLET);
 	edges(ep);
 	reset(c.client);
 	edges(ep);
@@ -132,9 +139,8 @@ CASE(edge_oneshot, bypass, "EPOLLONESHOT")
 {
 	struct conn c = dial();
 	struct epoll_event e = {.events = EPOLLIN | EPOLLONESHOT};
-	int ep = epoll_create1(EPOLL_CLOEXEC);
+	int ep = epoll_of(c.server, e.events);
 
-	epoll_ctl(ep, EPOLL_CTL_ADD, c.server, &e);
 	put(c.client, "one", 0);
 	edges(ep);
 	put(c.client, "two", 0);
@@ -200,22 +206,22 @@ CASE(fionread, bypass, "FIONREAD")
 {
 	struct conn c = dial();
 
-	tell("server FIONREAD %ld", unread(c.server));
+	tell_unread(c.server);
 	put(c.client, "hello", 0);
 	settle();
-	tell("server FIONREAD %ld", unread(c.server));
+	tell_unread(c.server);
 	put(c.client, "world", 0);
 	settle();
-	tell("server FIONREAD %ld", unread(c.server));
+	tell_unread(c.server);
 	get(c.server, 7, 0);
-	tell("server FIONREAD %ld", unread(c.server));
+	tell_unread(c.server);
 	get(c.server, 100, 0);
-	tell("server FIONREAD %ld", unread(c.server));
+	tell_unread(c.server);
 	put(c.client, "good bye", 0);
 	shut(c.client);
-	tell("server FIONREAD %ld", unread(c.server));
+	tell_unread(c.server);
 	get(c.server, 100, 0);
-	tell("server FIONREAD %ld", unread(c.server));
+	tell_unread(c.server);
 	get(c.server, 100, 0);
 	close(c.server);
 }

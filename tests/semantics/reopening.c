@@ -2,11 +2,17 @@
 /* Cases: a socket that is dissolved by AF_UNSPEC, and used again. */
 #include "semantics.h"
 
+static void disconnect(int fd)
+{
+	struct sockaddr none = {.sa_family = AF_UNSPEC};
+
+	tell("client disconnect -> %s", res(connect(fd, &none, sizeof(none))));
+}
+
 /* One socket, dissolved by AF_UNSPEC, makes a second connection. */
 static void reconnect(const char *unread_one, int bulk)
 {
 	union address a;
-	struct sockaddr none = {.sa_family = AF_UNSPEC};
 	int l = listener(&a, AF_INET), client = call(&a);
 	int server = named(accept(l, NULL, NULL), "server"), second;
 
@@ -20,7 +26,7 @@ static void reconnect(const char *unread_one, int bulk)
 		put(server, unread_one, 0);
 		settle();
 	}
-	tell("client disconnect -> %s", res(connect(client, &none, sizeof(none))));
+	disconnect(client);
 	settle();
 	ready(server);
 	get(server, 100, 0);
@@ -29,10 +35,7 @@ static void reconnect(const char *unread_one, int bulk)
 	second = named(accept(l, NULL, NULL), "second server");
 	ready(client);
 	get(client, 100, MSG_DONTWAIT);
-	put(client, "hello", 0);
-	get(second, 100, 0);
-	put(second, "welcome", 0);
-	get(client, 100, 0);
+	exchange((struct conn){client, second});
 	put(client, "how are you", 0);
 	get(second, 100, 0);
 	put(second, "fine", 0);
@@ -63,13 +66,10 @@ CASE(reconnect_bulk, bypass, "the same after bulk")
 CASE(reconnect_stopped, bypass, "the same, then a stopped reader")
 {
 	union address a;
-	struct sockaddr none = {.sa_family = AF_UNSPEC};
 	struct stream out = {.seed = 14};
 	struct incoming in = {.stream.seed = 14};
-	static unsigned char buf[60000];
 	int l = listener(&a, AF_INET);
 	struct conn c;
-	size_t sent = 0;
 	int old;
 	long r;
 
@@ -78,22 +78,15 @@ CASE(reconnect_stopped, bypass, "the same, then a stopped reader")
 	set(c.client, SOL_SOCKET, SO_SNDBUF, 64 * KIB);
 	old = named(accept(l, NULL, NULL), "old server");
 	greet((struct conn){c.client, old});
-	tell("client disconnect -> %s", res(connect(c.client, &none, sizeof(none))));
+	disconnect(c.client);
 	tell("client connect -> %s", res(connect(c.client, &a.any, sizeof(a.in))));
 	c.server = named(accept(l, NULL, NULL), "server");
 	do {
-		struct stream ahead = out;
-
-		fill(&ahead, buf, sizeof(buf));
-		r = send(c.client, buf, sizeof(buf), MSG_DONTWAIT);
-		if (r > 0) {
-			sent += r;
-			out.offset += r;
-		}
+		r = send_next(c.client, &out, 60000, MSG_DONTWAIT);
 		sleep_ms(11); /* more than a jiffy */
-	} while (r > 0 && sent < 4 * MIB);
+	} while (r > 0 && out.offset < 4 * MIB);
 	tell("client send, repeated -> %s", r > 0 ? "never refused" : res(r));
-	tell("all of it read: %s", drain(c.server, &in, sent) == sent ? "yes" : "no");
+	tell("all of it read: %s", drain(c.server, &in, out.offset) == out.offset ? "yes" : "no");
 	tell("bytes %s", order(&in));
 	close(old);
 	close(l);
@@ -103,13 +96,12 @@ CASE(reconnect_stopped, bypass, "the same, then a stopped reader")
 CASE(disconnect_listen, bypass, "connect(AF_UNSPEC), then listen")
 {
 	struct conn c = dial();
-	struct sockaddr none = {.sa_family = AF_UNSPEC};
 	union address a;
 	socklen_t len;
 
 	put(c.client, "hello", 0);
 	get(c.server, 100, 0);
-	tell("client disconnect -> %s", res(connect(c.client, &none, sizeof(none))));
+	disconnect(c.client);
 	len = loopback(&a, AF_INET);
 	tell("bind -> %s", res(bind(c.client, &a.any, len)));
 	tell("listen -> %s", res(listen(c.client, 5)));
@@ -119,10 +111,7 @@ CASE(disconnect_listen, bypass, "connect(AF_UNSPEC), then listen")
 	c.client = call(&a);
 	len = c.server;
 	c.server = named(accept(c.server, NULL, NULL), "server");
-	put(c.client, "hello", 0);
-	get(c.server, 100, 0);
-	put(c.server, "welcome", 0);
-	get(c.client, 100, 0);
+	exchange(c);
 	hang_up(c);
 	close(len);
 }

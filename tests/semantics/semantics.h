@@ -103,6 +103,9 @@ struct conn dial(void);
 /* As sockets are by default. */
 struct conn dial_nagle(void);
 void hang_up(struct conn c);
+/* Let no packet through to this socket; let all through again. */
+void hide_packets(int fd);
+void show_packets(int fd);
 
 /* ---- calls with their lines (calls.c) ---- */
 
@@ -116,9 +119,11 @@ void end(int fd, int how);
 void shut(int fd);
 void reset(int fd);
 void ready(int fd);
-long unread(int fd);
+void tell_unread(int fd);
 /* A first message, so that what follows is not the first one. */
 void greet(struct conn c);
+/* A message each way. */
+void exchange(struct conn c);
 /* Signals that a send to nobody raised since count_sigpipes(). */
 extern atomic_int sigpipes;
 void count_sigpipes(void);
@@ -137,6 +142,10 @@ void compare(struct incoming *in, const unsigned char *buf, size_t len);
 const char *order(const struct incoming *in);
 /* Read until `want` bytes, the end, an error, or a while of nothing. */
 size_t drain(int fd, struct incoming *in, size_t want);
+/* Send the stream's next bytes; it goes on behind those that were taken. */
+long send_next(int fd, struct stream *s, size_t len, int flags);
+/* The same; all of them are to be taken. */
+void send_all(int fd, struct stream *s, size_t len);
 /* Send until there is no room, or there never comes an end of room. */
 size_t stuff(int fd, struct stream *s, size_t piece);
 /* A MiB each way in pieces that are read at once: more than small talk. */
@@ -173,6 +182,12 @@ int returned(struct task *t, long ms);
 /* Has it returned?  If it waits, it will be asked again. */
 int still_waits(struct task *t);
 void must_return(struct task *t);
+/* If it waits, send what ends it.  Did it wait? */
+int fed(struct task *t, int from, const char *text);
+/* Whether it waits or not: who gets what is sent now, this recv or the next one? */
+void gets_later(struct task *t, int from, const char *text);
+/* By a signal that does nothing; its handler has these flags of sigaction. */
+void interrupt(struct task *t, int flags);
 void wait_child(pid_t pid);
 
 #endif /* SEMANTICS_H */

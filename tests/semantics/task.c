@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Calls that block, in a thread of their own: have they returned, or do they wait? */
 #include "semantics.h"
+#include <signal.h>
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/select.h>
@@ -145,6 +146,36 @@ void must_return(struct task *t)
 		tell("%s %s: never returns", names[t->fd], t->what);
 	else
 		tell_task(t);
+}
+
+int fed(struct task *t, int from, const char *text)
+{
+	if (!still_waits(t))
+		return 0;
+	put(from, text, 0);
+	must_return(t);
+	return 1;
+}
+
+void gets_later(struct task *t, int from, const char *text)
+{
+	if (!fed(t, from, text)) {
+		put(from, text, 0);
+		get(t->fd, 100, 0);
+	}
+}
+
+static void on_user(int sig)
+{
+	(void)sig;
+}
+
+void interrupt(struct task *t, int flags)
+{
+	struct sigaction a = {.sa_handler = on_user, .sa_flags = flags};
+
+	sigaction(SIGUSR1, &a, NULL);
+	pthread_kill(t->thread, SIGUSR1);
 }
 
 void wait_child(pid_t pid)

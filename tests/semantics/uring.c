@@ -80,18 +80,50 @@ static int completed(const char *what, int ms, struct io_uring_cqe *cqe)
 	return 1;
 }
 
+/* A result; completed() has set errno. */
+static const char *outcome(const struct io_uring_cqe *cqe)
+{
+	return res(cqe->res < 0 ? -1 : cqe->res);
+}
+
 static void ring_done(const char *what)
 {
 	struct io_uring_cqe cqe;
 
 	if (completed(what, ARRIVE_MS, &cqe))
-		tell("io_uring %s -> %s", what, res(cqe.res < 0 ? -1 : cqe.res));
+		tell("io_uring %s -> %s", what, outcome(&cqe));
+}
+
+/* If `what` waits, send what ends it; it is `then` from there on. */
+static void ring_fed(const char *what, int from, const char *text, const char *then)
+{
+	struct io_uring_cqe cqe;
+
+	if (!completed(what, FOREVER_MS, &cqe)) {
+		put(from, text, 0);
+		ring_done(then);
+	} else {
+		tell("io_uring %s -> %s", what, outcome(&cqe));
+	}
+}
+
+static void ring_poll(int fd)
+{
+	submit((struct io_uring_sqe){
+		.opcode = IORING_OP_POLL_ADD, .fd = fd, .poll32_events = POLLIN | POLLRDHUP});
+}
+
+static void ring_polled(void)
+{
+	struct io_uring_cqe cqe;
+
+	if (completed("poll", ARRIVE_MS, &cqe))
+		tell("io_uring poll ->%s", poll_names(cqe.res));
 }
 
 CASE(uring, bypass, "io_uring send, recv")
 {
 	struct conn c = dial();
-	struct io_uring_cqe cqe;
 	char buf[100] = "";
 
 	ring_up();
@@ -102,12 +134,7 @@ CASE(uring, bypass, "io_uring send, recv")
 	tell("\"%s\"", buf);
 	memset(buf, 0, sizeof(buf));
 	ring_op(IORING_OP_RECV, c.server, buf, sizeof(buf), 0);
-	if (!completed("recv, none there", FOREVER_MS, &cqe)) {
-		put(c.client, "later", 0);
-		ring_done("recv");
-	} else {
-		tell("io_uring recv, none there -> %s", res(cqe.res < 0 ? -1 : cqe.res));
-	}
+	ring_fed("recv, none there", c.client, "later", "recv");
 	tell("\"%s\"", buf);
 	ring_op(IORING_OP_RECV, c.server, buf, sizeof(buf), 0);
 	shut(c.client);
@@ -121,40 +148,39 @@ CASE(uring_poll, bypass, "io_uring poll")
 	struct io_uring_cqe cqe;
 
 	ring_up();
-	submit((struct io_uring_sqe){
-		.opcode = IORING_OP_POLL_ADD, .fd = c.server, .poll32_events = POLLIN | POLLRDHUP});
+	ring_poll(c.server);
 	if (completed("poll", FOREVER_MS, &cqe))
 		tell("io_uring poll -> too early");
 	put(c.client, "hello", 0);
-	if (completed("poll", ARRIVE_MS, &cqe))
-		tell("io_uring poll ->%s", poll_names(cqe.res));
+	ring_polled();
 	get(c.server, 100, 0);
-	submit((struct io_uring_sqe){
-		.opcode = IORING_OP_POLL_ADD, .fd = c.server, .poll32_events = POLLIN | POLLRDHUP});
+	ring_poll(c.server);
 	shut(c.client);
-	if (completed("poll", ARRIVE_MS, &cqe))
-		tell("io_uring poll ->%s", poll_names(cqe.res));
+	ring_polled();
 	close(c.server);
 }
 
 CASE(uring_waitall, bypass, "io_uring recv with MSG_WAITALL")
 {
 	struct conn c = dial();
-	struct io_uring_cqe cqe;
 	char buf[11] = "";
 
 	ring_up();
 	put(c.client, "hello", 0);
 	settle();
 	ring_op(IORING_OP_RECV, c.server, buf, 10, MSG_WAITALL);
-	if (!completed("recv WAITALL", FOREVER_MS, &cqe)) {
-		put(c.client, "world", 0);
-		ring_done("recv WAITALL");
-	} else {
-		tell("io_uring recv WAITALL -> %s", res(cqe.res < 0 ? -1 : cqe.res));
-	}
+	ring_fed("recv WAITALL", c.client, "world", "recv WAITALL");
 	tell("\"%s\"", buf);
 	hang_up(c);
+}
+
+static struct conn dial_ring(void)
+{
+	struct conn c = dial();
+
+	ring_up();
+	greet(c);
+	return c;
 }
 
 static void send_zc(int from, int to)
@@ -169,7 +195,7 @@ static void send_zc(int from, int to)
 		return;
 	if (cqe.res == -EINVAL)
 		skip("no IORING_OP_SEND_ZC before Linux 6.0");
-	tell("io_uring send_zc -> %s, more %s", res(cqe.res < 0 ? -1 : cqe.res),
+	tell("io_uring send_zc -> %s, more %s", outcome(&cqe),
 	     cqe.flags & IORING_CQE_F_MORE ? "yes" : "no");
 	if (cqe.res > 0) {
 		get(to, 4000, 0);
@@ -182,20 +208,16 @@ static void send_zc(int from, int to)
 
 CASE(uring_send_zc, bypass, "io_uring send_zc, its notification")
 {
-	struct conn c = dial();
+	struct conn c = dial_ring();
 
-	ring_up();
-	greet(c);
 	send_zc(c.client, c.server);
 	hang_up(c);
 }
 
 CASE(uring_send_zc_server, bypass, "io_uring send_zc of the accepted end")
 {
-	struct conn c = dial();
+	struct conn c = dial_ring();
 
-	ring_up();
-	greet(c);
 	send_zc(c.server, c.client);
 	hang_up(c);
 }
@@ -203,10 +225,8 @@ CASE(uring_send_zc_server, bypass, "io_uring send_zc of the accepted end")
 /* Bulk both ways first, so that the connection is plain TCP again. */
 CASE(uring_send_zc_left, bypass, "io_uring send_zc after bulk, off the bypass")
 {
-	struct conn c = dial();
+	struct conn c = dial_ring();
 
-	ring_up();
-	greet(c);
 	exchange_bulk(c);
 	send_zc(c.client, c.server);
 	send_zc(c.server, c.client);
@@ -229,8 +249,7 @@ CASE(uring_cancel, bypass, "io_uring cancels a recv")
 	submit((struct io_uring_sqe){.opcode = IORING_OP_ASYNC_CANCEL, .addr = 7});
 	for (int i = 0; i < 2; i++)
 		if (completed("cancel", ARRIVE_MS, &cqe))
-			tell("%s -> %s", cqe.user_data == 7 ? "recv" : "cancel",
-			     res(cqe.res < 0 ? -1 : cqe.res));
+			tell("%s -> %s", cqe.user_data == 7 ? "recv" : "cancel", outcome(&cqe));
 	put(c.client, "kept", 0);
 	get(c.server, 100, 0);
 	hang_up(c);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Cases: calls that wait, and what ends them. */
+/* Cases: receives that wait, and what ends them. */
 #include "semantics.h"
-#include <stdlib.h>
+#include <signal.h>
 
 CASE(recv_waits, bypass, "a blocking recv and read")
 {
@@ -47,46 +47,34 @@ CASE(recv_reset, bypass, "a blocking recv, the peer resets")
 	close(c.server);
 }
 
-CASE(recv_own_shut_rd, bypass, "a blocking recv, shutdown(SHUT_RD) of the same socket")
+static void recv_own_shut(int how)
 {
 	struct conn c = dial();
 	struct task t = {.fd = c.server, .want = 100};
 
 	greet(c);
 	begin(&t, "recv", task_recv);
-	end(c.server, SHUT_RD);
-	must_return(&t);
+	end(c.server, how);
+	if (how == SHUT_WR)
+		gets_later(&t, c.client, "hello");
+	else
+		must_return(&t);
 	hang_up(c);
+}
+
+CASE(recv_own_shut_rd, bypass, "a blocking recv, shutdown(SHUT_RD) of the same socket")
+{
+	recv_own_shut(SHUT_RD);
 }
 
 CASE(recv_own_shut_wr, bypass, "a blocking recv, shutdown(SHUT_WR) of the same socket")
 {
-	struct conn c = dial();
-	struct task t = {.fd = c.server, .want = 100};
-
-	greet(c);
-	begin(&t, "recv", task_recv);
-	end(c.server, SHUT_WR);
-	if (still_waits(&t)) {
-		put(c.client, "hello", 0);
-		must_return(&t);
-	} else {
-		put(c.client, "hello", 0);
-		get(c.server, 100, 0);
-	}
-	hang_up(c);
+	recv_own_shut(SHUT_WR);
 }
 
 CASE(recv_own_shut_rdwr, bypass, "a blocking recv, shutdown(SHUT_RDWR) of the same socket")
 {
-	struct conn c = dial();
-	struct task t = {.fd = c.server, .want = 100};
-
-	greet(c);
-	begin(&t, "recv", task_recv);
-	end(c.server, SHUT_RDWR);
-	must_return(&t);
-	hang_up(c);
+	recv_own_shut(SHUT_RDWR);
 }
 
 /* The descriptor goes, the call that uses it stays. */
@@ -98,10 +86,7 @@ CASE(recv_own_close, bypass, "a blocking recv, its descriptor is closed")
 	greet(c);
 	begin(&t, "recv", task_recv);
 	shut(c.server);
-	if (still_waits(&t)) {
-		put(c.client, "hello", 0);
-		must_return(&t);
-	}
+	fed(&t, c.client, "hello");
 	no_more(c.client);
 	close(c.client);
 }
@@ -133,67 +118,27 @@ CASE(recv_two, bypass, "two blocking recvs on one socket")
 		sleep_ms(1);
 	first = !(t[0].done && t[0].result > 0);
 	must_return(&t[first]);
-	if (still_waits(&t[!first])) {
-		put(c.client, "two", 0);
-		must_return(&t[!first]);
-	} else {
-		put(c.client, "two", 0);
-		get(c.server, 100, 0);
-	}
+	gets_later(&t[!first], c.client, "two");
 	hang_up(c);
 }
 
-/* A send that waits for room, and is ended by what `act` does. */
-static void send_ended(void (*act)(struct conn))
+static void recv_signal(int flags)
 {
 	struct conn c = dial();
-	struct task t = {.fd = c.client, .want = 48 * MIB};
+	struct task t = {.fd = c.server, .want = 100};
 
-	count_sigpipes();
-	greet(c);
-	t.data = calloc(1, t.want);
-	begin(&t, "send of 48 MiB", task_send);
-	if (!returned(&t, FOREVER_MS)) {
-		tell("client send of 48 MiB: waits");
-		act(c);
-		if (!returned(&t, ARRIVE_MS))
-			tell("client send: never returns");
-	}
-	errno = t.err;
-	tell("client send -> %s", t.result > 0 && t.result < (long)t.want ? "part" : res(t.result));
-	put(c.client, "x", 0);
-	put(c.client, "y", 0);
-	tell("SIGPIPE: %d", sigpipes);
-	error_of(c.client);
-	close(c.client);
+	begin(&t, "recv", task_recv);
+	interrupt(&t, flags);
+	gets_later(&t, c.client, "hello");
+	hang_up(c);
 }
 
-static void act_shut(struct conn c)
+CASE(recv_signal, bypass, "a signal in a blocking recv")
 {
-	end(c.client, SHUT_RDWR);
+	recv_signal(0);
 }
 
-static void act_reset(struct conn c)
+CASE(recv_signal_restart, bypass, "a signal with SA_RESTART in a blocking recv")
 {
-	reset(c.server);
-}
-
-static void act_close(struct conn c)
-{
-	shut(c.server);
-}
-
-CASE(send_own_shut, bypass, "a blocking send, shutdown of the same socket")
-{
-	send_ended(act_shut);
-}
-
-CASE(send_reset, bypass, "a blocking send, the peer resets")
-{
-	send_ended(act_reset);
-}
-
-CASE(send_close, bypass, "a blocking send, the peer closes")
-{
-	send_ended(act_close);
+	recv_signal(SA_RESTART);
 }
