@@ -25,6 +25,17 @@ on_each_affinity() {
 	in_box taskset 1 "$@"
 }
 
+# in_sizes WHERE ARGUMENT...: the pair WHERE, with four seeds and three sizes of messages.
+in_sizes() {
+	local where=$1 seed size
+	shift
+	for seed in 1 2 3 4; do
+		for size in 1000 30000 300000; do
+			"$where" "$PAIR" --seed "$seed" --size "$size" --timeout 10 "$@"
+		done
+	done
+}
+
 assert_bypass_used() {
 	have_want "redirected messages" "$(counter redirected_messages)" -gt 0
 	have_want "sockets in the map" "$(in_map)" -eq 0
@@ -196,23 +207,13 @@ assert_bypass_used() {
 }
 
 @test "readers: edge-triggered, stopping at a short read, never stall" {
-	local seed size
-	for seed in 1 2 3 4; do
-		for size in 1000 30000 300000; do
-			on_each_affinity "$PAIR" --seed "$seed" --size "$size" --timeout 10 edge
-			in_box "$PAIR" --seed "$seed" --size "$size" --timeout 10 --slow edge
-		done
-	done
+	in_sizes on_each_affinity edge
+	in_sizes in_box --slow edge
 	assert_bypass_used
 }
 
 @test "readers: driven by FIONREAD, never stall" {
-	local seed size
-	for seed in 1 2 3 4; do
-		for size in 1000 30000 300000; do
-			on_each_affinity "$PAIR" --seed "$seed" --size "$size" --timeout 10 fionread
-		done
-	done
+	in_sizes on_each_affinity fionread
 	assert_bypass_used
 }
 
