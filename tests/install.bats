@@ -7,13 +7,7 @@
 bats_require_minimum_version 1.5.0
 load sandbox.bash
 
-setup() {
-	box_up
-}
-
-teardown() {
-	box_down
-}
+box_each_test
 
 # works_without_compiler COMMANDS: load, talk, status, unload, by COMMANDS-load and so on.
 works_without_compiler() {

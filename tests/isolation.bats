@@ -13,13 +13,7 @@ bats_require_minimum_version 1.5.0
 load sandbox.bash
 load scenarios.bash
 
-setup() {
-	box_up
-}
-
-teardown() {
-	box_down
-}
+box_each_test
 
 @test "isolation: two namespaces with one 4-tuple never mix" {
 	load_pair

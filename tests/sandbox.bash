@@ -62,6 +62,17 @@ box_down() {
 	[[ ! -d $BOX_CGROUP ]]
 }
 
+# For a file whose tests need a sandbox each, and nothing more: its setup and teardown.
+# shellcheck disable=SC2317 # bats calls them
+box_each_test() {
+	setup() {
+		box_up
+	}
+	teardown() {
+		box_down
+	}
+}
+
 # in_box COMMAND...: in the sandbox's namespaces and cgroup.
 in_box() {
 	(

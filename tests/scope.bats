@@ -7,13 +7,7 @@
 bats_require_minimum_version 1.5.0
 load sandbox.bash
 
-setup() {
-	box_up
-}
-
-teardown() {
-	box_down
-}
+box_each_test
 
 # in_child COMMAND...: in a cgroup below the sandbox's root.
 in_child() {

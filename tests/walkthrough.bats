@@ -6,13 +6,7 @@
 bats_require_minimum_version 1.5.0
 load sandbox.bash
 
-setup() {
-	box_up
-}
-
-teardown() {
-	box_down
-}
+box_each_test
 
 # What the kernel's trace says from now on goes to $BOX_TMP/trace.  There is one
 # trace for the whole machine: what earlier tests left in it is read first.
