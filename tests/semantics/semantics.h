@@ -36,12 +36,13 @@ struct test_case {
 void add_case(struct test_case *added);
 
 /*
- * The head of a case's function.  `path`: where its bytes must go under the pair, see
- * main.c.  The constructor puts the case into the list before main runs.
+ * The head of a case's function; there is no other list to keep.  `where` its bytes must
+ * go under the pair: see main.c.  The constructor puts the case into the list before main
+ * runs; it is not static, so that a name which stands twice does not link.
  */
 #define CASE(title, where, text)                                                                   \
 	static void case_##title(void);                                                            \
-	__attribute__((constructor)) static void add_##title(void)                                 \
+	__attribute__((constructor)) void add_case_##title(void)                                   \
 	{                                                                                          \
 		static struct test_case self = {                                                   \
 			.name = #title,                                                            \
@@ -115,9 +116,11 @@ void tell_got(int fd, size_t want, int flags, long r, const char *buf);
 long get(int fd, size_t want, int flags);
 void no_more(int fd);
 void error_of(int fd);
+/* shutdown */
 void end(int fd, int how);
 void shut(int fd);
 void reset(int fd);
+/* What poll, select and epoll say now. */
 void ready(int fd);
 void tell_unread(int fd);
 /* A first message, so that what follows is not the first one. */
@@ -142,7 +145,7 @@ void compare(struct incoming *in, const unsigned char *buf, size_t len);
 const char *order(const struct incoming *in);
 /* Read until `want` bytes, the end, an error, or a while of nothing. */
 size_t drain(int fd, struct incoming *in, size_t want);
-/* Send the stream's next bytes; it goes on behind those that were taken. */
+/* Send the stream's next bytes, 64 KiB at most; it goes on behind those that were taken. */
 long send_next(int fd, struct stream *s, size_t len, int flags);
 /* The same; all of them are to be taken. */
 void send_all(int fd, struct stream *s, size_t len);
@@ -186,7 +189,7 @@ void must_return(struct task *t);
 int fed(struct task *t, int from, const char *text);
 /* Whether it waits or not: who gets what is sent now, this recv or the next one? */
 void gets_later(struct task *t, int from, const char *text);
-/* By a signal that does nothing; its handler has these flags of sigaction. */
+/* Interrupt it by a signal that does nothing; `flags` are those of sigaction. */
 void interrupt(struct task *t, int flags);
 void wait_child(pid_t pid);
 
