@@ -166,6 +166,30 @@ have_want() {
 	fi
 }
 
+# output_has TEXT...: what `run` has caught has these texts, in this order.
+# shellcheck disable=SC2154 # `run` sets $output
+output_has() {
+	local text rest=$output
+	for text; do
+		[[ $rest == *"$text"* ]] || {
+			echo "have: $output" >&2
+			echo "want, in this order: $(printf "'%s' " "$@")" >&2
+			return 1
+		}
+		rest=${rest#*"$text"}
+	done
+}
+
+# output_lacks TEXT
+# shellcheck disable=SC2154
+output_lacks() {
+	if [[ $output == *"$1"* ]]; then
+		echo "have: $output" >&2
+		echo "want none of: '$1'" >&2
+		return 1
+	fi
+}
+
 # Bytes that have gone over an interface of the sandbox, headers included.
 device_bytes() {
 	in_box awk -v dev="$1:" '$1 == dev { print $10 }' /proc/net/dev

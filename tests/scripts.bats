@@ -19,9 +19,9 @@ teardown() {
 # Nothing of the pair is in the sandbox.
 assert_nothing_loaded() {
 	local cgroup
-	[[ -z $(in_box find /sys/fs/bpf -name 'bpf_*' -o -name 'sock_ops_*') ]]
+	have_want "pins" "$(in_box find /sys/fs/bpf -name 'bpf_*' -o -name 'sock_ops_*')" = ""
 	cgroup=$(in_box awk '$3 == "cgroup2" { print $2; exit }' /proc/self/mounts)
-	[[ -z $(in_box bpftool cgroup show "$cgroup") ]]
+	have_want "programs of the cgroup" "$(in_box bpftool cgroup show "$cgroup")" = ""
 }
 
 # fake TOOL SCRIPT: comes before the real one in PATH; $REAL is the real one.
@@ -47,14 +47,14 @@ with_fakes() {
 	local before
 	before=$(in_box bpftool prog show pinned /sys/fs/bpf/bpf_sockops)
 	run -1 load_pair
-	[[ $output == *"already loaded"*"unload.sh"* ]]
-	[[ $(in_box bpftool prog show pinned /sys/fs/bpf/bpf_sockops) == "$before" ]]
+	output_has "already loaded" "unload.sh"
+	have_want "the program" "$(in_box bpftool prog show pinned /sys/fs/bpf/bpf_sockops)" = "$before"
 	unload_pair
 }
 
 @test "load.sh: refuses an unknown argument, and changes nothing" {
 	run -2 load_pair --no-such-option
-	[[ $output == *"--no-such-option"*"--help"* ]]
+	output_has "--no-such-option" "--help"
 	assert_nothing_loaded
 }
 
@@ -62,7 +62,7 @@ with_fakes() {
 	chmod 755 "$BOX_TMP" # the checkout may be where only root can read
 	cp "$ROOT"/*.sh "$BOX_TMP"
 	run -1 in_box setpriv --reuid 65534 --clear-groups "$BOX_TMP/load.sh"
-	[[ $output == *"needs root"* ]]
+	output_has "needs root"
 	assert_nothing_loaded
 }
 
@@ -73,7 +73,7 @@ with_fakes() {
 		ln -s "$(command -v "$tool")" "$path/$tool"
 	done
 	run -1 in_box env PATH="$path" "$ROOT/load.sh"
-	[[ $output == *"missing: "*clang*"--install-deps"* ]]
+	output_has "missing: " clang "--install-deps"
 	assert_nothing_loaded
 }
 
@@ -83,9 +83,9 @@ with_fakes() {
 	done
 	fake bpftool '[[ "$*" == "prog attach"* ]] && exit 1; exec "$REAL" "$@"'
 	run ! with_fakes "$ROOT/load.sh"
-	[[ $(in_box stat -f -c %T /sys/fs/bpf) != bpf_fs ]]
+	have_want "file system on /sys/fs/bpf" "$(in_box stat -f -c %T /sys/fs/bpf)" != bpf_fs
 	load_pair
-	[[ $(in_box stat -f -c %T /sys/fs/bpf) == bpf_fs ]]
+	have_want "file system on /sys/fs/bpf" "$(in_box stat -f -c %T /sys/fs/bpf)" = bpf_fs
 	unload_pair
 }
 
@@ -119,7 +119,7 @@ KILL='
 	for n in {1..8}; do
 		fake_nth "$n" 'echo injected >&2; exit 1'
 		run ! with_fakes "$ROOT/load.sh" --port 80 --exclude-port 81
-		[[ $output == *injected*"not loaded"* ]]
+		output_has injected "not loaded"
 		assert_nothing_loaded
 	done
 	fake_nth 9 'echo injected >&2; exit 1' # there are eight
@@ -137,7 +137,7 @@ KILL='
 			have_want "exit status" "$status" -eq 137
 			if ((n > 1)); then
 				run ! load_pair # after the last step it is loaded
-				[[ $output == *"unload.sh"* ]]
+				output_has "unload.sh"
 			fi
 			unload_pair
 			assert_nothing_loaded
@@ -159,7 +159,7 @@ KILL='
 			with_fakes "$ROOT/unload.sh" || status=$?
 			have_want "exit status" "$status" -eq 137
 			run -1 load_pair
-			[[ $output == *"unload.sh"* ]]
+			output_has "unload.sh"
 			unload_pair
 			assert_nothing_loaded
 		done
@@ -216,13 +216,13 @@ KILL='
 	cp "$ROOT"/*.[ch] "$ROOT"/*.sh "$ROOT/Makefile" "$BOX_TMP/copy"
 	echo 'syntax error' >>"$BOX_TMP/copy/bpf_tcpip_bypass.c"
 	run ! in_box "$BOX_TMP/copy/load.sh"
-	[[ $output == *error*"not loaded"* ]]
+	output_has error "not loaded"
 	assert_nothing_loaded
 }
 
 @test "unload.sh: is no error when nothing is loaded" {
 	run -0 unload_pair
-	[[ $output == "nothing is loaded" ]]
+	have_want "output" "$output" = "nothing is loaded"
 }
 
 @test "unload.sh: works from every partial state" {
@@ -231,14 +231,14 @@ KILL='
 		load_pair
 		in_box rm "/sys/fs/bpf/$pin"
 		run -1 load_pair
-		[[ $output == *"loaded in part"*"unload.sh"* ]]
+		output_has "loaded in part" "unload.sh"
 		run -0 unload_pair
 		assert_nothing_loaded
 	done
 	load_pair
 	in_box rm /sys/fs/bpf/{bpf_sockops,bpf_tcpip_bypass,sock_ops_{map,record,meet,stats,config,ports}}
 	run -1 load_pair
-	[[ $output == *"attached to "*", but not pinned"*"unload.sh"* ]]
+	output_has "attached to " ", but not pinned" "unload.sh"
 	run -0 unload_pair
 	assert_nothing_loaded
 }
@@ -248,7 +248,7 @@ KILL='
 	fake bpftool '[[ "$*" == *"cgroup show"* ]] && exit 255; exec "$REAL" "$@"'
 	load_pair
 	run -0 with_fakes "$ROOT/unload.sh"
-	[[ $output == *"cgroup detach"*unloaded* ]]
+	output_has "cgroup detach" unloaded
 	assert_nothing_loaded
 }
 
@@ -260,7 +260,8 @@ KILL='
 	in_box bpftool cgroup attach "$cgroup/child" sock_ops pinned /sys/fs/bpf/other multi
 	load_pair
 	unload_pair
-	[[ $(in_box bpftool cgroup show "$cgroup/child") == *sock_ops* ]]
+	run -0 in_box bpftool cgroup show "$cgroup/child"
+	output_has sock_ops
 	in_box rmdir "$cgroup/child"
 	in_box rm /sys/fs/bpf/other
 }
@@ -318,7 +319,7 @@ other_detach() {
 
 # Is the other program still the only one, and does it still run for $CGROUP/a/b?
 assert_only_other() {
-	[[ -z $(in_box find /sys/fs/bpf -name 'bpf_*' -o -name 'sock_ops_*') ]]
+	have_want "pins" "$(in_box find /sys/fs/bpf -name 'bpf_*' -o -name 'sock_ops_*')" = ""
 	have_want "programs that run" "$(in_box bpftool -j cgroup show "$CGROUP/a/b" effective | jq -c 'map(.id)')" = "[$OTHER]"
 }
 
@@ -336,11 +337,11 @@ as_told() {
 		# shellcheck disable=SC2086 # none, or one
 		other_attach "$CGROUP/a" $flag
 		run -1 load_pair --cgroup "$CGROUP/a"
-		[[ $output == *"other_flags (id $OTHER), is attached to $CGROUP/a without multi: no second one"* ]]
-		[[ $output != *"[#]"* ]]
+		output_has "other_flags (id $OTHER), is attached to $CGROUP/a without multi: no second one"
+		output_lacks "[#]"
 		assert_only_other
 		as_told
-		[[ -z $(in_box bpftool cgroup show "$CGROUP/a") ]]
+		have_want "programs of the cgroup" "$(in_box bpftool cgroup show "$CGROUP/a")" = ""
 	done
 	load_pair --cgroup "$CGROUP/a"
 	unload_pair
@@ -350,7 +351,7 @@ as_told() {
 	other_up
 	other_attach "$CGROUP"
 	run -1 load_pair --cgroup "$CGROUP/a/b"
-	[[ $output == *"other_flags (id $OTHER), is attached to $CGROUP without multi: none can be attached below"* ]]
+	output_has "other_flags (id $OTHER), is attached to $CGROUP without multi: none can be attached below"
 	assert_only_other
 	as_told
 	load_pair --cgroup "$CGROUP/a/b"
@@ -361,7 +362,7 @@ as_told() {
 	other_up
 	other_attach "$CGROUP/a" override
 	run -1 load_pair --cgroup "$CGROUP/a/b"
-	[[ $output == *"other_flags (id $OTHER), is attached to $CGROUP/a with override: it would not run any more under $CGROUP/a/b"* ]]
+	output_has "other_flags (id $OTHER), is attached to $CGROUP/a with override: it would not run any more under $CGROUP/a/b"
 	assert_only_other
 	as_told
 	load_pair --cgroup "$CGROUP/a/b"
@@ -372,16 +373,16 @@ as_told() {
 	other_up
 	other_attach "$CGROUP/a" multi
 	run -1 load_pair --cgroup "$CGROUP/a/b"
-	[[ $output == *"other_flags (id $OTHER), is attached to $CGROUP/a: it would run after ours"*"load.sh --cgroup $CGROUP/a" ]]
+	output_has "other_flags (id $OTHER), is attached to $CGROUP/a: it would run after ours" "load.sh --cgroup $CGROUP/a"
 	assert_only_other
 	# Two of them: the topmost.
 	in_box bpftool prog load "$ROOT/build/other/flags.bpf.o" /sys/fs/bpf/second type sockops
 	in_box bpftool cgroup attach "$CGROUP" sock_ops pinned /sys/fs/bpf/second multi
 	run -1 load_pair --cgroup "$CGROUP/a/b"
-	[[ $output == *"id $OTHER"*"load.sh --cgroup $CGROUP" ]]
+	output_has "id $OTHER" "load.sh --cgroup $CGROUP"
 	as_told
 	# Ours is the last one that runs.
-	[[ $(in_box bpftool -j cgroup show "$CGROUP/a/b" effective | jq -r '.[-1].name') == bpf_sockops ]]
+	have_want "the program that runs last" "$(in_box bpftool -j cgroup show "$CGROUP/a/b" effective | jq -r '.[-1].name')" = bpf_sockops
 	unload_pair
 	other_detach "$CGROUP/a"
 }
@@ -394,14 +395,14 @@ as_told() {
 	in_box "$PAIR" talk
 	have_want "redirected messages" "$(counter redirected_messages)" -eq 200
 	unload_pair
-	[[ $(in_box bpftool -j cgroup show "$CGROUP" | jq -c 'map(.id)') == "[$OTHER]" ]]
+	have_want "programs of the cgroup" "$(in_box bpftool -j cgroup show "$CGROUP" | jq -c 'map(.id)')" = "[$OTHER]"
 	other_detach "$CGROUP"
 	for flag in "" override multi; do
 		# shellcheck disable=SC2086 # none, or one
 		other_attach "$CGROUP/a" $flag
 		load_pair
 		unload_pair
-		[[ $(in_box bpftool -j cgroup show "$CGROUP/a" | jq -c 'map(.id)') == "[$OTHER]" ]]
+		have_want "programs of the cgroup" "$(in_box bpftool -j cgroup show "$CGROUP/a" | jq -c 'map(.id)')" = "[$OTHER]"
 		other_detach "$CGROUP/a"
 	done
 }
@@ -413,7 +414,7 @@ as_told() {
 		# shellcheck disable=SC2086 # none, or one
 		other_attach "$CGROUP" $flag
 		run -1 in_container "$ROOT/load.sh"
-		[[ $output == *"other_flags (id $OTHER), is attached above $CGROUP, which is the topmost cgroup here"* ]]
+		output_has "other_flags (id $OTHER), is attached above $CGROUP, which is the topmost cgroup here"
 		assert_only_other
 		other_detach "$CGROUP"
 	done
@@ -435,7 +436,7 @@ in_container() {
 	load_pair --cgroup "$CGROUP/a"
 	in_box bash -c 'rm /sys/fs/bpf/bpf_* /sys/fs/bpf/sock_ops_*'
 	run -1 load_pair --cgroup "$CGROUP/a/b"
-	[[ $output == *"attached to $CGROUP/a, above $CGROUP/a/b; to clean up: "*"unload.sh --cgroup $CGROUP/a" ]]
+	output_has "attached to $CGROUP/a, above $CGROUP/a/b; to clean up: " "unload.sh --cgroup $CGROUP/a"
 	as_told
 	load_pair --cgroup "$CGROUP/a/b"
 	unload_pair
@@ -446,7 +447,7 @@ in_container() {
 	other_attach "$CGROUP/a"
 	fake bpftool '[[ "$*" == "-j cgroup show"* ]] && exit 255; exec "$REAL" "$@"' # as on 5.10
 	run -1 with_fakes "$ROOT/load.sh" --cgroup "$CGROUP/a/b"
-	[[ $output == *"cannot attach to $CGROUP/a/b"*"bpftool cgroup show $CGROUP/a/b effective"*"not loaded: nothing has changed"* ]]
+	output_has "cannot attach to $CGROUP/a/b" "bpftool cgroup show $CGROUP/a/b effective" "not loaded: nothing has changed"
 	assert_only_other
 }
 
@@ -458,10 +459,10 @@ in_container() {
 		fake rm "[[ \"\$*\" == '$step'* ]] && exit 1; exec \"\$REAL\" \"\$@\""
 		in_box mkdir "$cgroup/a"
 		run -1 with_fakes "$ROOT/load.sh" --cgroup "$cgroup/a"
-		[[ $output != *"nothing has changed"* ]]
-		[[ $output == *"not loaded, but left behind: $what; to clean up: sudo $ROOT/unload.sh --cgroup $cgroup/a" ]]
+		output_lacks "nothing has changed"
+		output_has "not loaded, but left behind: $what; to clean up: sudo $ROOT/unload.sh --cgroup $cgroup/a"
 		as_told
-		[[ -z $(in_box bpftool cgroup show "$cgroup/a") ]]
+		have_want "programs of the cgroup" "$(in_box bpftool cgroup show "$cgroup/a")" = ""
 		assert_nothing_loaded
 		in_box rmdir "$cgroup/a"
 	done <<-END
@@ -476,7 +477,7 @@ in_container() {
 @test "load.sh: refuses a kernel without type information" {
 	in_box mount -t tmpfs none /sys/kernel/btf
 	run -1 load_pair
-	[[ $output == *"no type information"*CONFIG_DEBUG_INFO_BTF* ]]
+	output_has "no type information" CONFIG_DEBUG_INFO_BTF
 	assert_nothing_loaded
 }
 
@@ -484,7 +485,7 @@ in_container() {
 	in_box mount -t tmpfs none /sys/kernel/security
 	in_box bash -c 'echo "none integrity [confidentiality]" >/sys/kernel/security/lockdown'
 	run -1 load_pair
-	[[ $output == *"locked down for confidentiality"* ]]
+	output_has "locked down for confidentiality"
 	assert_nothing_loaded
 	in_box bash -c 'echo "none [integrity] confidentiality" >/sys/kernel/security/lockdown'
 	load_pair
@@ -495,18 +496,18 @@ in_container() {
 	root=$(in_box awk '$3 == "cgroup2" { print $2; exit }' /proc/self/mounts)
 	in_box umount "$root"
 	run -1 load_pair
-	[[ $output == *"no cgroup v2 hierarchy is mounted"*"mount -t cgroup2"* ]]
+	output_has "no cgroup v2 hierarchy is mounted" "mount -t cgroup2"
 	run -0 unload_pair
-	[[ $output == "nothing is loaded" ]]
+	have_want "output" "$output" = "nothing is loaded"
 	in_box mount -t cgroup2 none "$root"
 	assert_nothing_loaded
 }
 
 @test "load.sh: refuses to run in a container without the capabilities" {
 	run -1 in_box setpriv --bounding-set -all "$ROOT/load.sh"
-	[[ $output == *"root lacks capabilities"*CAP_BPF* ]]
+	output_has "root lacks capabilities" CAP_BPF
 	run -1 in_box setpriv --bounding-set -bpf,-sys_admin "$ROOT/load.sh"
-	[[ $output == *"root lacks capabilities"*CAP_BPF* ]]
+	output_has "root lacks capabilities" CAP_BPF
 	assert_nothing_loaded
 }
 
@@ -517,12 +518,12 @@ in_container() {
 	in_box "$PAIR" talk
 	have_want "redirected messages" "$(counter redirected_messages)" -eq 200
 	run -1 in_box "${few[@]}" "$ROOT/load.sh"
-	[[ $output == *"already loaded"* ]]
+	output_has "already loaded"
 	run -2 in_box "${few[@]}" "$ROOT/status.sh"
-	[[ $output == *"CAP_SYS_ADMIN"* ]]
+	output_has "CAP_SYS_ADMIN"
 	hold_many 10 0
 	run -0 in_box "${few[@]}" "$ROOT/unload.sh"
-	[[ $output == *"connections taken off the bypass: 10"* ]]
+	output_has "connections taken off the bypass: 10"
 	many_talk 1
 	exec 8>&-
 	wait "$MANY"
@@ -534,7 +535,7 @@ in_container() {
 	cp -r "$ROOT"/*.[ch] "$ROOT"/*.sh "$ROOT/Makefile" "$ROOT/docs" "$BOX_TMP/copy"
 	sed -i '/^SEC("sk_msg")/,$s/^\tif (!sk || !cpu)/\tasm volatile("r1 = 0; r1 = *(u64 *)(r1 + 0)" ::: "r1");\n&/' "$BOX_TMP/copy/bpf_tcpip_bypass.c"
 	run -1 in_box "$BOX_TMP/copy/load.sh"
-	[[ $output == *"END PROG LOAD LOG"*"the kernel refuses bpf_tcpip_bypass"*"not loaded: nothing has changed"* ]]
+	output_has "END PROG LOAD LOG" "the kernel refuses bpf_tcpip_bypass" "not loaded: nothing has changed"
 	have_want "lines" "$(wc -l <<<"$output")" -le 40
 	assert_nothing_loaded
 }
@@ -545,7 +546,7 @@ in_container() {
 	in_box mount --bind "$BOX_TMP/copy" "$BOX_TMP/copy"
 	in_box mount -o remount,ro,bind "$BOX_TMP/copy"
 	run -1 in_box "$BOX_TMP/copy/load.sh"
-	[[ $output == *"cannot build in $BOX_TMP/copy"*"make -C"* ]]
+	output_has "cannot build in $BOX_TMP/copy" "make -C"
 	assert_nothing_loaded
 	make -C "$BOX_TMP/copy" -s all # outside of the sandbox it is writable
 	in_box "$BOX_TMP/copy/load.sh"
@@ -561,7 +562,7 @@ in_container() {
 	# The usual demos of this idea use them.
 	load_classic
 	run -1 load_pair
-	[[ $output == *"loaded in part"*"unload.sh"* ]]
+	output_has "loaded in part" "unload.sh"
 	unload_pair
 	assert_nothing_loaded
 	load_pair
@@ -577,9 +578,9 @@ in_container() {
 	# The scripts look in the system's directories as well.
 	in_box mount --bind "$path" /usr/sbin
 	run -1 in_box env PATH="$path" "$ROOT/unload.sh"
-	[[ $output == *"bpftool is missing"*"load.sh --install-deps"* ]]
+	output_has "bpftool is missing" "load.sh --install-deps"
 	run -2 in_box env PATH="$path" "$ROOT/status.sh"
-	[[ $output == *"bpftool is missing"*"load.sh --install-deps"* ]]
+	output_has "bpftool is missing" "load.sh --install-deps"
 	in_box umount /usr/sbin
 }
 
@@ -588,7 +589,7 @@ in_container() {
 	hold_many 10 0
 	fake bpftool '[[ "$*" == "iter pin"* ]] && { echo "Error: injected" >&2; exit 1; }; exec "$REAL" "$@"'
 	run -1 with_fakes "$ROOT/unload.sh"
-	[[ $output == *injected*"stay in it until they are closed"* ]]
+	output_has injected "stay in it until they are closed"
 	assert_nothing_loaded
 	many_talk 1
 	unload_pair # takes them out
@@ -596,25 +597,76 @@ in_container() {
 	wait "$MANY"
 }
 
-# bytes_of NAME: a constant of the programs.
-bytes_of() {
+# number_of NAME: a constant of the programs.
+number_of() {
 	echo $(($(sed -n "s/^#define $1[[:space:]][[:space:]]*//p" "$ROOT"/*.[ch])))
 }
 
 @test "load.sh: reports how this kernel differs, with the names of docs/limits.md" {
 	run -0 load_pair
 	if grep -q msg_tot_len /sys/kernel/btf/vmlinux; then
-		[[ $output == *"FIONREAD counts bypassed bytes; a burst may be 256 KiB"* ]]
-		[[ $output != *"; FIONREAD;"* ]]
+		output_has "FIONREAD counts bypassed bytes; a burst may be 256 KiB"
+		output_lacks "; FIONREAD;"
 	else
-		[[ $output == *"FIONREAD does not count bypassed bytes; a burst may be 4 KiB"* ]]
-		[[ $output == *"; FIONREAD;"* ]]
+		output_has "FIONREAD does not count bypassed bytes; a burst may be 4 KiB"
+		output_has "; FIONREAD;"
 	fi
-	[[ $output == *"while bypassed (docs/limits.md): splice(2) from the socket; MSG_WAITALL; MSG_OOB; "* ]]
-	have_want "CREDIT of the programs" "$(bytes_of CREDIT)" -eq $((256 * 1024))
-	have_want "CREDIT_UNCOUNTED" "$(bytes_of CREDIT_UNCOUNTED)" -eq $((4 * 1024))
-	# The README has the same table.
-	diff <(grep '^|' "$ROOT/docs/limits.md") <(sed -n '/^## Limits/,/^## /p' "$ROOT/README.md" | grep '^|')
+	output_has "while bypassed (docs/limits.md): splice(2) from the socket; MSG_WAITALL; MSG_OOB; "
+	have_want "CREDIT of the programs" "$(number_of CREDIT)" -eq $((256 * 1024))
+	have_want "CREDIT_UNCOUNTED" "$(number_of CREDIT_UNCOUNTED)" -eq $((4 * 1024))
+}
+
+@test "scripts: their constants are those of the programs" {
+	local name
+	for name in OFF ON GOING_OFF; do
+		have_want "$name" "$(sed -n "s/^$name=//p" "$ROOT/lib.sh")" -eq \
+			"$(sed -n "s/^\tSWITCH_$name = \([0-9]*\),/\1/p" "$ROOT/bpf_sockops.h")"
+	done
+	have_want MAX_RANGES "$(sed -n 's/^MAX_RANGES=\([0-9]*\).*/\1/p' "$ROOT/load.sh")" -eq "$(number_of MAX_RANGES)"
+}
+
+# console_of COMMAND: what the README shows of it, without what is left out there.
+console_of() {
+	awk -v begin="\$ sudo $1" '
+		on && /^(```|\$ )/ { exit }
+		on && $0 != "..."
+		index($0, begin) == 1 { on = 1 }' "$ROOT/README.md"
+}
+
+@test "README: shows lines that load.sh and unload.sh print, in their order" {
+	local cgroup command lines shown
+	cgroup=$(in_box awk '$3 == "cgroup2" { print $2; exit }' /proc/self/mounts)
+	for command in ./load.sh ./unload.sh; do
+		if [[ $command == ./load.sh ]]; then
+			run -0 in_box "$ROOT/load.sh" --install-deps
+		else
+			run -0 unload_pair
+		fi
+		shown=$(console_of "$command" | grep -vE '^(kernel|connections taken|not as in TCP)')
+		have_want "lines of $command in the README" "$(wc -l <<<"$shown")" -ge 2
+		mapfile -t lines <<<"${shown//\/sys\/fs\/cgroup/$cgroup}"
+		output_has "${lines[@]}"
+	done
+}
+
+@test "README: its limits are rows of docs/limits.md" {
+	local row rows=0
+	while IFS= read -r row; do
+		grep -qxF -- "$row" "$ROOT/docs/limits.md" || {
+			echo "not a row of docs/limits.md: $row" >&2
+			return 1
+		}
+		rows=$((rows + 1))
+	done < <(sed -n '/^## Limits/,/^## /p' "$ROOT/README.md" | grep '^|')
+	have_want "rows, two of them the head" "$rows" -ge 7
+}
+
+@test "README and docs: no line of text is longer than 120 characters" {
+	run -0 awk '
+		FNR == 1 { code = 0 }
+		/^```/ { code = !code }
+		!code && !/^(\||    )/ && length > 120 { print FILENAME ":" FNR ": " length }' "$ROOT"/README.md "$ROOT"/docs/*.md
+	have_want "lines that are longer" "$output" = ""
 }
 
 @test "docs/limits.tsv: has the rows of docs/limits.md" {
