@@ -4,6 +4,7 @@
 # The measurements of bench/ work; what they measure is not looked at.
 
 bats_require_minimum_version 1.5.0
+load assert.bash
 
 setup() {
 	BENCH=$BATS_TEST_DIRNAME/../bench/bench.sh
@@ -17,11 +18,11 @@ setup() {
 	for variant in plain ours classic unix; do
 		awk -F, -v v="$variant" '$6 == v && $9 > 0 && $12 > 0 { n++ } END { exit n != 6 }' results.csv
 	done
-	[[ $(grep -vc '^#' results.csv) -eq 25 ]]
+	have_want "lines of results" "$(grep -vc '^#' results.csv)" -eq 25
 	grep -q '^# kernel: ' results.csv
 	grep -q '^# congestion control: cubic' results.csv
-	[[ $output == *"| many | 64 B | 100 | "*" | ours | "* ]]
-	[[ $output == "$("$BENCH" --summary results.csv)" ]]
+	output_has "| many | 64 B | 100 | " " | ours | "
+	have_want "output" "$output" = "$("$BENCH" --summary results.csv)"
 }
 
 # results GROUP PATTERN...: two rounds, in one of which the classic pair failed.
@@ -44,11 +45,11 @@ results() {
 	results rr rr >results.csv
 	run -0 "$BENCH" --summary results.csv
 	# 1.5 and 0.5: in the noise.
-	[[ $output == *"| ours | 125 1/s | 100..150 | 1.00 ~ (0.50..1.50) | 1.00 | 1.00 | 5.00 | 0.50 (0.50..0.50) |"* ]]
-	[[ $output == *"| classic | 400 (1 of 2 failed) 1/s | 400..400 | 2.00 (2.00..2.00) |"* ]]
+	output_has "| ours | 125 1/s | 100..150 | 1.00 ~ (0.50..1.50) | 1.00 | 1.00 | 5.00 | 0.50 (0.50..0.50) |"
+	output_has "| classic | 400 (1 of 2 failed) 1/s | 400..400 | 2.00 (2.00..2.00) |"
 	echo "rr,one field, too many,64,1,1,plain,1,1/s,100,1,1,10" >>results.csv
 	run -1 "$BENCH" --summary results.csv
-	[[ $output == *"not a row of results"* ]]
+	output_has "not a row of results"
 }
 
 @test "bench: charts are well-formed, and there is one for what was measured" {
@@ -67,9 +68,9 @@ results() {
 
 @test "bench: errors in the arguments say what is wrong" {
 	run -2 "$BENCH" nonsense
-	[[ $output == *"no such group: nonsense"*--help* ]]
+	output_has "no such group: nonsense" --help
 	run -2 "$BENCH" --summary missing.csv
-	[[ $output == *"cannot read missing.csv"* ]]
+	output_has "cannot read missing.csv"
 	run -2 "$BENCH" --output
-	[[ $output == *"--output needs an argument"* ]]
+	output_has "--output needs an argument"
 }

@@ -4,6 +4,7 @@
 # The two objects, and the small vmlinux.h that they are built with.
 
 bats_require_minimum_version 1.5.0
+load assert.bash
 
 setup() {
 	ROOT=$(cd "$BATS_TEST_DIRNAME/.." && pwd)
@@ -13,13 +14,13 @@ setup() {
 
 @test "build: without warnings, with the repository's vmlinux.h" {
 	run -0 make all
-	[[ $output != *warning* ]]
+	output_lacks warning
 }
 
 @test "build: without warnings, with the full dump of the running kernel" {
 	make vmlinux
 	run -0 make all VMLINUX=build
-	[[ $output != *warning* ]]
+	output_lacks warning
 	grep -q vmlinux.h bpf_sockops.d
 	grep -q build/vmlinux.h bpf_sockops.d
 }
@@ -28,7 +29,7 @@ setup() {
 	make all
 	touch -d '+1 minute' bpf_sockops.h
 	run -0 make all
-	[[ $output == *bpf_sockops.o*bpf_tcpip_bypass.o* ]]
+	output_has bpf_sockops.o bpf_tcpip_bypass.o
 }
 
 # Beside the full dump, with the small header's structs renamed small_*: every
@@ -64,7 +65,7 @@ setup() {
 			}' vmlinux.h
 	} >check.c
 	have=$(grep -c _Static_assert check.c)
-	[[ $have -gt 120 ]]
+	have_want "assertions" "$have" -gt 120
 	clang -target bpf -fsyntax-only check.c
 	# The check can fail.
 	sed -i 's/__u32 local_ip4;/__u64 local_ip4;/' check.c

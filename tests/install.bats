@@ -26,16 +26,16 @@ works_without_compiler() {
 	in_box "$PAIR" talk
 	have_want "redirected messages" "$(counter redirected_messages)" -eq 200
 	run -0 in_box env PATH="$BOX_TMP/target" "$commands-status"
-	[[ $output == *"200 "*"messages that skipped the stack"* ]]
+	output_has "200 " "messages that skipped the stack"
 	in_box env PATH="$BOX_TMP/target" "$commands-unload"
-	[[ -z $(in_box find /sys/fs/bpf -name 'bpf_*' -o -name 'sock_ops_*') ]]
+	have_want "pins" "$(in_box find /sys/fs/bpf -name 'bpf_*' -o -name 'sock_ops_*')" = ""
 }
 
 @test "make install: works without a compiler; make uninstall leaves nothing" {
 	make -C "$ROOT" -s install PREFIX="$BOX_TMP/usr"
 	works_without_compiler "$BOX_TMP/usr/sbin/tcpip-bypass"
 	make -C "$ROOT" -s uninstall PREFIX="$BOX_TMP/usr"
-	[[ -z $(find "$BOX_TMP/usr" ! -type d) ]]
+	have_want "files that are left" "$(find "$BOX_TMP/usr" ! -type d)" = ""
 }
 
 @test "make install: the man pages say what --help says" {
@@ -58,18 +58,18 @@ works_without_compiler() {
 
 @test "make install: DESTDIR stages, PREFIX is where it will be" {
 	make -C "$ROOT" -s install DESTDIR="$BOX_TMP/stage" PREFIX=/opt/x
-	[[ $(readlink "$BOX_TMP/stage/opt/x/sbin/tcpip-bypass-load") == /opt/x/lib/tcpip-bypass/load.sh ]]
+	have_want "target of the link" "$(readlink "$BOX_TMP/stage/opt/x/sbin/tcpip-bypass-load")" = /opt/x/lib/tcpip-bypass/load.sh
 	grep -q '^ExecStart=/opt/x/lib/tcpip-bypass/load.sh ' "$BOX_TMP/stage/opt/x/lib/systemd/system/tcpip-bypass.service"
 	! grep -r "$BOX_TMP" "$BOX_TMP/stage"
 	make -C "$ROOT" -s uninstall DESTDIR="$BOX_TMP/stage" PREFIX=/opt/x
-	[[ -z $(find "$BOX_TMP/stage" ! -type d) ]]
+	have_want "files that are left" "$(find "$BOX_TMP/stage" ! -type d)" = ""
 }
 
 @test "systemd unit: is sound, with the least rights" {
 	local unit=$BOX_TMP/usr/lib/systemd/system/tcpip-bypass.service
 	make -C "$ROOT" -s install PREFIX="$BOX_TMP/usr"
 	run -0 systemd-analyze verify "$unit"
-	[[ -z $output ]]
+	have_want "output" "$output" = ""
 	systemd-analyze security --offline=true --threshold=20 --no-pager "$unit" >/dev/null
 }
 
@@ -117,15 +117,15 @@ ctl() {
 	have_want "redirected messages" "$(counter redirected_messages)" -eq 200
 	hold_many 10 0 # out of the port's scope
 	ctl restart tcpip-bypass
-	[[ $(ctl is-active tcpip-bypass) == active ]]
+	have_want "state of the unit" "$(ctl is-active tcpip-bypass)" = active
 	in_box "$PAIR" --port 7001 talk
 	have_want "redirected messages" "$(counter redirected_messages)" -eq 200
 	# What a load.sh that was killed leaves behind is no obstacle.
 	in_box rm /sys/fs/bpf/sock_ops_stats
 	ctl restart tcpip-bypass
-	[[ $(ctl is-active tcpip-bypass) == active ]]
+	have_want "state of the unit" "$(ctl is-active tcpip-bypass)" = active
 	ctl stop tcpip-bypass
-	[[ -z $(in_box find /sys/fs/bpf -name 'bpf_*' -o -name 'sock_ops_*') ]]
+	have_want "pins" "$(in_box find /sys/fs/bpf -name 'bpf_*' -o -name 'sock_ops_*')" = ""
 	many_talk 1
 	exec 8>&-
 	wait "$MANY"
@@ -143,10 +143,10 @@ ctl() {
 		have_want "what lintian says" "$output" = ""
 	fi
 	run -0 dpkg-deb -I "$BOX_TMP"/tcpip-bypass_*.deb
-	[[ $output == *"Depends: bpftool"* ]]
+	output_has "Depends: bpftool"
 	dpkg-deb -x "$BOX_TMP"/tcpip-bypass_*.deb "$BOX_TMP/unpacked"
-	[[ -e $BOX_TMP/unpacked/lib/systemd/system/tcpip-bypass.service ]]
-	[[ -e $BOX_TMP/unpacked/usr/share/man/man8/tcpip-bypass-load.8.gz ]]
+	ls "$BOX_TMP"/unpacked/lib/systemd/system/tcpip-bypass.service \
+		"$BOX_TMP"/unpacked/usr/share/man/man8/tcpip-bypass-{load,status,unload}.8.gz
 	in_box mkdir -p /usr/lib/tcpip-bypass
 	in_box mount --bind "$BOX_TMP/unpacked/usr/lib/tcpip-bypass" /usr/lib/tcpip-bypass
 	works_without_compiler "$BOX_TMP/unpacked/usr/sbin/tcpip-bypass"
@@ -163,7 +163,7 @@ print(eval(sys.argv[2]))' "$ROOT/docs/kubernetes.yaml" "$1"
 
 @test "Kubernetes manifest: what its container does loads, and unloads at the end" {
 	local caps script pod host
-	[[ $(manifest '[m["mountPath"] for m in c["volumeMounts"]]') == "['/sys/fs/bpf', '/host/cgroup', '/tmp']" ]]
+	have_want "mounts" "$(manifest '[m["mountPath"] for m in c["volumeMounts"]]')" = "['/sys/fs/bpf', '/host/cgroup', '/tmp']"
 	caps=$(manifest '",".join("+" + x.lower() for x in c["securityContext"]["capabilities"]["add"])')
 	script=$(manifest 'c["args"][0]')
 	make -C "$ROOT" -s install PREFIX="$BOX_TMP/usr"
@@ -181,5 +181,5 @@ print(eval(sys.argv[2]))' "$ROOT/docs/kubernetes.yaml" "$1"
 	pod=$(pgrep -f "^bash -c .*pod$" | while read -r p; do grep -qx "$p" "$BOX_CGROUP/cgroup.procs" && echo "$p"; done | head -n 1)
 	kill -TERM "$pod"
 	wait_until 15 "the pod to have unloaded" grep -q '^unloaded' "$BOX_TMP/log"
-	[[ -z $(in_box find /sys/fs/bpf -name 'bpf_*' -o -name 'sock_ops_*') ]]
+	have_want "pins" "$(in_box find /sys/fs/bpf -name 'bpf_*' -o -name 'sock_ops_*')" = ""
 }

@@ -63,10 +63,10 @@ assert_none_admitted() {
 	converse
 	assert_none_admitted refused_not_last
 	run -0 in_box "$ROOT/status.sh"
-	[[ $output == *"another sock_ops program runs after ours (other_flags/$id)"*unload.sh* ]]
+	output_has "another sock_ops program runs after ours (other_flags/$id)" unload.sh
 	other_down
 	run -0 in_box "$ROOT/status.sh"
-	[[ $output != *"other_flags"* ]]
+	output_lacks "other_flags"
 	in_box "$PAIR" --count 10 talk
 	have_want "redirected messages" "$(counter redirected_messages)" -eq 20
 }

@@ -15,8 +15,11 @@
 # The scripts run unchanged, with their defaults.  All waits are bounded; where
 # everything takes longer (tests/kernels.sh), SLOWNESS times as long.
 
-# Read by the tests, or set by them.
-# shellcheck disable=SC2034
+# shellcheck disable=SC2034 # names that the tests read, or set
+
+# shellcheck source=tests/assert.bash
+. "$(dirname "${BASH_SOURCE[0]}")/assert.bash"
+
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 PAIR=$ROOT/build/pair
 SLOWNESS=${SLOWNESS:-1}
@@ -156,38 +159,6 @@ in_map() {
 
 map_is_empty() {
 	[[ $(in_map) -eq 0 ]]
-}
-
-# have_want WHAT HAVE OPERATOR WANT: an assertion that says what it found.
-have_want() {
-	if ! test "$2" "$3" "$4"; then
-		echo "$1: have $2, want $3 $4" >&2
-		return 1
-	fi
-}
-
-# output_has TEXT...: what `run` has caught has these texts, in this order.
-# shellcheck disable=SC2154 # `run` sets $output
-output_has() {
-	local text rest=$output
-	for text; do
-		[[ $rest == *"$text"* ]] || {
-			echo "have: $output" >&2
-			echo "want, in this order: $(printf "'%s' " "$@")" >&2
-			return 1
-		}
-		rest=${rest#*"$text"}
-	done
-}
-
-# output_lacks TEXT
-# shellcheck disable=SC2154
-output_lacks() {
-	if [[ $output == *"$1"* ]]; then
-		echo "have: $output" >&2
-		echo "want none of: '$1'" >&2
-		return 1
-	fi
 }
 
 # Bytes that have gone over an interface of the sandbox, headers included.

@@ -39,9 +39,9 @@ child_up() {
 	have_want "admitted" "$(counter admitted_active admitted_passive)" -eq 2
 
 	run -0 in_box "$ROOT/status.sh"
-	[[ $output == *"$CHILD"* ]]
+	output_has "$CHILD"
 	unload_pair
-	[[ -z $(in_box bpftool cgroup show "$CHILD") ]]
+	have_want "programs of the cgroup" "$(in_box bpftool cgroup show "$CHILD")" = ""
 	rmdir "$BOX_CGROUP/child"
 }
 
@@ -51,8 +51,8 @@ child_up() {
 	rmdir "$BOX_CGROUP/child"
 	run -1 load_pair
 	run -0 unload_pair
-	[[ $output == *unloaded* ]]
-	[[ -z $(in_box find /sys/fs/bpf -name 'bpf_*' -o -name 'sock_ops_*') ]]
+	output_has unloaded
+	have_want "pins" "$(in_box find /sys/fs/bpf -name 'bpf_*' -o -name 'sock_ops_*')" = ""
 }
 
 @test "--cgroup: with all pins lost, unload.sh --cgroup detaches" {
@@ -60,9 +60,9 @@ child_up() {
 	load_pair --cgroup "$CHILD"
 	in_box rm /sys/fs/bpf/{bpf_sockops,bpf_tcpip_bypass,sock_ops_{map,record,meet,stats,config,ports}}
 	run -1 load_pair --cgroup "$CHILD"
-	[[ $output == *"unload.sh --cgroup $CHILD"* ]]
+	output_has "unload.sh --cgroup $CHILD"
 	run -0 unload_pair --cgroup "$CHILD"
-	[[ -z $(in_box bpftool cgroup show "$CHILD") ]]
+	have_want "programs of the cgroup" "$(in_box bpftool cgroup show "$CHILD")" = ""
 	rmdir "$BOX_CGROUP/child"
 }
 
@@ -111,7 +111,7 @@ assert_ports() {
 	assert_ports "7001 7127" "7128 7002"
 	unload_pair
 	run -2 load_pair --port "$(seq -s, 7001 2 7129)"
-	[[ $output == *"more than 64"* ]]
+	output_has "more than 64"
 }
 
 @test "--quiet: no trace lines" {
@@ -125,7 +125,8 @@ assert_ports() {
 	in_box "$PAIR" --port 7123 talk
 	wait_until 3 "a trace line" grep -q -- '-->7123$' "$BOX_TMP/trace"
 	have_want "connections in the trace" "$(grep -c 'Active connect' "$BOX_TMP/trace")" -eq 1
-	[[ $(in_box "$ROOT/status.sh") == *"trace        on"* ]]
+	run -0 in_box "$ROOT/status.sh"
+	output_has "trace        on"
 }
 
 @test "arguments: what is wrong is named, and nothing changes" {
@@ -137,7 +138,7 @@ assert_ports() {
 			echo "$script $argument: $output" >&2
 			return 1
 		}
-		[[ -z $(in_box find /sys/fs/bpf -name 'bpf_*' -o -name 'sock_ops_*') ]]
+		have_want "pins" "$(in_box find /sys/fs/bpf -name 'bpf_*' -o -name 'sock_ops_*')" = ""
 	done <<-END
 		load.sh|--port|--port needs an argument
 		load.sh|--port x|--port: not a port or a range: 'x'
@@ -169,9 +170,9 @@ assert_ports() {
 	cp "$ROOT"/*.sh "$BOX_TMP"
 	for script in load.sh unload.sh status.sh; do
 		run -0 in_box setpriv --reuid 65534 --clear-groups "$BOX_TMP/$script" --help
-		[[ $output == *SYNOPSIS*"./$script"*"EXIT STATUS"* ]]
+		output_has SYNOPSIS "./$script" "EXIT STATUS"
 		for option in $(sed -n 's/^\t*\(--[a-z-]*\)).*/\1/p; s/^\t*\(--.*\) | \(--.*\))$/\1 \2/p' "$ROOT/$script" | tr -d '|'); do
-			[[ $output == *"    $option"* ]]
+			output_has "    $option"
 		done
 	done
 }

@@ -151,7 +151,7 @@ skipped() {
 		fi
 	done < <(entries)
 	((bad == 0))
-	[[ -z $(entries | cut -d ' ' -f 1 | sort | uniq -d) ]]
+	have_want "names that stand twice" "$(entries | cut -d ' ' -f 1 | sort | uniq -d)" = ""
 }
 
 @test "semantics: each row of docs/limits.md has its case" {

@@ -6,13 +6,7 @@
 bats_require_minimum_version 1.5.0
 load sandbox.bash
 
-setup() {
-	box_up
-}
-
-teardown() {
-	box_down
-}
+box_each_test
 
 status() {
 	in_box "$ROOT/status.sh" "$@"
@@ -37,17 +31,17 @@ hold_echo() {
 
 @test "status.sh: tells loaded from not by its exit status" {
 	run -1 status
-	[[ $output == "not loaded"*load.sh* ]]
+	output_has "not loaded" load.sh
 	run -1 status --json
-	[[ $(jq -r .loaded <<<"$output") == false ]]
+	have_want "loaded" "$(jq -r .loaded <<<"$output")" = false
 	load_pair
 	run -0 status
-	[[ $output == "loaded "* ]]
+	output_has "loaded "
 	run -0 status --json
-	[[ $(jq -r .loaded <<<"$output") == true ]]
+	have_want "loaded" "$(jq -r .loaded <<<"$output")" = true
 	in_box rm /sys/fs/bpf/sock_ops_map
 	run -1 status
-	[[ $output == "loaded in part"*unload.sh* ]]
+	output_has "loaded in part" unload.sh
 	unload_pair
 	run -1 status
 }
@@ -56,7 +50,7 @@ hold_echo() {
 	chmod 755 "$BOX_TMP"
 	cp "$ROOT"/*.sh "$BOX_TMP"
 	run -2 in_box setpriv --reuid 65534 --clear-groups "$BOX_TMP/status.sh"
-	[[ $output == *"needs root"* ]]
+	output_has "needs root"
 }
 
 @test "status.sh: shows since when, where, and the filter" {
@@ -65,13 +59,13 @@ hold_echo() {
 	now=$(date +%s)
 	load_pair --port 1-9000,9100 --exclude-port 22 --quiet
 	run -0 status
-	[[ $output == *"cgroup       $root"* ]]
-	[[ $output == *"filter       ports 1-9000,9100, but not 22 of the listening side"* ]]
-	[[ $output == *"trace        off"*"0 of 65535 sockets"*"no connection is on the bypass"* ]]
+	output_has "cgroup       $root"
+	output_has "filter       ports 1-9000,9100, but not 22 of the listening side"
+	output_has "trace        off" "0 of 65535 sockets" "no connection is on the bypass"
 	since=$(json .since)
 	have_want "loaded since" "$since" -ge $((now - 2))
 	have_want "loaded since" "$since" -le $((now + 10))
-	[[ $(json '[.cgroup, .ports[], .exclude_ports[], .trace] | join(" ")') == "$root 1-9000 9100 22 false" ]]
+	have_want "the scope" "$(json '[.cgroup, .ports[], .exclude_ports[], .trace] | join(" ")')" = "$root 1-9000 9100 22 false"
 }
 
 @test "status.sh: shows both ends of each connection, with their programs" {
@@ -81,9 +75,9 @@ hold_echo() {
 	netns=$(in_box stat -L -c %i /proc/self/ns/net)
 	run -0 status
 	echo "$output" | grep -E "^127\.0\.0\.1:[0-9]+ +127\.0\.0\.1:1000 +[0-9]+ s +0 +0 +$netns +nc/$(pid_of nc) -> socat/[0-9]+$"
-	[[ $(json '.connections | length') -eq 1 ]]
-	[[ $(json '.connections[0].server | [.address, .netns, .unread, .on_bypass] | join(" ")') == "127.0.0.1:1000 $netns 0 true" ]]
-	[[ $(json .connections[0].client.program) == "nc/$(pid_of nc)" ]]
+	have_want "connections" "$(json '.connections | length')" -eq 1
+	have_want "the server's end" "$(json '.connections[0].server | [.address, .netns, .unread, .on_bypass] | join(" ")')" = "127.0.0.1:1000 $netns 0 true"
+	have_want "program of the client" "$(json .connections[0].client.program)" = "nc/$(pid_of nc)"
 	exec 8>&-
 }
 
@@ -97,7 +91,7 @@ hold_echo() {
 		in_box "$PAIR" --listen "$address" --port 7000 --count 1 hold <"$BOX_TMP/go" >"$BOX_TMP/out" 3>&- &
 		exec 8>"$BOX_TMP/go"
 		wait_until 5 "the connection" grep -q held "$BOX_TMP/out"
-		[[ $(json .connections[0].server.address) == "[$address]:7000" ]]
+		have_want "address of the server" "$(json .connections[0].server.address)" = "[$address]:7000"
 		exec 8>&-
 		wait $!
 		rm "$BOX_TMP/out"
@@ -114,7 +108,7 @@ hold_echo() {
 	echo and more >&8
 	wait_until 5 "unread bytes" unread_is 14
 	sleep 1
-	[[ $(json .connections[0].client.unread) -eq 0 ]]
+	have_want "unread by the client" "$(json .connections[0].client.unread)" -eq 0
 	have_want "for so many ms" "$(json .connections[0].server.unread_ms)" -ge 1000
 	have_want "for so many ms" "$(json .connections[0].server.unread_ms)" -le $((5000 * SLOWNESS))
 	status | grep -E " 14 for [1-9][0-9]? s .* -> socat/$server$"
@@ -132,7 +126,7 @@ hold_echo() {
 	kill "$(pid_of nc)"
 	exec 8>&-
 	wait_until 5 "the client to be gone" client_is_gone
-	[[ $(json '.connections[0].server | [.unread, .unread_ms] | join(" ")') == "5 " ]]
+	have_want "unread by the server" "$(json '.connections[0].server | [.unread, .unread_ms] | join(" ")')" = "5 "
 	status | grep -E "^127\.0\.0\.1:[0-9]+ +127\.0\.0\.1:1000 +[0-9]+ s +- +5 +[0-9]+ +- -> socat/"
 }
 
@@ -158,16 +152,16 @@ unread_is() {
 		<"$BOX_TMP/go" >"$BOX_TMP/out" 3>&- &
 	exec 8>"$BOX_TMP/go"
 	wait_until 5 "the connection" grep -q held "$BOX_TMP/out"
-	[[ $(json '.connections | length') -eq 1 ]]
-	[[ $(json '.connections[0].client.netns') -eq $(in_box stat -L -c %i /proc/self/ns/net) ]]
-	[[ $(json '.connections[0].server.netns') -eq $(in_box ip netns exec peer stat -L -c %i /proc/self/ns/net) ]]
+	have_want "connections" "$(json '.connections | length')" -eq 1
+	have_want "namespace of the client" "$(json '.connections[0].client.netns')" -eq $(in_box stat -L -c %i /proc/self/ns/net)
+	have_want "namespace of the server" "$(json '.connections[0].server.netns')" -eq $(in_box ip netns exec peer stat -L -c %i /proc/self/ns/net)
 	exec 8>&-
 }
 
 @test "status.sh: the counters are those of the programs, each with a plain name" {
 	load_pair
 	in_box "$PAIR" talk
-	[[ $(json '.counters | [.admitted_active, .admitted_passive, .redirected_messages, .refused_remote] | join(" ")') == "1 1 200 0" ]]
+	have_want "counters" "$(json '.counters | [.admitted_active, .admitted_passive, .redirected_messages, .refused_remote] | join(" ")')" = "1 1 200 0"
 	have_want "bytes" "$(json .counters.redirected_bytes)" -eq "$(counter redirected_bytes)"
 	run -0 status
 	echo "$output" | grep -E '^ +200 +[0-9.]+  messages that skipped the stack$'
@@ -200,7 +194,8 @@ watched() {
 	have_want "connections" "$(grep -c '^127\.0\.0\.1:' "$BOX_TMP/status")" -eq 10000
 	have_want "of them unread" "$(grep -c ' 3000 for ' "$BOX_TMP/status")" -eq 7
 	# The unread ones come first.
-	[[ $(grep -m1 '^127' "$BOX_TMP/status") == *" 3000 for "* ]]
+	run -0 grep -m1 '^127' "$BOX_TMP/status"
+	output_has " 3000 for "
 	many_talk 1
 	exec 8>&-
 	wait "$MANY"

@@ -35,7 +35,7 @@ assert_programs_gone() {
 
 # The process in the background pins its iterators.
 assert_nothing_pinned() {
-	[[ -z $(in_box find /sys/fs/bpf -name 'bpf_*' -o -name 'sock_ops_*' ! -name 'sock_ops_status-*' ! -name 'sock_ops_release-*') ]]
+	have_want "pins" "$(in_box find /sys/fs/bpf -name 'bpf_*' -o -name 'sock_ops_*' ! -name 'sock_ops_status-*' ! -name 'sock_ops_release-*')" = ""
 }
 
 # Bytes that have gone over lo since the last call.
@@ -50,8 +50,9 @@ lo_bytes() {
 	hold_many 500 0
 	have_want "sockets in the map" "$(in_map)" -eq 1000
 	run -0 unload_pair
-	[[ $output == *"connections taken off the bypass: 500"* ]]
-	[[ $output != *"unread"* && $output != *"stays"* ]]
+	output_has "connections taken off the bypass: 500"
+	output_lacks "unread"
+	output_lacks "stays"
 	assert_programs_gone
 	assert_nothing_pinned
 	LO_BYTES=$(device_bytes lo)
@@ -67,7 +68,7 @@ lo_bytes() {
 	hold_many 10000 0
 	begin=$SECONDS
 	run -0 unload_pair --timeout 60
-	[[ $output == *"connections taken off the bypass: 10000"* ]]
+	output_has "connections taken off the bypass: 10000"
 	have_want "seconds" $((SECONDS - begin)) -le $((30 * SLOWNESS))
 	assert_programs_gone
 	many_talk 1
@@ -80,11 +81,11 @@ lo_bytes() {
 	hold_many 20 3
 	run -0 unload_pair --timeout 1
 	have_want "seconds" $((SECONDS - begin)) -le $((6 * SLOWNESS))
-	[[ $output == *"connections taken off the bypass: 17"* ]]
+	output_has "connections taken off the bypass: 17"
 	line="^  127\.0\.0\.1:[0-9]+ -> 127\.0\.0\.1:[0-9]+, 3000 bytes unread by the client \(many/[0-9]+\) for [0-9]+ s$"
 	have_want "lines that name one" "$(grep -cE "$line" <<<"$output")" -eq 3
 	assert_nothing_pinned
-	[[ -z $(in_box bpftool cgroup show "$(in_box awk '$3 == "cgroup2" { print $2; exit }' /proc/self/mounts)") ]]
+	have_want "programs of the cgroup" "$(in_box bpftool cgroup show "$(in_box awk '$3 == "cgroup2" { print $2; exit }' /proc/self/mounts)")" = ""
 	assert_sockops_gone_alone
 	many_talk 1
 	assert_programs_gone 15 # by the process in the background
@@ -115,7 +116,8 @@ assert_sockops_gone_alone() {
 		many_talk 1
 	) 3>&- &
 	run -0 unload_pair --timeout 20
-	[[ $output == *"connections taken off the bypass: 20"* && $output != *unread* ]]
+	output_has "connections taken off the bypass: 20"
+	output_lacks unread
 	assert_programs_gone
 	wait_until 5 "the round trip" many_have_talked 1
 	many_talk 2
@@ -132,7 +134,7 @@ assert_sockops_gone_alone() {
 	many_talk 1
 	! is_gone "$BYPASS_ID"
 	run -0 unload_pair
-	[[ $output == *"connections taken off the bypass: 20"* ]]
+	output_has "connections taken off the bypass: 20"
 	assert_programs_gone
 	exec 8>&-
 	wait "$MANY"
@@ -167,7 +169,7 @@ busy() {
 	exec 8>"$BOX_TMP/go"
 	wait_until 5 "small talk" grep -q held "$BOX_TMP/out"
 	run -0 unload_pair
-	[[ $output == *"taken off the bypass: 1"*"until threads that wait in a recv"* ]]
+	output_has "taken off the bypass: 1" "until threads that wait in a recv"
 	assert_nothing_pinned
 	! is_gone "$BYPASS_ID"
 	echo >&8
@@ -187,7 +189,7 @@ busy() {
 	many_talk 1
 	have_want "redirected messages" "$(counter redirected_messages)" -eq 200
 	run -0 in_box "$ROOT/status.sh"
-	[[ $output == *"0 of 65535 sockets"* ]]
+	output_has "0 of 65535 sockets"
 	many_talk 2
 	unload_pair
 	assert_programs_gone 15

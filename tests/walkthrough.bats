@@ -34,18 +34,22 @@ assert_line() {
 
 @test "walk-through: programs, map and pins are there after load, and gone after unload" {
 	run -0 load_pair
-	[[ $output == *"bpftool prog load"* ]]
-	[[ $(in_box bpftool prog show pinned /sys/fs/bpf/bpf_sockops) == *"sock_ops  name bpf_sockops "* ]]
-	[[ $(in_box bpftool prog show pinned /sys/fs/bpf/bpf_tcpip_bypass) == *"sk_msg  name bpf_tcpip_bypas"* ]]
+	output_has "bpftool prog load"
+	run -0 in_box bpftool prog show pinned /sys/fs/bpf/bpf_sockops
+	output_has "sock_ops  name bpf_sockops "
+	run -0 in_box bpftool prog show pinned /sys/fs/bpf/bpf_tcpip_bypass
+	output_has "sk_msg  name bpf_tcpip_bypas"
 	run -0 in_box bpftool map show pinned /sys/fs/bpf/sock_ops_map
-	[[ $output == *"sockhash  name sock_ops_map "*"max_entries 65535"* ]]
+	output_has "sockhash  name sock_ops_map " "max_entries 65535"
 	run -0 in_box bpftool cgroup tree
-	[[ $output == *"sock_ops multi           bpf_sockops"* ]]
+	output_has "sock_ops multi           bpf_sockops"
 
 	run -0 unload_pair
-	[[ $output == *unloaded* && $output != *"stays in the kernel"* ]]
-	[[ -z $(in_box find /sys/fs/bpf -name '*bpf*' -o -name '*sock_ops*' | grep -v '^/sys/fs/bpf$') ]]
-	[[ $(in_box bpftool cgroup tree) != *bpf_sockops* ]]
+	output_has unloaded
+	output_lacks "stays in the kernel"
+	have_want "pins" "$(in_box find /sys/fs/bpf -name '*bpf*' -o -name '*sock_ops*' | grep -v '^/sys/fs/bpf$')" = ""
+	run -0 in_box bpftool cgroup tree
+	output_lacks bpf_sockops
 }
 
 @test "walk-through: socat and nc talk over IPv4, with the trace lines" {
@@ -53,7 +57,7 @@ assert_line() {
 	load_pair
 	start_echo_server TCP4-LISTEN:1000,fork,reuseaddr
 	run -0 in_box bash -c '(echo hello; sleep 0.3; echo there; sleep 0.3) | nc -N 127.0.0.1 1000'
-	[[ $output == $'hello\nthere' ]]
+	have_want "output" "$output" = $'hello\nthere'
 
 	# By whom is chance: under load the handshake runs in ksoftirqd.
 	assert_line 'bpf_trace_printk: update sockmap: 127\.0\.0\.1 -> 127\.0\.0\.1$'
@@ -72,7 +76,7 @@ assert_line() {
 	load_pair
 	start_echo_server TCP6-LISTEN:1000,fork,reuseaddr
 	run -0 in_box bash -c '(echo hello; sleep 0.3) | nc -N ::1 1000'
-	[[ $output == hello ]]
+	have_want "output" "$output" = hello
 	assert_line 'update sockmap: (0000:){7}0001 -> (0000:){7}0001$'
 	assert_line 'sock_msg_redirect by sockmap: (0000:){7}0001 --> (0000:){7}0001$'
 	unload_pair
