@@ -328,9 +328,26 @@ connections() {
 		}
 		# What is unread here, the other end has sent.
 		function end(key, peer) {
-			return (key in listed ? of(key, "local") : of(peer, "remote")) OFS of(key, "key") OFS \
+			return short(key in listed ? of(key, "local") : of(peer, "remote")) OFS of(key, "key") OFS \
 				of(key, "netns") OFS of(key, "unread") OFS of(peer, "sent_ms") OFS \
 				of(key, "over_tcp") OFS of(key, "inode")
+		}
+		# The longest run of zero groups of IPv6, two at least, becomes "::".
+		function short(address,    zeros, i) {
+			if (address !~ /^\[/)
+				return address
+			sub(/\[/, "[:", address)
+			sub(/\]/, ":]", address)
+			for (zeros = ":0:0:0:0:0:0:0:0:"; length(zeros) > 3; zeros = substr(zeros, 3))
+				if (i = index(address, zeros)) {
+					address = substr(address, 1, i) ":" substr(address, i + length(zeros))
+					break
+				}
+			if (address ~ /^\[:[^:]/)
+				address = "[" substr(address, 3)
+			if (match(address, /[^:]:\]/))
+				address = substr(address, 1, RSTART) substr(address, RSTART + 2)
+			return address
 		}' OFS='\t'
 }
 

@@ -5,8 +5,8 @@
  *
  *   key          struct sock_key: 96 hexadecimal digits, in the order of its bytes
  *   peer         the other end's key
- *   local        address:port
- *   remote       address:port
+ *   local        address:port, [address]:port for IPv6, with all its zeros
+ *   remote       the same
  *   server       1: it was accepted here; 0: it has connected, or has no record
  *   unread       bytes in the psock queue, that is, bypassed and not yet read; with a "+"
  *                where the queue is longer than was counted, on kernels without msg_tot_len
@@ -165,43 +165,17 @@ static __always_inline void print_key(struct seq_file *seq, const struct sock_ke
 #define group(ip, i) (bpf_ntohl((ip)[(i) / 2]) >> ((i) % 2 ? 0 : 16) & 0xffff)
 
 /*
- * As programs write it: the longest run of zero groups, if it is more than one, becomes
- * "::".  From 5.13 on bpf_seq_printf() reads %pI6c as %pI6, and shortens nothing.
+ * IPv6 in full: to find the longest run of zeros takes the verifier half a second, and from
+ * 5.13 on bpf_seq_printf() does not shorten %pI6c either.
  */
-static __noinline int print_ipv6(struct seq_file *seq, const __be32 ip[4])
-{
-	int run = 0, longest = 1, end = 0;
-
-	for (int i = 0; i < 8; i++) {
-		run = group(ip, i) ? 0 : run + 1;
-		if (run > longest) {
-			longest = run;
-			end = i + 1;
-		}
-	}
-	for (int i = 0; i < 8; i++) {
-		if (i >= end || i < end - longest) {
-			if (i)
-				BPF_SEQ_PRINTF(seq, ":");
-			BPF_SEQ_PRINTF(seq, "%x", group(ip, i));
-		} else if (i == end - longest) {
-			BPF_SEQ_PRINTF(seq, ":");
-		}
-	}
-	if (end == 8)
-		BPF_SEQ_PRINTF(seq, ":");
-	return 0;
-}
-
 static __always_inline void print_address(struct seq_file *seq, const __be32 ip[4], __u16 port)
 {
-	if (is_mapped(ip)) {
+	if (is_mapped(ip))
 		BPF_SEQ_PRINTF(seq, "%pI4:%u ", &ip[3], port);
-		return;
-	}
-	BPF_SEQ_PRINTF(seq, "[");
-	print_ipv6(seq, ip);
-	BPF_SEQ_PRINTF(seq, "]:%u ", port);
+	else
+		BPF_SEQ_PRINTF(seq, "[%x:%x:%x:%x:%x:%x:%x:%x]:%u ", group(ip, 0), group(ip, 1),
+			       group(ip, 2), group(ip, 3), group(ip, 4), group(ip, 5), group(ip, 6),
+			       group(ip, 7), port);
 }
 
 static __always_inline void print_ends(struct seq_file *seq, const struct sock_key *key)
@@ -270,13 +244,16 @@ int sock_ops_status(struct bpf_iter__sockmap *ctx)
 {
 	struct seq_file *seq = ctx->meta->seq;
 	const struct sock_key *key = ctx->key;
+	__u64 sk = (__u64)ctx->sk;
 	struct ends ends = {};
 
-	if (!ctx->sk || !key)
+	if (!sk || !key)
 		return 0; /* the end of the map, still under the number of the last socket */
+	/* Offsets come after the check: 5.10 and 6.1 refuse them on what may be NULL. */
+	barrier_var(sk);
 	if (!ctx->meta->seq_num)
 		BPF_SEQ_PRINTF(seq, COLUMNS);
-	find_ends(&ends, (__u64)ctx->sk, key);
+	find_ends(&ends, sk, key);
 
 	print_ends(seq, key);
 	BPF_SEQ_PRINTF(seq, "%u ", ends.record ? read_record(ends.record, server) : 0);
