@@ -14,8 +14,9 @@
 # start included.  Where the kernel accounts for interrupts apart, their time is added.
 
 set -euo pipefail
-export LC_ALL=C
 HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
+# shellcheck source=lib.sh
+. "$HERE/../lib.sh"
 # shellcheck source=tests/sandbox.bash
 . "$HERE/../tests/sandbox.bash"
 # shellcheck source=tests/programs.bash
@@ -53,20 +54,6 @@ usage() {
 		    0 all was measured; 1 a run of plain TCP or of ours failed, or ours was not in
 		    effect; 2 an error in the arguments
 	END
-}
-
-warn() {
-	printf 'bench.sh: %s\n' "$*" >&2
-}
-
-die() {
-	warn "$@"
-	exit 1
-}
-
-usage_error() {
-	warn "$*; see: $0 --help"
-	exit 2
 }
 
 # ---- arguments -------------------------------------------------------------
