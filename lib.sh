@@ -328,11 +328,20 @@ connections() {
 		}
 		# What is unread here, the other end has sent.
 		function end(key, peer) {
-			return short(key in listed ? of(key, "local") : of(peer, "remote")) OFS of(key, "key") OFS \
+			return (key in listed ? of(key, "local") : of(peer, "remote")) OFS of(key, "key") OFS \
 				of(key, "netns") OFS of(key, "unread") OFS of(peer, "sent_ms") OFS \
 				of(key, "over_tcp") OFS of(key, "inode")
+		}' OFS='\t' | shorten_addresses
+}
+
+# In what connections() prints: the longest run of zero groups of IPv6, two at least, becomes "::".
+shorten_addresses() {
+	of_connections '
+		{
+			$at["client"] = short($at["client"])
+			$at["server"] = short($at["server"])
+			print
 		}
-		# The longest run of zero groups of IPv6, two at least, becomes "::".
 		function short(address,    zeros, i) {
 			if (address !~ /^\[/)
 				return address
@@ -348,7 +357,7 @@ connections() {
 			if (match(address, /[^:]:\]/))
 				address = substr(address, 1, RSTART) substr(address, RSTART + 2)
 			return address
-		}' OFS='\t'
+		}'
 }
 
 # with_programs: adds the programs to what connections() prints, by the sockets in
