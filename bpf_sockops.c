@@ -84,7 +84,7 @@ static __always_inline void build_key(struct sock_key *key, __u64 sk, __u32 loca
 }
 
 /*
- * Is a server's port within what load.sh was told to admit?  Global, as look() is
+ * Is a server's port within what load.sh was told to admit?  Global, as wait_for_reader() is
  * in bpf_tcpip_bypass.c, for the verifier's sake.
  */
 __noinline int in_scope(__u16 port)
@@ -319,7 +319,20 @@ enum {
 	GOES,
 };
 
-/* Nothing can come in over the bypass any more, and what came is read: the socket goes. */
+/*
+ * A client that has not met its server: is there none, or has it LEFT?  If our own note is
+ * still there when a packet comes, no server has taken it, and none will.  If not, a server has,
+ * and its own note was pushed out of the LRU map: then bytes over TCP tell.
+ */
+static __always_inline int unmet_server_left(struct sock_record *rec, int sent)
+{
+	if (!sent && !bpf_map_delete_elem(&sock_ops_meet, &rec->key))
+		rec->alone = 1;
+	return rec->alone ||
+	       read_kernel(struct tcp_sock, rec->view.sk, rcv_nxt) != rec->key.remote_seq;
+}
+
+/* It GOES when its queue is empty and stays so: rule 3 of handover.h. */
 static __always_inline int fate(struct sock_record *rec, int fin, int sent)
 {
 	__u64 queue = psock_queue(psock_of(rec->view.sk)), peer_psock;
@@ -329,9 +342,8 @@ static __always_inline int fate(struct sock_record *rec, int fin, int sent)
 		return STAYS;
 	if (rec->alone)
 		return queue_empty(queue) ? GOES : STAYS;
-	/* Once a packet comes from the server, it has left its record, or was refused. */
 	if (!meet_peer(rec))
-		return !sent && queue_empty(queue) ? GOES : STAYS;
+		return unmet_server_left(rec, sent) && queue_empty(queue) ? GOES : STAYS;
 	peer_psock = psock_of(rec->peer_sk);
 	read_view(&peer, rec->peer);
 	if (!queue_empty(queue) || peer_may_redirect(rec, &peer, peer_psock, fin))

@@ -123,3 +123,28 @@ segments_seen() {
 		bpftool map dump pinned /sys/fs/bpf/sock_ops_map
 	run -0 in_box bpftool map dump pinned /sys/fs/bpf/sock_ops_map
 }
+
+# As a flood of handshakes does: the notes are in an LRU map.
+lose_notes() {
+	local key
+	while read -r -a key; do
+		in_box bpftool map delete pinned /sys/fs/bpf/sock_ops_meet key hex "${key[@]}"
+	done < <(in_box bpftool -j map dump pinned /sys/fs/bpf/sock_ops_meet |
+		jq -r '.[].key | map(ltrimstr("0x")) | join(" ")')
+}
+
+@test "hostile: a client whose server's note is lost goes back to TCP, and misses no byte" {
+	local seen
+	mkfifo "$BOX_TMP/go"
+	in_box timeout 20 python3 "$ROOT/tests/programs/note_lost.py" bash -c 'echo greeted; read -r <"$1"' lost "$BOX_TMP/go" \
+		>"$BOX_TMP/seen" 3>&- &
+	wait_until 5 "the greeting" grep -q greeted "$BOX_TMP/seen"
+	have_want "redirected messages" "$(counter redirected_messages)" -eq 1
+	lose_notes
+	echo >"$BOX_TMP/go"
+	wait "$!"
+	seen=$(tail -n 1 "$BOX_TMP/seen")
+	have_want "bytes that FIONREAD shows" "$seen" -eq 5000
+	have_want "left for want of a peer" "$(counter left_no_peer)" -eq 1
+	have_want "sockets that have left the map" "$(counter ejected)" -eq 2
+}
