@@ -15,8 +15,13 @@
  *   kernel_sock.h      how to look at a socket of the kernel; no maps
  *   sock_record.h      what is kept about one end of a connection
  *   sock_record_map.h  where it is kept
- *   bpf_sockops.h      this one
+ *   bpf_sockops.h      this one; counters.h is the list of counters
  *   handover.h         how a direction goes from the bypass to TCP: why no byte is lost
+ *
+ * and beside them, for bpf_sockops.c:
+ *
+ *   effective_programs.h  which other sock_ops programs run for a socket
+ *   socket_options.h      keepalive, and what else is set on a socket in the map
  */
 #ifndef BPF_SOCKOPS_H
 #define BPF_SOCKOPS_H

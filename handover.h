@@ -7,9 +7,12 @@
  *               bpf_tcpip_bypass.c             bpf_sockops.c, on_packet()
  *
  *   BYPASS --------------------------> LEFT --------------------------> OUT
- *      |                                |                                ^
- *      |    its FIN: on_packet()        v                                |
- *      +-----------------------------> ENDED ----------------------------+
+ *      |                                |                              ^  ^
+ *      |    its FIN: on_packet()        v                              |  |
+ *      +-----------------------------> ENDED --------------------------+  |
+ *      |                                                                  |
+ *      +------------------------------------------------------------------+
+ *           its peer has LEFT, and it has read all: on_packet()
  *
  *   BYPASS  each send is redirected into the peer's psock queue.
  *   LEFT    view.left: each send goes over TCP, for good.  The peer may still redirect.
@@ -18,31 +21,41 @@
  *           nothing, and the peer LEFT with that send.
  *
  * Order.  A direction is on the bypass from its first byte, or never, and goes to TCP once.
- * So each byte in the reader's psock queue is older than each one in its TCP queue, and a recv
- * takes from the TCP queue only when the psock's is empty (tcp_bpf_recvmsg).
+ * So of what one thread sends each byte in the reader's psock queue is older than each one in
+ * its TCP queue, and a recv takes from the TCP queue only when the psock's is empty
+ * (tcp_bpf_recvmsg).  Where several threads send, one may have a message on its way to the
+ * psock queue when another one leaves: pass() in bpf_tcpip_bypass.c waits for it, a short time.
  *
  * Loss.  A message that is queued to the psock of a socket that is OUT is read by nobody.
  * Three rules keep that from happening:
  *
- *   1. Who LEFT redirects nothing any more.  Its flag is set by a send, under the socket's
- *      lock: what the same thread has redirected before is in the queue by then.
+ *   1. Who LEFT redirects nothing any more.  Its flag is set under the socket's lock, by a send
+ *      (or by on_packet(), for a send that went past the program before the first redirect):
+ *      what the same thread has redirected before is in the queue by then.
  *   2. Who sees that its peer has LEFT or ENDED, or that the switch is off, redirects nothing
  *      to an empty queue any more (to one that is not empty it may: its reader has to come
  *      by before it goes OUT).
- *   3. A socket goes OUT when its queue is empty and stays so: the peer has no psock, or by
- *      rule 1 it has LEFT, or by rule 2 it will see that this end has LEFT or ENDED, and none
- *      of its messages is between its verdict and the queue (landed()).  Rule 1 speaks of
- *      one thread: where several have sent, the messages of the others must have landed too.
+ *   3. A socket goes OUT when its queue is empty and stays so.  No message can be queued while
+ *      on_packet() looks: that takes this socket's lock (bpf_tcp_ingress).  Afterwards none
+ *      comes, because
+ *        - the peer has no psock: a send under way would hold it; or
+ *        - the peer has LEFT, rule 1; where several of its threads have sent, what the others
+ *          have on the way has landed, or SETTLE_JIFFIES have passed; or
+ *        - the peer will see that this end has LEFT or ENDED, rule 2, and nothing is on the way.
  *
- * Rules 2 and 3 meet: each side writes what it is, then fence(), then looks at the other.  A
- * sender is what it is by its socket's lock, which it has from before its look until its
- * message is on the way; from then on it holds a reference to this socket.  (No fence stands
- * between its taking the lock and its look at each send: that the message is copied in between,
- * hundreds of instructions and on x86 an atomic operation, must do.)  A first send of
- * a thread has its fence.
+ * "On the way" is from the peer's look at this end until its message is queued.  First the
+ * peer's thread has its own socket's lock, then it holds a reference to this socket: landed()
+ * looks for both.  So who leaves writes its flag, then fence(), then looks at the sender's lock
+ * and its own references; who sends takes its lock, then looks at the flag: at least one of the
+ * two sees the other.
+ *
+ * Two steps rest on time, not on order.  A thread that stands for longer than SETTLE_JIFFIES
+ * between its verdict and the queue, while another one leaves, would lose its message.  And no
+ * fence stands between a sender's lock and its look, but for the first send of a thread: the
+ * copying of the message does, hundreds of instructions, and on x86 an atomic operation.
  *
  * unload.sh takes sockets out from outside by the same rules: once the switch is off, a
- * socket with an empty queue and nothing on the way can go (idle in sock_ops_status.c).
+ * socket with an empty queue and nothing on the way can go (idle() in sock_ops_status.c).
  */
 #ifndef HANDOVER_H
 #define HANDOVER_H
@@ -54,7 +67,7 @@
  * it writes is read.  On x86 any atomic operation is one; elsewhere, as on arm64, the
  * addition without result, the only one that 5.10 has, orders nothing.  There to look
  * for a key that is never there takes the lock of its bucket and gives it back: twice,
- * that orders all that comes before with all that comes after.
+ * that orders all that comes before with all that comes after (on arm64).
  */
 struct cpuinfo_x86___ours {
 }; /* x86's kernels have this type */
@@ -124,8 +137,9 @@ static __always_inline void note_thread(struct sock_record *rec)
 /*
  * Has every message of the peer landed in this end's queue?  A thread of the peer reads this
  * end's record while it has the peer's lock, and from there until its message is queued it
- * holds a reference to our socket (sk_psock_msg_verdict).  A recv of the peer, which has
- * the lock as well, or another reference only hide that all has.
+ * holds a reference to our socket (sk_psock_msg_verdict).  It may say no although all has
+ * landed, never the reverse: a recv of the peer has the lock as well, and a packet that is
+ * handled in a softirq holds a reference, as others may.
  */
 static __always_inline int landed(__u64 sk, __u64 peer_sk)
 {

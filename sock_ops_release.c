@@ -3,7 +3,7 @@
  * sock_ops_release: an iter/tcp program, for unload.sh.  unload.sh takes sockets out of
  * sock_ops_map from outside, so that bpf_sockops sees nothing of it: what a socket has got
  * with its place in the map is put back here.  It goes through the sockets of one network
- * namespace, that of the process that reads it, and writes nothing.
+ * namespace, that of the process that reads it, and prints nothing.
  *
  * Needs 5.15 (bpf_setsockopt in iter/tcp).
  */

@@ -18,7 +18,7 @@
  *   idle         1: nothing is unread at this end, and nothing is on its way to it
  *   pair         1: the other end is known, and idle as well
  *
- * It shares no map with the other two programs, and so works for any sock_ops_map,
+ * It shares no map with the other programs, and so works for any sock_ops_map,
  * also for one that an earlier load has left behind.
  */
 #include "sock_record.h"

@@ -31,7 +31,8 @@ _Static_assert(sizeof(struct sock_key) == 48, "sock_key has no padding: maps has
 /*
  * What the other end reads of a record, by address (read_view): it has no
  * reference to it.  Stale memory is harmless: once a socket has gone its key
- * has left the map, so a redirect to it finds nothing and the bytes go over TCP.
+ * has left the map, so a redirect to it finds nothing and the bytes go over TCP.  It sends
+ * nothing more either: at the worst our socket stays in the map.
  */
 struct sock_view {
 	__u64 sk;	     /* struct sock, this end's */
@@ -47,9 +48,9 @@ _Static_assert(sizeof(struct sock_view) == 2 * sizeof(struct in6_addr),
 	       "read_view() copies it whole");
 
 /*
- * How long after its last redirect, in jiffies, a peer that has left, but sent from several
- * threads, is believed while landed() cannot tell: another of its threads may have been
- * preempted between its verdict and our queue.  A second where HZ is 250, as on Debian.
+ * So long after its last redirect, in jiffies, what a peer with several sending threads has had
+ * on the way is taken to be queued, even if landed() says no: a thread may have been preempted
+ * between its verdict and our queue.  A second where HZ is 250, as on Debian.
  */
 #define SETTLE_JIFFIES 250
 
