@@ -221,11 +221,15 @@ set_config() {
 	cmd bpftool map update "$@" key 0 0 0 0 value "${value[@]}"
 }
 
-# id_of prog|map PROGRAM|MAP; nothing when there is none.
-id_of() {
+# number_of KEY prog|map PROGRAM|MAP: of what bpftool shows of it; nothing when there is none.
+number_of() {
 	local json
-	json=$(bpftool -j "$1" show "$2" "$3" 2>/dev/null) || return 0
-	[[ ! $json =~ \"id\":([0-9]+) ]] || say "${BASH_REMATCH[1]}"
+	json=$(bpftool -j "$2" show "$3" "$4" 2>/dev/null) || return 0
+	[[ ! $json =~ \"$1\":([0-9]+) ]] || say "${BASH_REMATCH[1]}"
+}
+
+id_of() {
+	number_of id "$@"
 }
 
 # The pins that are there.

@@ -98,7 +98,7 @@ static __always_inline __u32 unread_bytes(__u64 sk, __u32 *more)
 
 	if (!queue || queue_empty(queue))
 		return 0;
-	if (bpf_core_field_exists(((struct sk_psock *)0)->msg_tot_len))
+	if (counts_bypassed())
 		return read_kernel(struct sk_psock, psock, msg_tot_len);
 	node = (__u64)read_kernel(struct list_head, queue, next);
 	for (int i = 0; i < MOST_MESSAGES && node && node != queue; i++) {

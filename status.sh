@@ -68,16 +68,14 @@ counter_texts() {
 
 # Lines `NAME SUM`, over all CPUs.
 counters() {
-	bpftool map dump pinned "$STATS_PIN" 2>/dev/null | tr -d '",:' | awk -v names="$(counter_texts)" '
-		BEGIN {
-			n = split(names, line, "\n")
-			for (i = 1; i <= n; i++) {
-				name[i] = line[i]
-				sub(/ .*/, "", name[i])
-			}
+	bpftool map dump pinned "$STATS_PIN" 2>/dev/null | tr -d '",:' | awk '
+		FNR == NR {
+			name[++n] = $1
+			next
 		}
 		NF == 2 { sum[$1] += $2 }
-		END { for (i = 1; i <= n; i++) if (name[i] in sum) printf "%s %.0f\n", name[i], sum[name[i]] }'
+		END { for (i = 1; i <= n; i++) if (name[i] in sum) printf "%s %.0f\n", name[i], sum[name[i]] }' \
+		<(counter_texts) -
 }
 
 # filter ADMIT: the ranges of --port (1) or --exclude-port (0), as FIRST-LAST.
@@ -86,14 +84,6 @@ filter() {
 		$1 == "first" { first = $2 }
 		$1 == "last" { last = $2 }
 		$1 == "admit" && last && $2 == want { print first == last ? first : first "-" last }'
-}
-
-# number_of KEY COMMAND...: of a number in what bpftool prints as JSON.
-number_of() {
-	local key=$1 json
-	shift
-	json=$(bpftool -j "$@" 2>/dev/null) || return 0
-	[[ $json =~ \"$key\":([0-9]+) ]] && say "${BASH_REMATCH[1]}"
 }
 
 # ---- one look --------------------------------------------------------------
@@ -106,8 +96,8 @@ look() {
 	QUIET=${values[2]}
 	ONLY=$(filter 1 | paste -sd,)
 	EXCEPT=$(filter 0 | paste -sd,)
-	SINCE=$(number_of loaded_at prog show pinned "$SOCKOPS_PIN")
-	MOST=$(number_of max_entries map show pinned "$MAP_PIN")
+	SINCE=$(number_of loaded_at prog pinned "$SOCKOPS_PIN")
+	MOST=$(number_of max_entries map pinned "$MAP_PIN")
 	COUNTERS=$(counters)
 	[[ -n $COUNTERS ]] || {
 		warn "cannot read the counters: that takes CAP_SYS_ADMIN"

@@ -28,7 +28,7 @@ works_without_compiler() {
 	run -0 in_box env PATH="$BOX_TMP/target" "$commands-status"
 	output_has "200 " "messages that skipped the stack"
 	in_box env PATH="$BOX_TMP/target" "$commands-unload"
-	have_want "pins" "$(in_box find /sys/fs/bpf -name 'bpf_*' -o -name 'sock_ops_*')" = ""
+	assert_no_pins
 }
 
 @test "make install: works without a compiler; make uninstall leaves nothing" {
@@ -125,7 +125,7 @@ ctl() {
 	ctl restart tcpip-bypass
 	have_want "state of the unit" "$(ctl is-active tcpip-bypass)" = active
 	ctl stop tcpip-bypass
-	have_want "pins" "$(in_box find /sys/fs/bpf -name 'bpf_*' -o -name 'sock_ops_*')" = ""
+	assert_no_pins
 	many_talk 1
 	exec 8>&-
 	wait "$MANY"
@@ -167,7 +167,7 @@ print(eval(sys.argv[2]))' "$ROOT/docs/kubernetes.yaml" "$1"
 	caps=$(manifest '",".join("+" + x.lower() for x in c["securityContext"]["capabilities"]["add"])')
 	script=$(manifest 'c["args"][0]')
 	make -C "$ROOT" -s install PREFIX="$BOX_TMP/usr"
-	host=$(in_box awk '$3 == "cgroup2" { print $2; exit }' /proc/self/mounts)
+	host=$(box_root)
 	# Stands for the host's hierarchy, mounted into the container.
 	mkdir "$BOX_TMP/cgroup"
 	in_box mount --bind "$host" "$BOX_TMP/cgroup"
@@ -181,5 +181,5 @@ print(eval(sys.argv[2]))' "$ROOT/docs/kubernetes.yaml" "$1"
 	pod=$(pgrep -f "^bash -c .*pod$" | while read -r p; do grep -qx "$p" "$BOX_CGROUP/cgroup.procs" && echo "$p"; done | head -n 1)
 	kill -TERM "$pod"
 	wait_until 15 "the pod to have unloaded" grep -q '^unloaded' "$BOX_TMP/log"
-	have_want "pins" "$(in_box find /sys/fs/bpf -name 'bpf_*' -o -name 'sock_ops_*')" = ""
+	assert_no_pins
 }

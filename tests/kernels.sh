@@ -70,7 +70,7 @@ other tool, sockhash   | other       | map: attached
 stateful firewall      | firewall    | long
 '
 
-# GUARANTEE | KERNEL... | why it does not hold there: limits that README.md names.
+# GUARANTEE | KERNEL... | why it does not hold there: rows of docs/limits.md, but for bpftool's.
 EXCEPTIONS='
 FIONREAD readers       | 5.10 6.1 | FIONREAD does not count bypassed bytes
 readers that stalled   | 5.10 6.1 | the same

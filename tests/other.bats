@@ -13,7 +13,7 @@ load sandbox.bash
 
 setup() {
 	box_up
-	CGROUP=$(in_box awk '$3 == "cgroup2" { print $2; exit }' /proc/self/mounts)
+	CGROUP=$(box_root)
 }
 
 teardown() {

@@ -84,6 +84,11 @@ in_box() {
 	)
 }
 
+# The root of cgroup v2, as the sandbox sees it.
+box_root() {
+	in_box awk '$3 == "cgroup2" { print $2; exit }' /proc/self/mounts
+}
+
 # pid_of NAME: of a program in the sandbox.
 pid_of() {
 	local pid
@@ -125,7 +130,7 @@ unload_pair() {
 # The classic pair in the place of ours.
 load_classic() {
 	local bpf=/sys/fs/bpf cgroup id
-	cgroup=$(in_box awk '$3 == "cgroup2" { print $2; exit }' /proc/self/mounts)
+	cgroup=$(box_root)
 	in_box bpftool prog load "$ROOT/build/classic/bpf_sockops.o" $bpf/bpf_sockops type sockops
 	id=$(in_box bpftool prog show pinned $bpf/bpf_sockops | sed -n 's/.*map_ids \([0-9]*\).*/\1/p')
 	in_box bpftool map pin id "$id" $bpf/sock_ops_map
@@ -138,7 +143,7 @@ load_classic() {
 # What was connected meanwhile goes on with it until it is closed.
 unload_classic() {
 	local bpf=/sys/fs/bpf cgroup
-	cgroup=$(in_box awk '$3 == "cgroup2" { print $2; exit }' /proc/self/mounts)
+	cgroup=$(box_root)
 	in_box bpftool cgroup detach "$cgroup" sock_ops pinned $bpf/bpf_sockops
 	in_box bpftool prog detach pinned $bpf/bpf_tcpip_bypass msg_verdict pinned $bpf/sock_ops_map
 	in_box rm $bpf/bpf_sockops $bpf/bpf_tcpip_bypass $bpf/sock_ops_map
@@ -159,6 +164,10 @@ in_map() {
 
 map_is_empty() {
 	[[ $(in_map) -eq 0 ]]
+}
+
+assert_no_pins() {
+	have_want "pins" "$(in_box find /sys/fs/bpf -name 'bpf_*' -o -name 'sock_ops_*')" = ""
 }
 
 # Bytes that have gone over an interface of the sandbox, headers included.

@@ -19,7 +19,7 @@ in_child() {
 
 child_up() {
 	mkdir "$BOX_CGROUP/child"
-	CHILD=$(in_box awk '$3 == "cgroup2" { print $2; exit }' /proc/self/mounts)/child
+	CHILD=$(box_root)/child
 }
 
 @test "--cgroup: both ends under it are bypassed, one end or none is not" {
@@ -52,7 +52,7 @@ child_up() {
 	run -1 load_pair
 	run -0 unload_pair
 	output_has unloaded
-	have_want "pins" "$(in_box find /sys/fs/bpf -name 'bpf_*' -o -name 'sock_ops_*')" = ""
+	assert_no_pins
 }
 
 @test "--cgroup: with all pins lost, unload.sh --cgroup detaches" {
@@ -138,7 +138,7 @@ assert_ports() {
 			echo "$script $argument: $output" >&2
 			return 1
 		}
-		have_want "pins" "$(in_box find /sys/fs/bpf -name 'bpf_*' -o -name 'sock_ops_*')" = ""
+		assert_no_pins
 	done <<-END
 		load.sh|--port|--port needs an argument
 		load.sh|--port x|--port: not a port or a range: 'x'

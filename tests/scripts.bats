@@ -19,8 +19,8 @@ teardown() {
 # Nothing of the pair is in the sandbox.
 assert_nothing_loaded() {
 	local cgroup
-	have_want "pins" "$(in_box find /sys/fs/bpf -name 'bpf_*' -o -name 'sock_ops_*')" = ""
-	cgroup=$(in_box awk '$3 == "cgroup2" { print $2; exit }' /proc/self/mounts)
+	assert_no_pins
+	cgroup=$(box_root)
 	have_want "programs of the cgroup" "$(in_box bpftool cgroup show "$cgroup")" = ""
 }
 
@@ -254,7 +254,7 @@ KILL='
 
 @test "unload.sh: leaves other programs on the cgroup alone" {
 	local cgroup
-	cgroup=$(in_box awk '$3 == "cgroup2" { print $2; exit }' /proc/self/mounts)
+	cgroup=$(box_root)
 	in_box bpftool prog load "$ROOT/build/classic/bpf_sockops.o" /sys/fs/bpf/other type sockops
 	in_box mkdir "$cgroup/child"
 	in_box bpftool cgroup attach "$cgroup/child" sock_ops pinned /sys/fs/bpf/other multi
@@ -301,7 +301,7 @@ no_program_left() {
 
 # Loads it; what bpftool shows of attachments is needed, and 5.10 does not tell.
 other_up() {
-	CGROUP=$(in_box awk '$3 == "cgroup2" { print $2; exit }' /proc/self/mounts)
+	CGROUP=$(box_root)
 	in_box bpftool -j cgroup show "$CGROUP" || skip "this bpftool cannot list what is attached on this kernel"
 	in_box bpftool prog load "$ROOT/build/other/flags.bpf.o" /sys/fs/bpf/other type sockops
 	OTHER=$(in_box bpftool -j prog show pinned /sys/fs/bpf/other | jq .id)
@@ -319,7 +319,7 @@ other_detach() {
 
 # Is the other program still the only one, and does it still run for $CGROUP/a/b?
 assert_only_other() {
-	have_want "pins" "$(in_box find /sys/fs/bpf -name 'bpf_*' -o -name 'sock_ops_*')" = ""
+	assert_no_pins
 	have_want "programs that run" "$(in_box bpftool -j cgroup show "$CGROUP/a/b" effective | jq -c 'map(.id)')" = "[$OTHER]"
 }
 
@@ -453,7 +453,7 @@ in_container() {
 
 @test "load.sh: a step that cannot be undone is named, with the command that cleans up" {
 	local step what cgroup
-	cgroup=$(in_box awk '$3 == "cgroup2" { print $2; exit }' /proc/self/mounts)
+	cgroup=$(box_root)
 	while IFS='|' read -r step what; do
 		fake bpftool "[[ \"\$*\" == 'prog attach'* || \"\$*\" == '$step'* ]] && exit 1; exec \"\$REAL\" \"\$@\""
 		fake rm "[[ \"\$*\" == '$step'* ]] && exit 1; exec \"\$REAL\" \"\$@\""
@@ -493,7 +493,7 @@ in_container() {
 
 @test "load.sh and unload.sh: a machine with cgroup v1 only" {
 	local root
-	root=$(in_box awk '$3 == "cgroup2" { print $2; exit }' /proc/self/mounts)
+	root=$(box_root)
 	in_box umount "$root"
 	run -1 load_pair
 	output_has "no cgroup v2 hierarchy is mounted" "mount -t cgroup2"
@@ -637,7 +637,7 @@ console_of() {
 # `...` stands for.  What differs from kernel to kernel is for another test.
 assert_shown() {
 	local cgroup line text='' texts=()
-	cgroup=$(in_box awk '$3 == "cgroup2" { print $2; exit }' /proc/self/mounts)
+	cgroup=$(box_root)
 	while IFS= read -r line; do
 		if [[ $line == *... || $line == kernel* ]]; then
 			[[ $line == kernel* ]] || text+=${line%...}

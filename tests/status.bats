@@ -55,7 +55,7 @@ hold_echo() {
 
 @test "status.sh: shows since when, where, and the filter" {
 	local root since now
-	root=$(in_box awk '$3 == "cgroup2" { print $2; exit }' /proc/self/mounts)
+	root=$(box_root)
 	now=$(date +%s)
 	load_pair --port 1-9000,9100 --exclude-port 22 --quiet
 	run -0 status

@@ -85,7 +85,7 @@ lo_bytes() {
 	line="^  127\.0\.0\.1:[0-9]+ -> 127\.0\.0\.1:[0-9]+, 3000 bytes unread by the client \(many/[0-9]+\) for [0-9]+ s$"
 	have_want "lines that name one" "$(grep -cE "$line" <<<"$output")" -eq 3
 	assert_nothing_pinned
-	have_want "programs of the cgroup" "$(in_box bpftool cgroup show "$(in_box awk '$3 == "cgroup2" { print $2; exit }' /proc/self/mounts)")" = ""
+	have_want "programs of the cgroup" "$(in_box bpftool cgroup show "$(box_root)")" = ""
 	assert_sockops_gone_alone
 	many_talk 1
 	assert_programs_gone 15 # by the process in the background
