@@ -110,9 +110,10 @@ __noinline int in_scope(__u16 port)
 /*
  * A socket that was dissolved, by connect() to AF_UNSPEC, and connects again has the
  * record of its first connection, and may still be in the map with what it did
- * not read then: newer kernels leave it there until it is closed.
+ * not read then: newer kernels leave it there until it is closed.  Take it out; returns
+ * whether there was one.
  */
-static __always_inline int was_admitted_before(struct bpf_sock_ops *skops)
+static __always_inline int end_former_connection(struct bpf_sock_ops *skops)
 {
 	struct bpf_sock *ctx_sk = skops->sk;
 	struct sock_record *rec;
@@ -122,17 +123,15 @@ static __always_inline int was_admitted_before(struct bpf_sock_ops *skops)
 	rec = bpf_sk_storage_get(&sock_ops_record, ctx_sk, 0, 0);
 	if (!rec)
 		return 0;
-	bpf_map_delete_elem(&sock_ops_map, &rec->key); /* if it is still there */
+	bpf_map_delete_elem(&sock_ops_map, &rec->key);
 	rec->in_map = 0;
 	stop_probing(skops, rec);
 	return 1;
 }
 
 /* Why not to admit a socket, whoever its peer is. */
-static __always_inline enum counter reason_to_refuse(struct bpf_sock_ops *skops, __u64 sk)
+static __always_inline enum counter reason_to_refuse(__u64 sk)
 {
-	if (was_admitted_before(skops))
-		return refused_special;
 	if (switch_state() != SWITCH_ON)
 		return refused_off;
 	if (bpf_core_field_exists(((struct tcp_sock *)0)->is_mptcp) &&
@@ -239,7 +238,7 @@ static __always_inline void admit_client(struct bpf_sock_ops *skops, struct sock
 	build_key(&key, sk, read_kernel(struct tcp_sock, sk, snd_nxt),
 		  read_kernel(struct tcp_sock, sk, rcv_nxt));
 	swap_key(&peer_key, &key);
-	refused = reason_to_refuse(skops, sk);
+	refused = end_former_connection(skops) ? refused_special : reason_to_refuse(sk);
 	if (refused == NO_REASON && !in_scope(key.remote_port))
 		refused = refused_port;
 	if (bpf_map_delete_elem(&sock_ops_meet, &peer_key) && refused == NO_REASON)
@@ -286,8 +285,8 @@ static __always_inline void admit_server(struct bpf_sock_ops *skops, struct sock
 		return;
 	}
 	peer = *note;
-	refused = reason_to_refuse(skops, sk);
-	if (refused == NO_REASON && !alike(sk, sock_of(peer)))
+	refused = reason_to_refuse(sk);
+	if (refused == NO_REASON && !same_handlers(sk, sock_of(peer)))
 		refused = refused_special;
 	if (refused != NO_REASON) {
 		count(cpu, refused, 1);

@@ -151,7 +151,7 @@ static __always_inline int memory_pressure(struct sock_record *rec)
 }
 
 /* Once for each send, so that all that follows goes by the same. */
-static __always_inline void look(struct send *s)
+static __always_inline void see(struct send *s)
 {
 	struct sock_record *rec = s->rec;
 
@@ -162,7 +162,7 @@ static __always_inline void look(struct send *s)
 	s->switched = switch_state();
 	/* Where a read is not just a load, once in a jiffy. */
 	s->taken = (can_cast() || rec->sent_at != s->now) &&
-		   (shared_psock(rec) || !alike(rec->view.sk, rec->peer_sk));
+		   (shared_psock(rec) || !same_handlers(rec->view.sk, rec->peer_sk));
 }
 
 /*
@@ -193,7 +193,7 @@ static __always_inline void account(struct send *s)
 /* ---- what it decides ---- */
 
 /* What only TCP can carry, whether the reader has caught up or not. */
-static __always_inline enum counter cannot_stay(const struct send *s)
+static __always_inline enum counter why_at_once(const struct send *s)
 {
 	struct sock_record *rec = s->rec;
 
@@ -228,7 +228,7 @@ static __always_inline int miscounted_at_accept(const struct sock_record *rec)
 }
 
 /* Why this direction should go to TCP, once its reader has read all. */
-static __always_inline enum counter wish(const struct send *s)
+static __always_inline enum counter why_once_read(const struct send *s)
 {
 	const struct sock_record *rec = s->rec;
 
@@ -302,15 +302,15 @@ static __always_inline enum backlog backlog(const struct send *s)
 /* The order matters: first what must go over TCP now, last what would rather. */
 static __always_inline enum counter reason_to_leave(struct send *s)
 {
-	enum counter reason = cannot_stay(s);
+	enum counter reason = why_at_once(s);
 
 	if (reason != NO_REASON)
 		return reason;
-	look(s);
+	see(s);
 	account(s);
 	if (miscounted_at_accept(s->rec))
 		return left_bulk;
-	reason = wish(s);
+	reason = why_once_read(s);
 	if (reason != NO_REASON && has_caught_up(s) && may_leave(s))
 		return reason;
 	switch (backlog(s)) {

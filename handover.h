@@ -139,7 +139,8 @@ static __always_inline void note_thread(struct sock_record *rec)
  * end's record while it has the peer's lock, and from there until its message is queued it
  * holds a reference to our socket (sk_psock_msg_verdict).  It may say no although all has
  * landed, never the reverse: a recv of the peer has the lock as well, and a packet that is
- * handled in a softirq holds a reference, as others may.
+ * handled in a softirq holds a reference, as others may.  To wait for it pays where the peer is
+ * in a recv, or still at its look: a message that is past that waits for our own lock.
  */
 static __always_inline int landed(__u64 sk, __u64 peer_sk)
 {

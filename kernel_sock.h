@@ -112,11 +112,11 @@ static __always_inline int needs_tcp(__u64 sk)
 }
 
 /*
- * Do two sockets look alike?  A program may hand its socket to the kernel after it has
+ * Are two sockets read in the same way?  A program may hand its socket to the kernel after it has
  * connected: iSCSI then reads it with callbacks, past the psock, and nbd gives up at an
  * EAGAIN.  These set sk_data_ready and sk_allocation; programs cannot.
  */
-static __always_inline int alike(__u64 sk, __u64 peer_sk)
+static __always_inline int same_handlers(__u64 sk, __u64 peer_sk)
 {
 	return read_kernel(struct sock, sk, sk_data_ready) ==
 		       read_kernel(struct sock, peer_sk, sk_data_ready) &&

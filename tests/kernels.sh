@@ -54,6 +54,7 @@ filter                 | scope       | several lists|exclude-port: counts|both e
 trace lines            | walkthrough | over IPv4
 order, deferred accept | streams     | deferred accept
 order, turns           | streams     | slow readers
+order, two threads     | streams     | bursts of one thread
 bound, stopped reader  | streams     | bound:
 edge-triggered readers | streams     | edge-triggered
 FIONREAD readers       | streams     | FIONREAD
