@@ -3,11 +3,11 @@
  * bpf_tcpip_bypass: an sk_msg program, attached to sock_ops_map.  It runs at
  * each send of a socket in the map, under that socket's lock, and redirects the
  * message into the peer's psock queue, from where its recv takes it.
- * On any failure the message goes over TCP, and so do all that follow it.
+ * When in doubt the message goes over TCP, and so do all that follow it.
  *
  * Small talk stays on the bypass; bulk leaves, since TCP carries it faster and
- * alone can make a sender wait.  A direction leaves when its reader has read
- * everything: readers that stop at a short read, or ask FIONREAD, then never
+ * alone can make a sender wait.  Unless it must, a direction leaves when its reader
+ * has read everything: readers that stop at a short read, or ask FIONREAD, then never
  * have bytes in two queues.  What that means for the bytes: handover.h.
  */
 #include "handover.h"
@@ -24,6 +24,18 @@
  */
 #define CREDIT		 (256 * 1024)
 #define CREDIT_UNCOUNTED (4 * 1024)
+
+/*
+ * Earned credit, in bytes: a turn whose burst stayed within CREDIT adds EARNED_PER_TURN to
+ * what later bursts may have, up to CREDIT_MOST, and what a burst takes beyond CREDIT is
+ * spent.  A connection that mostly talks, and now and then gets a large answer, keeps the
+ * bypass for good; a stream, or an answer of that size to each request, does not.  No burst
+ * is kept beyond CREDIT once half of ROOM is unread: its reader needs the other half to catch
+ * up before the direction leaves.  Nothing is earned where CREDIT_UNCOUNTED holds, which is
+ * there for the reader.
+ */
+#define EARNED_PER_TURN (16 * 1024)
+#define CREDIT_MOST	(CREDIT + 1024 * 1024)
 
 /*
  * ROOM, in bytes: the unread backlog at which a direction leaves even though
@@ -93,7 +105,7 @@ __noinline int wait_for_reader(__u64 queue)
 
 /* ---- what a send sees ---- */
 
-static __always_inline __u64 credit(void)
+static __always_inline __u64 least_credit(void)
 {
 	return counts_bypassed() ? CREDIT : CREDIT_UNCOUNTED;
 }
@@ -165,6 +177,19 @@ static __always_inline void see(struct send *s)
 		   (shared_psock(rec) || !same_handlers(rec->view.sk, rec->peer_sk));
 }
 
+/* A burst has ended, with the peer's turn or with a pause: what may the next one have? */
+static __always_inline void settle_credit(struct sock_record *rec, int turned)
+{
+	__u64 least = least_credit();
+
+	if (rec->credit < least)
+		rec->credit = least;
+	else if (rec->burst > least)
+		rec->credit -= (rec->burst < rec->credit ? rec->burst : rec->credit) - least;
+	else if (turned && counts_bypassed() && rec->credit < CREDIT_MOST)
+		rec->credit += EARNED_PER_TURN;
+}
+
 /*
  * Count this send into the burst and the backlog.  The backlog begins anew when all was read,
  * the burst when the peer has answered, or after a pause: an empty queue in another jiffy.
@@ -180,9 +205,10 @@ static __always_inline void account(struct send *s)
 		rec->unread = 0;
 		rec->unread_since = s->now;
 		if (turned || rec->sent_at != s->now) {
+			settle_credit(rec, turned);
 			rec->burst = 0;
 			rec->waits = 0;
-			rec->wait_at = credit();
+			rec->wait_at = rec->credit;
 		}
 	}
 	rec->sent_at = s->now;
@@ -227,6 +253,13 @@ static __always_inline int miscounted_at_accept(const struct sock_record *rec)
 	       !read_kernel(struct sock, rec->peer_sk, sk_socket);
 }
 
+/* More than it has credit for, or than its reader can catch up with. */
+static __always_inline int is_bulk(const struct sock_record *rec)
+{
+	return rec->burst > rec->credit ||
+	       (rec->burst > least_credit() && rec->unread > room(rec) / 2);
+}
+
 /* Why this direction should go to TCP, once its reader has read all. */
 static __always_inline enum counter why_once_read(const struct send *s)
 {
@@ -240,7 +273,7 @@ static __always_inline enum counter why_once_read(const struct send *s)
 		return left_off;
 	if (needs_tcp(rec->view.sk) || needs_tcp(rec->peer_sk))
 		return left_option;
-	if (rec->burst > credit())
+	if (is_bulk(rec))
 		return left_bulk;
 	return NO_REASON;
 }

@@ -8,6 +8,8 @@
  *   rr      round trips on one connection; SIZE bytes each way
  *   crr     the same, each on a connection of its own: connect, request, response, close
  *   many    the same, one outstanding on each of N connections; both ends use epoll
+ *   mixed   round trips of 64 bytes, and each time that --every ms have passed one whose
+ *           response has SIZE bytes
  *   stream  writes of SIZE bytes, one way
  *   warm    the same after ten round trips of 100 bytes, as on most connections of
  *           real programs: what plain TCP reaches depends on it, since the first
@@ -16,12 +18,14 @@
  *   --unix                  over a unix socket; default: TCP over 127.0.0.1
  *   --cpus CLIENT,SERVER    pin each end to a CPU
  *   --connections N         for many
+ *   --every MS              for mixed; default: 50
  *   --serve ADDRESS         be the server alone; prints its port
  *   --connect ADDRESS:PORT  be the client alone
  *   --irq-time              CPU time includes all CPUs' interrupt time, see below
  *
  * The client prints RATE,P50,P99,CPU: operations per second (streams: MB received
- * per second), the median and 99th percentile of a round trip in us (rr and crr),
+ * per second), the median and 99th percentile of a round trip in us (rr and crr; mixed:
+ * of those with a large response),
  * and the CPU time of both ends for each operation (streams: for each MB) in us.
  * A wrong length or a wrong byte of a response ends it with an error.
  *
@@ -57,6 +61,7 @@
 
 #define SMALL_TALK  10
 #define SMALL	    100
+#define MIXED	    64 /* bytes of a small message of mixed */
 #define TIMEOUT	    5 /* seconds more than asked for: a hang ends */
 #define BUCKET_NS   64
 #define BUCKETS	    (1 << 18) /* up to 16.8 ms */
@@ -72,10 +77,11 @@ static struct sockaddr_storage address;
 static socklen_t address_len;
 static size_t size;
 static double seconds;
+static double every = 0.050; /* seconds */
 static int connections = 1, over_unix, irq_time;
 static char *buf;
 static uint32_t histogram[BUCKETS];
-static uint64_t trips;
+static uint64_t trips, mixed; /* of mixed: those with small responses */
 
 static double now(void)
 {
@@ -230,6 +236,15 @@ static void serve_many(int listener)
 	}
 }
 
+/* The last byte of a request says whether the response is to be large. */
+static void serve_mixed(int listener)
+{
+	int fd = accept_one(listener);
+
+	while (read_all(fd, buf, MIXED))
+		write_all(fd, buf, buf[MIXED - 1] ? size : MIXED);
+}
+
 static void serve_stream(int listener, int warm, struct report *report)
 {
 	static char to[RECV_BUFFER];
@@ -264,6 +279,8 @@ static void serve(int listener, const char *pattern)
 		serve_crr(listener);
 	else if (!strcmp(pattern, "many"))
 		serve_many(listener);
+	else if (!strcmp(pattern, "mixed"))
+		serve_mixed(listener);
 	else
 		serve_stream(listener, !strcmp(pattern, "warm"), &report);
 	report.cpu_us = cpu_us() - cpu;
@@ -349,6 +366,35 @@ static void call_crr(void)
 	close(connect_one());
 }
 
+/* Small ones are counted alone, large ones are timed. */
+static void call_mixed(void)
+{
+	int fd = connect_one();
+	double end = now() + seconds, due = now() + every, start;
+	uint64_t small = 0;
+
+	while ((start = now()) < end) {
+		int large = start >= due;
+
+		memcpy(buf, &small, sizeof(small));
+		buf[MIXED - 1] = large;
+		write_all(fd, buf, MIXED);
+		memset(buf, ~(int)small, sizeof(small));
+		if (!read_all(fd, buf, large ? size : MIXED))
+			errx(2, "the server has closed");
+		if (memcmp(buf, &small, sizeof(small)))
+			errx(2, "wrong bytes in response %llu", (unsigned long long)small);
+		if (large) {
+			count_trip(now() - start);
+			due += every;
+		} else {
+			small++;
+		}
+	}
+	close(fd);
+	mixed = small;
+}
+
 static void call_many(const int *fds)
 {
 	uint64_t *number = calloc(fds[connections - 1] + 1, sizeof(*number));
@@ -415,6 +461,8 @@ static void call(const char *pattern)
 		call_crr();
 	} else if (!strcmp(pattern, "many")) {
 		call_many(fds);
+	} else if (!strcmp(pattern, "mixed")) {
+		call_mixed();
 	} else {
 		streams = 1;
 		sent = call_stream(!strcmp(pattern, "warm"));
@@ -434,6 +482,9 @@ static void call(const char *pattern)
 		printf("%.1f,,,%.3f\n", sent / 1e6 / report.seconds, cpu / (sent / 1e6));
 	else if (connections > 1 || !strcmp(pattern, "many"))
 		printf("%.1f,,,%.3f\n", trips / took, cpu / trips);
+	else if (!strcmp(pattern, "mixed"))
+		printf("%.1f,%.2f,%.2f,%.3f\n", mixed / took, percentile_us(0.5),
+		       percentile_us(0.99), cpu / mixed);
 	else
 		printf("%.1f,%.2f,%.2f,%.3f\n", trips / took, percentile_us(0.5),
 		       percentile_us(0.99), cpu / trips);
@@ -483,6 +534,7 @@ int main(int argc, char **argv)
 		{"unix", no_argument, NULL, 'u'},
 		{"cpus", required_argument, NULL, 'c'},
 		{"connections", required_argument, NULL, 'n'},
+		{"every", required_argument, NULL, 'e'},
 		{"serve", required_argument, NULL, 'S'},
 		{"connect", required_argument, NULL, 'C'},
 		{"irq-time", no_argument, NULL, 'i'},
@@ -506,6 +558,9 @@ int main(int argc, char **argv)
 		case 'n':
 			connections = atoi(optarg);
 			break;
+		case 'e':
+			every = atof(optarg) / 1000;
+			break;
 		case 'S':
 			calls = 0;
 			set_address(optarg, 0);
@@ -526,14 +581,14 @@ int main(int argc, char **argv)
 		}
 	}
 	if (argc - optind != 3)
-		errx(2, "usage: bench [OPTION]... rr|crr|many|stream|warm SIZE SECONDS");
+		errx(2, "usage: bench [OPTION]... rr|crr|many|mixed|stream|warm SIZE SECONDS");
 	pattern = argv[optind];
 	size = atol(argv[optind + 1]);
 	seconds = atof(argv[optind + 2]);
-	buf = calloc(1, size);
+	buf = calloc(1, size > MIXED ? size : MIXED);
 	if (!size || !buf || connections < 1)
 		errx(2, "no such size or number");
-	if (!strstr(" rr crr many stream warm ", pattern))
+	if (!strstr(" rr crr many mixed stream warm ", pattern))
 		errx(2, "no such pattern: %s", pattern);
 	getrlimit(RLIMIT_NOFILE, &files);
 	files.rlim_cur = files.rlim_max;

@@ -237,6 +237,32 @@ static void talk(struct end *e, int client)
 	get_end(e);
 }
 
+/* Round trips of 100 bytes, and after each hundred of them an answer of --size. */
+static void answers(struct end *e, int client)
+{
+	struct random own = {.state = opt.seed};
+
+	for (int i = 1; i <= 101 * opt.count; i++) {
+		size_t left = i % 101 ? 100 : opt.size ?: 1 * MIB;
+		size_t most = 8 * KIB + draw_size(&own, left);
+
+		if (client) {
+			put(e, 100);
+			get(e, left);
+			continue;
+		}
+		get(e, 100);
+		while (left) {
+			size_t n = most < left ? most : left;
+
+			put(e, n);
+			left -= n;
+		}
+	}
+	finish_sending(e);
+	get_end(e);
+}
+
 /* Three small sends right after connect: a deferred accept sees them late. */
 static void three(struct end *e, int client)
 {
@@ -961,6 +987,7 @@ static const struct scenario {
 	void (*play)(struct end *e, int client);
 } scenarios[] = {
 	{"talk", talk},
+	{"answers", answers},
 	{"three", three},
 	{"turns", turns},
 	{"duplex", duplex},

@@ -36,6 +36,8 @@ PATTERNS=(
 	"turns --count 6 --size 300000 --slow"
 	"duplex --size 2000000"
 	"duplex --size 300000 --slow"
+	"answers --count 10"
+	"answers --count 5 --size 5000000"
 	"three --defer"
 	"upload --size 20000000"
 	"upload-waiting --size 20000000"

@@ -126,6 +126,24 @@ assert_bypass_used() {
 	have_want "passed messages afterwards" "$(counter passed_messages)" -eq "$passed"
 }
 
+@test "bulk: an answer of 1 MiB after each hundred round trips does not end the bypass" {
+	local seed
+	counts_unread || skip "on this kernel such an answer is bulk"
+	for seed in 1 2 3 4; do
+		on_each_affinity "$PAIR" --seed "$seed" --count 20 answers
+	done
+	have_want "directions that left" "$(counter left_bulk left_room left_peer_left)" -eq 0
+	have_want "bytes that skipped the stack" "$(counter redirected_bytes)" -ge $((8 * 20 * 1024 * 1024))
+}
+
+@test "bulk: an answer of 5 MB after each hundred round trips does" {
+	local seed
+	for seed in 1 2 3 4; do
+		on_each_affinity "$PAIR" --seed "$seed" --count 5 --size 5000000 answers
+	done
+	have_want "connections that left" "$(counter left_bulk left_room)" -eq 8
+}
+
 @test "bulk: a blocking upload of 300 MB, then a blocking recv" {
 	in_box "$PAIR" upload
 	in_box taskset 1 "$PAIR" upload
