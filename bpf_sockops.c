@@ -124,6 +124,7 @@ static __always_inline int end_former_connection(struct bpf_sock_ops *skops)
 	if (!rec)
 		return 0;
 	bpf_map_delete_elem(&sock_ops_map, &rec->key);
+	rec->reason = left_closing;
 	rec->in_map = 0;
 	stop_probing(skops, rec);
 	return 1;
@@ -368,7 +369,7 @@ static __always_inline void note_early_send(struct sock_record *rec, struct sock
 	if (rec->view.left || rec->view.threads ||
 	    read_kernel(struct tcp_sock, rec->view.sk, write_seq) == rec->write_seq)
 		return;
-	set_left(rec);
+	set_left(rec, left_tcp_bytes);
 	count(cpu, left_tcp_bytes, 1);
 }
 
@@ -408,6 +409,8 @@ static __always_inline void on_packet(struct bpf_sock_ops *skops, struct sock_cp
 	}
 	if (bpf_map_delete_elem(&sock_ops_map, &rec->key))
 		return; /* the socket is being closed, which removes it */
+	if (!rec->view.left)
+		rec->reason = left_peer_left;
 	bpf_sock_ops_cb_flags_set(skops, skops->bpf_sock_ops_cb_flags & ~rec->cb_flags);
 	release_socket(skops, rec);
 	count(cpu, ejected, 1);

@@ -8,6 +8,7 @@
  *                             directions are back on TCP.
  *   bpf_tcpip_bypass (sk_msg) redirects each send to the other end's socket.
  *   sock_ops_status (iter)    lists the map, for status.sh and unload.sh.
+ *   sock_ops_open (iter)      says which directions are back on TCP, for status.sh.
  *   sock_ops_release (iter)   puts back what sockets had, for unload.sh.
  *
  * Whatever goes wrong, the bytes go over plain TCP.  The headers, each upon the one before:

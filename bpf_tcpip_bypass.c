@@ -361,7 +361,7 @@ static __always_inline enum counter reason_to_leave(struct send *s)
 static __always_inline void leave(struct sock_record *rec, struct sock_cpu *cpu,
 				  enum counter reason)
 {
-	set_left(rec);
+	set_left(rec, reason);
 	count(cpu, reason, 1);
 	count(cpu, passed_messages, 1);
 	/*

@@ -104,8 +104,9 @@ static __always_inline int meet_peer(struct sock_record *rec)
 }
 
 /* BYPASS -> LEFT, for a reason that the caller counts. */
-static __always_inline void set_left(struct sock_record *rec)
+static __always_inline void set_left(struct sock_record *rec, enum counter reason)
 {
+	rec->reason = reason;
 	rec->view.left = 1;
 	fence(rec);
 }

@@ -37,7 +37,7 @@ enum special_kfunc_type___ours { KF_bpf_rdonly_cast___ours };
 		if (can_cast())                                                                    \
 			val__ = cast(type, p__)->member;                                           \
 		else                                                                               \
-			bpf_core_read(&val__, sizeof(val__), &p__->member);                        \
+			bpf_core_read((void *)&val__, sizeof(val__), &p__->member);                \
 		val__;                                                                             \
 	})
 

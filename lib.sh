@@ -13,6 +13,7 @@ BPFFS=/sys/fs/bpf
 SOCKOPS=bpf_sockops
 BYPASS=bpf_tcpip_bypass
 STATUS=sock_ops_status
+OPEN=sock_ops_open
 RELEASE=sock_ops_release
 MAP=sock_ops_map
 CONFIG=sock_ops_config
@@ -251,12 +252,12 @@ is_loaded() {
 
 # ---- the connections -------------------------------------------------------
 
-# sockets MAP: a line for each socket of the map, after one with the names of the columns
-# (sock_ops_status.c).  Not echoed: the pin is gone when this returns, and status.sh --watch
-# and an unload.sh that waits come here again and again.
-sockets() {
-	local pin=$BPFFS/$STATUS-$BASHPID status=0 log
-	if ! log=$(cmd -q bpftool iter pin "$HERE/$STATUS.o" "$pin" map "$@" 2>&1); then
+# iterate NAME MAP: what the iterator program of that name prints of a map.  Not echoed: the
+# pin is gone when this returns, and status.sh --watch and an unload.sh that waits come here
+# again and again.
+iterate() {
+	local pin=$BPFFS/$1-$BASHPID status=0 log
+	if ! log=$(cmd -q bpftool iter pin "$HERE/$1.o" "$pin" map "${@:2}" 2>&1); then
 		warn "cannot list the sockets: ${log##*$'\n'}"
 		return 1
 	fi
@@ -291,7 +292,7 @@ of_connections() {
 
 # connections MAP: a line for each connection that has at least one end in the map.
 connections() {
-	sockets "$@" | awk '
+	iterate "$STATUS" "$@" | awk '
 		NR == 1 {
 			for (i = 1; i <= NF; i++)
 				column[i] = $i

@@ -259,7 +259,7 @@ build() {
 	if has_sources; then
 		cmd make -s -C "$HERE" all || die "cannot build in $HERE; to build there as its owner: make -C $HERE"
 	fi
-	for object in "$SOCKOPS" "$BYPASS" "$STATUS" "$RELEASE"; do
+	for object in "$SOCKOPS" "$BYPASS" "$STATUS" "$OPEN" "$RELEASE"; do
 		[[ -e $HERE/$object.o ]] || die "$HERE/$object.o is missing: install again"
 	done
 }

@@ -63,7 +63,7 @@ _Static_assert(sizeof(struct sock_view) == 2 * sizeof(struct in6_addr),
  *   R  sock_ops_release  at an unload
  *
  * and read by these.  The peer's programs read `view`, without a lock; so does
- * sock_ops_status, which reads the fields marked S as well.
+ * sock_ops_status and sock_ops_open, which read the fields marked S as well.
  */
 struct sock_record {
 	struct sock_view view;	  /* first, a pointer to the record is one to it: O, B; S */
@@ -93,14 +93,15 @@ struct sock_record {
 	__u32 program_interval; /* jiffies */
 	__u32 program_timeout;	/* ms */
 	__u16 probe_hz;		/* jiffies of a second */
-	__u8 in_map;		/* O, R: 0: OUT, plain TCP */
+	__u8 in_map;		/* O, R: 0: OUT, plain TCP; S */
 	__u8 waits;		/* B: past half of ROOM, since the peer had read all */
 	__u8 alone;		/* B: no peer was admitted, and none will be */
 	__u8 server;		/* O: accepted here; S */
 	__u8 probe_seconds;	/* probe_idle in seconds, 0: the keepalive is the program's */
 	__u8 probe_switched;	/* SO_KEEPALIVE was off */
 	__u8 program_count;
-	__u8 unused[7];
+	__u8 reason; /* O, B: why this direction is back on TCP: an enum counter; S */
+	__u8 unused[6];
 };
 
 static __always_inline void swap_key(struct sock_key *to, const struct sock_key *from)

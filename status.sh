@@ -3,7 +3,7 @@
 #
 # Show what is loaded, which connections are on the bypass, and the counters.
 # Reads the pinned maps with bpftool and lists the sockets with an iterator
-# program (sock_ops_status.c); changes nothing.
+# programs (sock_ops_status.c, sock_ops_open.c); changes nothing.
 
 set -euo pipefail
 HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
@@ -78,6 +78,22 @@ counters() {
 		<(counter_texts) -
 }
 
+# Lines `NAME DIRECTIONS`, of those open: on_bypass, then each counter that is a reason.
+directions() {
+	iterate "$OPEN" pinned "$RECORD_PIN" | awk '
+		FNR == NR {
+			name[FNR - 1] = $1
+			next
+		}
+		{ n[$1]++ }
+		END {
+			print "on_bypass", n["-"] + 0
+			for (i = 0; i in name; i++)
+				if (i in n)
+					print name[i], n[i]
+		}' <(counter_texts) -
+}
+
 # filter ADMIT: the ranges of --port (1) or --exclude-port (0), as FIRST-LAST.
 filter() {
 	bpftool map dump pinned "$PORTS_PIN" 2>/dev/null | tr -d '",:' | awk -v want="$1" '
@@ -108,6 +124,7 @@ look() {
 		CONNECTIONS=$(with_programs <<<"$CONNECTIONS")
 	fi
 	SOCKETS=$(of_connections 'NF { n += ($at["client_key"] != "-") + ($at["server_key"] != "-") } END { print n + 0 }' <<<"$CONNECTIONS")
+	DIRECTIONS=$(directions)
 	LATER=$(later_programs) || LATER='' # bpftool 7 asks 5.10 for too much
 	NOW=$EPOCHREALTIME
 }
@@ -142,6 +159,7 @@ show() {
 	say "filter       $scope of the listening side"
 	say "trace        $( ((QUIET)) && echo off || echo on)"
 	say "map          $SOCKETS of $MOST sockets"
+	say "open         $(show_directions)"
 	if [[ -n $LATER ]]; then
 		say "no new connection is admitted: another sock_ops program runs after ours (${LATER//$'\n'/, });"
 		say "to run last again: sudo $HERE/unload.sh, then load.sh as before"
@@ -163,6 +181,26 @@ duration() {
 	else
 		say "$(($1 / 86400)) days"
 	fi
+}
+
+# How many directions of open connections are where, and why.
+show_directions() {
+	awk -v names="$(counter_texts)" '
+		BEGIN {
+			n = split(names, line, "\n")
+			for (i = 1; i <= n; i++) {
+				word = line[i]
+				sub(/ .*/, "", word)
+				sub(/.*: /, "", line[i])
+				text[word] = line[i]
+			}
+		}
+		$1 == "on_bypass" { bypass = $2 }
+		$1 != "on_bypass" {
+			tcp += $2
+			why = why (why ? ", " : ": ") $2 " (" text[$1] ")"
+		}
+		END { print bypass " directions on the bypass, " tcp + 0 " back on TCP" why }' <<<"$DIRECTIONS"
 }
 
 # The rates are of the time since the last look, of a first one since loading.
@@ -266,6 +304,8 @@ show_json() {
 	printf ',"later_programs":[%s]' "$(list_of "${LATER//$'\n'/,}")"
 	printf ',"map":{"sockets":%s,"max":%s},"counters":{' "$SOCKETS" "$MOST"
 	awk '{ printf "%s\"%s\":%s", (NR > 1 ? "," : ""), $1, $2 }' <<<"$COUNTERS"
+	printf '},"open":{'
+	awk '{ printf "%s\"%s\":%s", (NR > 1 ? "," : ""), $1, $2 }' <<<"$DIRECTIONS"
 	printf '},"connections":['
 	[[ -z $CONNECTIONS ]] || of_connections '
 		{

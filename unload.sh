@@ -341,7 +341,7 @@ unpin() {
 			try rm "$pin"
 		fi
 	done
-	for pin in "$BPFFS/$STATUS"-* "$BPFFS/$RELEASE"-*; do # of scripts that were killed
+	for pin in "$BPFFS/$STATUS"-* "$BPFFS/$OPEN"-* "$BPFFS/$RELEASE"-*; do # of scripts that were killed
 		if [[ -e $pin && ! -e /proc/${pin##*-} ]]; then
 			try rm "$pin"
 		fi

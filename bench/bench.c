@@ -62,7 +62,7 @@
 #define SMALL_TALK  10
 #define SMALL	    100
 #define MIXED	    64 /* bytes of a small message of mixed */
-#define TIMEOUT	    5 /* seconds more than asked for: a hang ends */
+#define TIMEOUT	    5  /* seconds more than asked for: a hang ends */
 #define BUCKET_NS   64
 #define BUCKETS	    (1 << 18) /* up to 16.8 ms */
 #define RECV_BUFFER (256 * 1024)

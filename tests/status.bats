@@ -81,6 +81,30 @@ hold_echo() {
 	exec 8>&-
 }
 
+@test "status.sh: says how many directions of open connections are back on TCP, and why" {
+	local size pids=()
+	load_pair --quiet
+	mkfifo "$BOX_TMP/go"
+	exec 8<>"$BOX_TMP/go"
+	for size in 1000 32000000 32000000; do
+		in_box "$PAIR" --size "$size" hold <"$BOX_TMP/go" >"$BOX_TMP/out.${#pids[@]}" 3>&- 8>&- &
+		pids+=("$!")
+	done
+	for size in 0 1 2; do
+		wait_until 10 "connection $size" grep -q held "$BOX_TMP/out.$size"
+	done
+	have_want "open" "$(json '.open | tostring')" = '{"on_bypass":2,"left_peer_left":2,"left_bulk":2}'
+	run -0 status
+	output_has "open         2 directions on the bypass, 4 back on TCP: 2 (the other direction has left or ended), 2 (bulk)"
+	exec 8>&-
+	kill "${pids[@]}"
+	wait_until 5 "the connections to close" directions_are '{"on_bypass":0}'
+}
+
+directions_are() {
+	[[ $(json '.open | tostring') == "$1" ]]
+}
+
 @test "status.sh: shows IPv6 addresses as programs write them" {
 	load_pair
 	in_box ip addr add fd07:0:0:1::5/64 dev lo nodad

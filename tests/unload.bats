@@ -35,7 +35,7 @@ assert_programs_gone() {
 
 # The process in the background pins its iterators.
 assert_nothing_pinned() {
-	have_want "pins" "$(in_box find /sys/fs/bpf -name 'bpf_*' -o -name 'sock_ops_*' ! -name 'sock_ops_status-*' ! -name 'sock_ops_release-*')" = ""
+	have_want "pins" "$(in_box find /sys/fs/bpf -name 'bpf_*' -o -name 'sock_ops_*' ! -name 'sock_ops_status-*' ! -name 'sock_ops_open-*' ! -name 'sock_ops_release-*')" = ""
 }
 
 # Bytes that have gone over lo since the last call.
