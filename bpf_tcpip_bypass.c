@@ -26,16 +26,19 @@
 #define CREDIT_UNCOUNTED (4 * 1024)
 
 /*
- * Earned credit, in bytes: a turn whose burst stayed within CREDIT adds EARNED_PER_TURN to
- * what later bursts may have, up to CREDIT_MOST, and what a burst takes beyond CREDIT is
- * spent.  A connection that mostly talks, and now and then gets a large answer, keeps the
- * bypass for good; a stream, or an answer of that size to each request, does not.  No burst
- * is kept beyond CREDIT once half of ROOM is unread: its reader needs the other half to catch
- * up before the direction leaves.  Nothing is earned where CREDIT_UNCOUNTED holds, which is
+ * Earned credit, in bytes: a turn whose burst stayed within CREDIT earns EARNED_PER_TURN, up
+ * to EARNED_MOST, and what a burst takes beyond CREDIT is spent, EARNED_PER_BURST at most.
+ * So a connection that mostly talks, and now and then gets a large answer, keeps the bypass
+ * for good; a stream, or an answer of that size to each request, does not.  No burst is kept
+ * beyond CREDIT once half of ROOM is unread: its reader needs the other half to catch up
+ * before the direction leaves.  Nothing is earned where CREDIT_UNCOUNTED holds, which is
  * there for the reader.
+ *
+ * Why these figures: docs/performance.md.
  */
-#define EARNED_PER_TURN (16 * 1024)
-#define CREDIT_MOST	(CREDIT + 1024 * 1024)
+#define EARNED_PER_TURN	 (32 * 1024)
+#define EARNED_PER_BURST (1024 * 1024)
+#define EARNED_MOST	 (8 * 1024 * 1024)
 
 /*
  * ROOM, in bytes: the unread backlog at which a direction leaves even though
@@ -105,9 +108,12 @@ __noinline int wait_for_reader(__u64 queue)
 
 /* ---- what a send sees ---- */
 
-static __always_inline __u64 least_credit(void)
+/* What a burst may have now. */
+static __always_inline __u64 credit(const struct sock_record *rec)
 {
-	return counts_bypassed() ? CREDIT : CREDIT_UNCOUNTED;
+	if (!counts_bypassed())
+		return CREDIT_UNCOUNTED;
+	return CREDIT + (rec->earned < EARNED_PER_BURST ? rec->earned : EARNED_PER_BURST);
 }
 
 static __always_inline __u64 room(const struct sock_record *rec)
@@ -177,17 +183,15 @@ static __always_inline void see(struct send *s)
 		   (shared_psock(rec) || !same_handlers(rec->view.sk, rec->peer_sk));
 }
 
-/* A burst has ended, with the peer's turn or with a pause: what may the next one have? */
+/* A burst has ended, with the peer's turn or with a pause. */
 static __always_inline void settle_credit(struct sock_record *rec, int turned)
 {
-	__u64 least = least_credit();
+	__u64 beyond = rec->burst > CREDIT ? rec->burst - CREDIT : 0;
 
-	if (rec->credit < least)
-		rec->credit = least;
-	else if (rec->burst > least)
-		rec->credit -= (rec->burst < rec->credit ? rec->burst : rec->credit) - least;
-	else if (turned && counts_bypassed() && rec->credit < CREDIT_MOST)
-		rec->credit += EARNED_PER_TURN;
+	if (beyond)
+		rec->earned -= beyond < rec->earned ? beyond : rec->earned;
+	else if (turned && counts_bypassed() && rec->earned < EARNED_MOST)
+		rec->earned += EARNED_PER_TURN;
 }
 
 /*
@@ -208,7 +212,7 @@ static __always_inline void account(struct send *s)
 			settle_credit(rec, turned);
 			rec->burst = 0;
 			rec->waits = 0;
-			rec->wait_at = rec->credit;
+			rec->wait_at = credit(rec);
 		}
 	}
 	rec->sent_at = s->now;
@@ -256,8 +260,7 @@ static __always_inline int miscounted_at_accept(const struct sock_record *rec)
 /* More than it has credit for, or than its reader can catch up with. */
 static __always_inline int is_bulk(const struct sock_record *rec)
 {
-	return rec->burst > rec->credit ||
-	       (rec->burst > least_credit() && rec->unread > room(rec) / 2);
+	return rec->burst > credit(rec) || (rec->burst > CREDIT && rec->unread > room(rec) / 2);
 }
 
 /* Why this direction should go to TCP, once its reader has read all. */

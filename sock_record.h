@@ -79,7 +79,7 @@ struct sock_record {
 	__u64 admitted_at;	  /* O: jiffies; S */
 	__u64 admitted_ns;	  /* O: bpf_ktime_get_ns() of the same moment; S */
 	__u64 burst;		  /* B: bytes since the peer's last turn, or since a pause */
-	__u64 credit;		  /* B: bytes that a burst may have now, 0: none has begun */
+	__u64 earned;		  /* B: bytes that bursts may have beyond CREDIT */
 	__u64 wait_at;		  /* B: the burst at which the next wait_for_reader() is due */
 	__u64 unread;		  /* B: bytes that may be unread, plus MESSAGE_COST each */
 	__u64 fence;		  /* O, B: for the atomic operation of fence() */

@@ -24,7 +24,7 @@ HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 # shellcheck source=tests/packages.bash
 . "$HERE/../tests/packages.bash"
 
-GROUPS_ALL=(rr stream warm crr connections veth redis pgbench nginx memcached sockperf foreign memory cost)
+GROUPS_ALL=(rr mixed stream warm crr connections veth redis pgbench nginx memcached sockperf foreign memory cost)
 PACKAGES=(bpftool clang gcc gnuplot-nox iproute2 jq libbpf-dev libmemcached-tools make memcached nginx
 	postgresql procps redis-server sockperf util-linux wrk)
 
@@ -47,8 +47,8 @@ usage() {
 		    --help           show this
 
 		GROUPS
-		    ${GROUPS_ALL[*]:0:9}
-		    ${GROUPS_ALL[*]:9}; default: all
+		    ${GROUPS_ALL[*]:0:10}
+		    ${GROUPS_ALL[*]:10}; default: all
 
 		EXIT STATUS
 		    0 all was measured; 1 a run of plain TCP or of ours failed, or ours was not in
@@ -104,6 +104,7 @@ set_extent() {
 	SIZES=(1 64 1024 4096 16384 65536 262144 1048576)
 	WRITES=(64 1024 4096 16384 65536 262144 1048576 4194304)
 	WARM_WRITES=(64 1024 16384 65536 1048576)
+	ANSWERS=(307200 1048576 3145728)
 	CONNECTIONS=(1 10 100 1000)
 	FILES=(1024 65536) # of nginx
 	REQUESTS=20000     # of a real program's client
@@ -116,6 +117,7 @@ set_extent() {
 		SIZES=(64 16384 262144)
 		WRITES=(1024 65536 1048576)
 		WARM_WRITES=(16384)
+		ANSWERS=(1048576)
 		CONNECTIONS=(1 100)
 		FILES=(1024)
 		REQUESTS=5000
@@ -252,7 +254,7 @@ client() {
 
 variants() {
 	case $1 in
-	rr | stream | crr | connections | redis | pgbench | memcached) echo plain ours classic unix ;;
+	rr | mixed | stream | crr | connections | redis | pgbench | memcached) echo plain ours classic unix ;;
 	memory) echo plain ours ;;
 	cost) echo ours classic ;;
 	*) echo plain ours classic ;;
@@ -275,6 +277,16 @@ figures_rr() {
 	for cores in "${CORES[@]}"; do
 		for size in "${SIZES[@]}"; do
 			measure rr "$size" 1 "$cores" 1/s both_ends rr "$size" "$cores"
+		done
+	done
+}
+
+# Round trips of 64 B, and a large answer after each 20 ms: one in 1,500 or so.
+figures_mixed() {
+	local size cores
+	for cores in "${CORES[@]}"; do
+		for size in "${ANSWERS[@]}"; do
+			measure mixed "$size" 1 "$cores" 1/s both_ends mixed "$size" "$cores" --every 20
 		done
 	done
 }
@@ -391,21 +403,26 @@ redis_benchmark() {
 before_pgbench() {
 	start_postgres -c "unix_socket_directories=$BOX_TMP/pg"
 	quietly in_box "$PG_BIN/pgbench" -h 127.0.0.1 -U postgres -i -q postgres
+	echo "SELECT repeat('x', 1000000);" >"$BOX_TMP/large.sql"
+	chmod 644 "$BOX_TMP/large.sql"
 }
 
 figures_pgbench() {
-	pgbench 8
-	pgbench 1
+	pgbench "pgbench -S" 8 -S
+	pgbench "pgbench -S" 1 -S
+	# Over pooled connections, as those of pgbench are: the built-in query, and an answer of 1 MB.
+	pgbench "pgbench -S and 1 MB" 8 -b select-only@49 -f "$BOX_TMP/large.sql@1"
 }
 
-# pgbench CLIENTS
+# pgbench NAME CLIENTS OPTION...
 pgbench() {
-	local host=127.0.0.1
+	local name=$1 clients=$2 host=127.0.0.1
+	shift 2
 	[[ $VARIANT != unix ]] || host=$BOX_TMP/pg
-	measure "pgbench -S" "" "$1" "$(nproc)" 1/s client '
+	measure "$name" "" "$clients" "$(nproc)" 1/s client '
 		/^number of transactions actually/ { split($NF, n, "/") }
 		/^tps = / { printf "%s,,,%.3f\n", $3, cpu / n[1] }' \
-		"$PG_BIN/pgbench" -h "$host" -U postgres -n -M prepared -S -c "$1" -j 1 -t $((REQUESTS / $1 / 2)) postgres
+		"$PG_BIN/pgbench" -h "$host" -U postgres -n -M prepared -c "$clients" -j 1 -t $((REQUESTS / clients / 2)) "$@" postgres
 }
 
 before_nginx() {
