@@ -135,19 +135,6 @@ static __always_inline void note_thread(struct sock_record *rec)
 	}
 }
 
-/*
- * Has every message of the peer landed in this end's queue?  A thread of the peer reads this
- * end's record while it has the peer's lock, and from there until its message is queued it
- * holds a reference to our socket (sk_psock_msg_verdict).  It may say no although all has
- * landed, never the reverse: a recv of the peer has the lock as well, and a packet that is
- * handled in a softirq holds a reference, as others may.  To wait for it pays where the peer is
- * in a recv, or still at its look: a message that is past that waits for our own lock.
- */
-static __always_inline int landed(__u64 sk, __u64 peer_sk)
-{
-	return !read_kernel(struct sock, peer_sk, sk_lock.owned) && own_references_only(sk);
-}
-
 /* A function of its own, for the reason that idle_now() in sock_ops_status.c is one. */
 static __noinline int landed_now(__u64 sk, __u64 peer_sk)
 {

@@ -47,6 +47,16 @@ enum special_kfunc_type___ours { KF_bpf_rdonly_cast___ours };
 		BPF_CORE_READ_BITFIELD_PROBED(p__, member);                                        \
 	})
 
+/*
+ * An address for a load that has to come after the one that gave `value`: it depends on it.
+ * Two plain loads arm64 may swap.
+ */
+static __always_inline __u64 after(__u64 value, __u64 address)
+{
+	asm volatile("%0 ^= %0" : "+r"(value));
+	return address + value;
+}
+
 #define offset_of(type, member) ((__u64)__builtin_preserve_access_index(&((type *)0)->member))
 
 /*
@@ -137,19 +147,59 @@ struct inet_connection_sock___timers {
 	(bpf_core_field_exists(((type *)0)->timer) && read_kernel(type, sk, timer.entry.pprev) != 0)
 
 /*
+ * Does a thread wait on this socket, besides one in connect?  A recv that has begun before
+ * the socket gets its psock sleeps in tcp_recvmsg, and never looks at the psock.  In connect,
+ * or with poll, one thread may wait without harm; none waits for the lock meanwhile.
+ */
+static __always_inline int others_wait(__u64 sk)
+{
+	__u64 lock = sk + offset_of(struct sock, sk_lock.wq.head);
+	__u64 wait = (__u64)read_kernel(struct sock, sk, sk_wq), first;
+
+	if (read_word(lock) != lock)
+		return 1;
+	if (!wait)
+		return 0;
+	wait += offset_of(struct socket_wq, wait.head);
+	first = read_word(wait);
+	return first != wait && read_word(first) != wait;
+}
+
+static __always_inline int references(__u64 sk)
+{
+	return read_kernel(struct sock_common, sk, skc_refcnt.refs.counter);
+}
+
+/*
  * Does nobody hold a reference to this socket but itself, its psock and its timers?  These
- * are counted last: they may go meanwhile, but none comes while we have the lock.
+ * are counted between two looks: without the lock one may be armed meanwhile.
  */
 static __always_inline int own_references_only(__u64 sk)
 {
-	int refs = read_kernel(struct sock_common, sk, skc_refcnt.refs.counter);
+	int refs = references(sk);
 
 	return refs == 2 + timer_pending(struct sock, sk, sk_timer) +
 			       timer_pending(struct inet_connection_sock, sk, icsk_delack_timer) +
 			       timer_pending(struct inet_connection_sock___timers, sk,
 					     icsk_retransmit_timer) +
 			       timer_pending(struct inet_connection_sock___timers, sk,
-					     icsk_keepalive_timer);
+					     icsk_keepalive_timer) &&
+	       refs == references(sk);
+}
+
+/*
+ * Is nothing on its way from the peer's sends into this socket's psock queue?  A thread of
+ * the peer has the peer's lock from before it looks at this end, and from there until its
+ * message is queued it holds a reference to this socket (sk_psock_msg_verdict): so first the
+ * lock, then the references.  It may say no although all has landed, never the reverse: a recv
+ * of the peer has the lock as well, and a packet that is handled in a softirq holds a
+ * reference, as others may.
+ */
+static __always_inline int landed(__u64 sk, __u64 peer_sk)
+{
+	int owned = read_kernel(struct sock, peer_sk, sk_lock.owned);
+
+	return !owned && own_references_only(after(owned, sk));
 }
 
 #endif /* KERNEL_SOCK_H */

@@ -114,13 +114,11 @@ static __always_inline __u32 unread_bytes(__u64 sk, __u32 *more)
  * loop clang moves the offsets of members that a kernel does not have to where
  * they are always used, and the verifier refuses them.
  */
-static __noinline int idle_now(__u64 sk, __u64 peer_sk, int settled)
+static __noinline int idle_now(__u64 sk, __u64 peer_sk)
 {
 	__u64 queue = psock_queue(psock_of(sk));
 
-	if (peer_sk && read_kernel(struct sock, peer_sk, sk_lock.owned))
-		return 0;
-	if (!own_references_only(sk) && !settled)
+	if (peer_sk ? !landed(sk, peer_sk) : !own_references_only(sk))
 		return 0;
 	return !queue || queue_empty(queue);
 }
@@ -130,11 +128,9 @@ static __noinline int idle_now(__u64 sk, __u64 peer_sk, int settled)
  * then stays true.  Without the socket's lock a look could fall between two
  * messages: there are two.
  */
-static __always_inline int idle(__u64 sk, __u64 peer_sk, __u64 peer_redirected_at)
+static __always_inline int idle(__u64 sk, __u64 peer_sk)
 {
-	int settled = peer_sk && bpf_jiffies64() - peer_redirected_at > SETTLE_JIFFIES;
-
-	return idle_now(sk, peer_sk, settled) && idle_now(sk, peer_sk, settled);
+	return idle_now(sk, peer_sk) && idle_now(sk, peer_sk);
 }
 
 static __always_inline void find_ends(struct ends *ends, __u64 sk, const struct sock_key *key)
@@ -232,10 +228,9 @@ static __always_inline void print_idle(struct seq_file *seq, const struct ends *
 {
 	int own, pair = 0;
 
-	own = idle(ends->sk, ends->peer_sk,
-		   ends->peer ? read_record(ends->peer, view.redirected_at) : 0);
+	own = idle(ends->sk, ends->peer_sk);
 	if (ends->peer)
-		pair = idle(ends->peer_sk, ends->sk, read_record(ends->record, view.redirected_at));
+		pair = idle(ends->peer_sk, ends->sk);
 	BPF_SEQ_PRINTF(seq, "%u %u\n", own, pair);
 }
 
