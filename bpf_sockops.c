@@ -244,6 +244,8 @@ static __always_inline void admit_client(struct bpf_sock_ops *skops, struct sock
 		refused = refused_port;
 	if (bpf_map_delete_elem(&sock_ops_meet, &peer_key) && refused == NO_REASON)
 		refused = refused_remote;
+	if (refused == NO_REASON && others_wait(sk))
+		refused = refused_special;
 	if (refused != NO_REASON) {
 		count(cpu, refused, 1);
 		return;

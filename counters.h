@@ -13,7 +13,7 @@ COUNTER(refused_no_client, "servers not admitted: no client of this host under t
 COUNTER(refused_client_left, "servers not admitted: the client had sent over TCP (deferred accept)")
 COUNTER(refused_early_data, "clients not admitted: data in the handshake (Fast Open)")
 COUNTER(refused_mptcp, "not admitted: Multipath TCP")
-COUNTER(refused_special, "not admitted: a socket of the kernel, TCP_REPAIR, kTLS, a socket option, another sockmap, connected before")
+COUNTER(refused_special, "not admitted: a socket of the kernel, TCP_REPAIR, kTLS, a socket option, another sockmap, connected before, a recv before connect")
 COUNTER(refused_not_last, "not admitted: another sock_ops program runs after ours")
 COUNTER(refused_full, "not admitted: no room in a map, or no memory")
 COUNTER(redirected_messages, "messages that skipped the stack")

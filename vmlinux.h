@@ -275,8 +275,19 @@ struct timer_list {
 	struct hlist_node entry;
 };
 
+struct wait_queue_head {
+	struct list_head head;
+};
+
+typedef struct wait_queue_head wait_queue_head_t;
+
+struct socket_wq {
+	wait_queue_head_t wait;
+};
+
 typedef struct {
 	int owned;
+	wait_queue_head_t wq;
 } socket_lock_t;
 
 struct proto {
@@ -342,6 +353,9 @@ struct sock {
 	u32 sk_tsflags;
 	gfp_t sk_allocation;
 	void *sk_data_ready; /* a function */
+	union {
+		struct socket_wq *sk_wq;
+	};
 	struct sk_filter *sk_filter;
 	void *sk_user_data;
 	struct socket *sk_socket;

@@ -124,6 +124,30 @@ CASE(nonblocking_connect, bypass, "EINPROGRESS, EISCONN, accept4")
 	close(l);
 }
 
+/* Its SYN-ACK is hidden, so that it is sent again, after a second. */
+CASE(recv_before_connect, stack, "a blocking recv that begins before connect has returned")
+{
+	union address a;
+	int l = listener(&a, AF_INET), server;
+	struct task connecting = {.fd = named(socket(AF_INET, SOCK_STREAM, 0), "client")};
+	struct task t = {.fd = connecting.fd, .want = 100};
+
+	memcpy(connecting.buf, &a, sizeof(a));
+	hide_packets(connecting.fd);
+	begin(&connecting, "connect", task_connect);
+	still_waits(&connecting);
+	begin(&t, "recv", task_recv);
+	still_waits(&t);
+	show_packets(connecting.fd);
+	must_return(&connecting);
+	server = named(accept(l, NULL, NULL), "server");
+	settle();
+	put(server, "hello", 0);
+	must_return(&t);
+	hang_up((struct conn){t.fd, server});
+	close(l);
+}
+
 CASE(refused, stack, "a connect that is refused")
 {
 	union address a;

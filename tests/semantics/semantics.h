@@ -170,6 +170,7 @@ struct task {
 	unsigned char *data; /* in place of buf */
 };
 
+long task_connect(struct task *t); /* to the address in buf */
 long task_recv(struct task *t);
 long task_read(struct task *t);
 long task_recv_into(struct task *t);

@@ -8,6 +8,13 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+long task_connect(struct task *t)
+{
+	const union address *a = (const void *)t->buf;
+
+	return connect(t->fd, &a->any, sizeof(a->in));
+}
+
 long task_recv(struct task *t)
 {
 	return recv(t->fd, t->buf, t->want, t->flags);
