@@ -54,7 +54,8 @@ filter                 | scope       | several lists|exclude-port: counts|both e
 trace lines            | walkthrough | over IPv4
 order, deferred accept | streams     | deferred accept
 order, turns           | streams     | slow readers
-order, two threads     | streams     | bursts of one thread
+upload, two threads    | streams     | an upload while another
+answers, large         | streams     | bulk: an answer
 bound, stopped reader  | streams     | bound:
 edge-triggered readers | streams     | edge-triggered
 FIONREAD readers       | streams     | FIONREAD
@@ -63,7 +64,7 @@ half-close             | streams     | half-close (at once|after small)
 unload, idle           | unload      | : idle|load again
 unload, unread         | unload      | unread connections|waits for
 unload, blocking recv  | unload      | blocking recv
-status.sh              | status      | exit status|both ends|unread|IPv6
+status.sh              | status      | exit status|both ends|unread|IPv6|directions
 memory, too little     | guest/memory | .
 nbd, socket taken over | guest/nbd   | .
 other tool, flags      | other       | flags
@@ -75,6 +76,7 @@ stateful firewall      | firewall    | long
 EXCEPTIONS='
 FIONREAD readers       | 5.10 6.1 | FIONREAD does not count bypassed bytes
 readers that stalled   | 5.10 6.1 | the same
+answers, large         | 5.10 6.1 | an answer of more than 4 KiB is bulk
 trace lines            | 5.10     | no addresses in them
 what bpftool shows     | 5.10     | bpftool 7.1 cannot list what is attached to a cgroup
 partial states         | 5.10     | the same: a program that is attached, but not pinned, is not seen

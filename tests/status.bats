@@ -86,7 +86,7 @@ hold_echo() {
 	load_pair --quiet
 	mkfifo "$BOX_TMP/go"
 	exec 8<>"$BOX_TMP/go"
-	for size in 1000 32000000 32000000; do
+	for size in 0 32000000 32000000; do
 		in_box "$PAIR" --size "$size" hold <"$BOX_TMP/go" >"$BOX_TMP/out.${#pids[@]}" 3>&- 8>&- &
 		pids+=("$!")
 	done
