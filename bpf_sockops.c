@@ -317,7 +317,8 @@ static __always_inline void admit_server(struct bpf_sock_ops *skops, struct sock
 /* What a packet makes of a socket in the map. */
 enum {
 	STAYS,
-	WAITS, /* for its reader, with TCP bytes behind: no packet may come when it has read */
+	STAYS_BEHIND, /* until its reader has read, with TCP bytes behind: no packet may come then
+		       */
 	GOES,
 };
 
@@ -349,7 +350,7 @@ static __always_inline int fate(struct sock_record *rec, int fin, int sent)
 	peer_psock = psock_of(rec->peer_sk);
 	read_view(&peer, rec->peer);
 	if (!queue_empty(queue) || peer_may_redirect(rec, &peer, peer_psock, fin))
-		return peer.left || !peer_psock ? WAITS : STAYS;
+		return peer.left || !peer_psock ? STAYS_BEHIND : STAYS;
 	/*
 	 * The peer may not have read all that this end has sent over the bypass.  Before
 	 * msg_tot_len FIONREAD counts TCP's bytes alone: were this end's next ones to go over
@@ -401,7 +402,7 @@ static __always_inline void on_packet(struct bpf_sock_ops *skops, struct sock_cp
 	else if (sent)
 		note_early_send(rec, cpu);
 	switch (fate(rec, fin, sent)) {
-	case WAITS:
+	case STAYS_BEHIND:
 		start_probing(skops, rec, LEAVING_SECONDS);
 		/* fall through */
 	case STAYS:

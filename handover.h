@@ -12,7 +12,7 @@
  *      +-----------------------------> ENDED --------------------------+  |
  *      |                                                                  |
  *      +------------------------------------------------------------------+
- *           its peer has LEFT, and it has read all: on_packet()
+ *           its peer has LEFT, and it has read all: on_packet(); or at an unload
  *
  *   BYPASS  each send is redirected into the peer's psock queue.
  *   LEFT    view.left: each send goes over TCP, for good.  The peer may still redirect.
@@ -49,10 +49,12 @@
  * and its own references; who sends takes its lock, then looks at the flag: at least one of the
  * two sees the other.
  *
- * Two steps rest on time, not on order.  A thread that stands for longer than SETTLE_JIFFIES
- * between its verdict and the queue, while another one leaves, would lose its message.  And no
- * fence stands between a sender's lock and its look, but for the first send of a thread: the
- * copying of the message does, hundreds of instructions, and on x86 an atomic operation.
+ * Three steps rest on time, not on order.  Where several threads send without a lock of their
+ * own, and one leaves while another stands between its verdict and the queue: for longer than
+ * SETTLE_JIFFIES, and its message may be lost; for longer than pass() waits, and a reader that
+ * is in the midst of a recv from TCP may get it late.  And no fence stands between a sender's
+ * lock and its look, but for the first send of a thread: the copying of the message does,
+ * hundreds of instructions, and on x86 an atomic operation.
  *
  * unload.sh takes sockets out from outside by the same rules: once the switch is off, a
  * socket with an empty queue and nothing on the way can go (idle() in sock_ops_status.c).

@@ -18,7 +18,7 @@
  * verifier's pointer to it.  A failing read leaves zeroes.
  *
  * From 6.2 on bpf_rdonly_cast makes it a load, which the kernel lets fail; before,
- * a helper copies (25 ns instead of 1).  The enumeration is the verifier's own and
+ * a helper copies (28 ns instead of 1).  The enumeration is the verifier's own and
  * came with the function: should it be renamed one day, the helper serves again.
  */
 extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __ksym __weak;

@@ -50,7 +50,8 @@ _Static_assert(sizeof(struct sock_view) == 2 * sizeof(struct in6_addr),
 /*
  * So long after its last redirect, in jiffies, what a peer with several sending threads has had
  * on the way is taken to be queued, even if landed() says no: a thread may have been preempted
- * between its verdict and our queue.  A second where HZ is 250, as on Debian.
+ * between its verdict and our queue.  A second where HZ is 250, as on Debian; a quarter of one
+ * where it is 1000.
  */
 #define SETTLE_JIFFIES 250
 
