@@ -274,6 +274,7 @@ KILL='
 	pid=$!
 	exec 8>"$go"
 	wait_until 5 "small talk" grep -q held "$out"
+	in_box "$ROOT/status.sh" # which reason it was, if not
 	have_want "redirected messages" "$(counter redirected_messages)" -eq 40
 	unload_pair
 	for round in {1..20}; do
