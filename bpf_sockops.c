@@ -130,20 +130,30 @@ static __always_inline int end_former_connection(struct bpf_sock_ops *skops)
 	return 1;
 }
 
+static __always_inline int is_mptcp(__u64 sk)
+{
+	return bpf_core_field_exists(((struct tcp_sock *)0)->is_mptcp) &&
+	       read_kernel(struct tcp_sock, sk, is_mptcp);
+}
+
+static __always_inline int is_kernels(__u64 sk)
+{
+	return read_kernel_bit(struct sock, sk, sk_kern_sock);
+}
+
 /* Why not to admit a socket, whoever its peer is. */
-static __always_inline enum counter reason_to_refuse(__u64 sk)
+static __always_inline enum counter reason_to_refuse(__u64 sk, int kernels)
 {
 	if (switch_state() != SWITCH_ON)
 		return refused_off;
-	if (bpf_core_field_exists(((struct tcp_sock *)0)->is_mptcp) &&
-	    read_kernel(struct tcp_sock, sk, is_mptcp))
+	if (is_mptcp(sk))
 		return refused_mptcp;
 	/*
 	 * The kernel's own users (NFS, SMB) read a socket with callbacks, past
 	 * the psock.  TCP_REPAIR sets sequence numbers at will.  A socket that is in a
 	 * sockmap of another tool has its psock already, and keeps it when it leaves ours.
 	 */
-	if (has_ulp(sk) || needs_tcp(sk) || read_kernel_bit(struct sock, sk, sk_kern_sock) ||
+	if (has_ulp(sk) || needs_tcp(sk) || kernels ||
 	    read_kernel_bit(struct tcp_sock, sk, repair) ||
 	    read_kernel(struct sock, sk, sk_user_data))
 		return refused_special;
@@ -214,6 +224,32 @@ static __always_inline int admit(struct bpf_sock_ops *skops, __u64 sk, struct so
 	return 1;
 }
 
+/*
+ * A listener of Multipath TCP, as those of Go are, gives a plain TCP client a plain TCP socket,
+ * which looks like the kernel's own: it has sk_kern_sock from the listener.  What the
+ * listener is, its request sock tells, at the SYN; so the server leaves itself a note then, under
+ * its own key with the port 0 in place of the client's.
+ */
+static __always_inline void note_mptcp_listener(const struct sock_key *key, __u64 req)
+{
+	__u64 listener = (__u64)read_kernel(struct sock_common, req, skc_listener), none = 0;
+	struct sock_key note = *key;
+	__u32 zero = 0;
+	struct sock_config *config = bpf_map_lookup_elem(&sock_ops_config, &zero);
+
+	note.remote_port = 0;
+	if (config && config->mptcp && listener && is_mptcp(listener))
+		bpf_map_update_elem(&sock_ops_meet, &note, &none, BPF_ANY);
+}
+
+static __always_inline int has_mptcp_listener(const struct sock_key *key)
+{
+	struct sock_key note = *key;
+
+	note.remote_port = 0;
+	return !bpf_map_delete_elem(&sock_ops_meet, &note);
+}
+
 static __always_inline void announce_server(struct bpf_sock_ops *skops)
 {
 	struct sock_key key = {};
@@ -228,6 +264,7 @@ static __always_inline void announce_server(struct bpf_sock_ops *skops)
 		  read_kernel(struct tcp_request_sock, req, rcv_isn) + 1);
 	/* Failing, the client finds nothing and is not admitted. */
 	bpf_map_update_elem(&sock_ops_meet, &key, &none, BPF_ANY);
+	note_mptcp_listener(&key, req);
 }
 
 static __always_inline void admit_client(struct bpf_sock_ops *skops, struct sock_cpu *cpu)
@@ -239,7 +276,8 @@ static __always_inline void admit_client(struct bpf_sock_ops *skops, struct sock
 	build_key(&key, sk, read_kernel(struct tcp_sock, sk, snd_nxt),
 		  read_kernel(struct tcp_sock, sk, rcv_nxt));
 	swap_key(&peer_key, &key);
-	refused = end_former_connection(skops) ? refused_special : reason_to_refuse(sk);
+	refused = end_former_connection(skops) ? refused_special
+					       : reason_to_refuse(sk, is_kernels(sk));
 	if (refused == NO_REASON && !in_scope(key.remote_port))
 		refused = refused_port;
 	if (bpf_map_delete_elem(&sock_ops_meet, &peer_key) && refused == NO_REASON)
@@ -269,10 +307,12 @@ static __always_inline void admit_server(struct bpf_sock_ops *skops, struct sock
 	__u64 sk = kernel_sock(skops), *note, peer;
 	struct sock_view client = {};
 	enum counter refused;
+	int kernels;
 
 	build_key(&key, sk, read_kernel(struct tcp_sock, sk, snd_nxt),
 		  read_kernel(struct tcp_sock, sk, rcv_nxt));
 	swap_key(&peer_key, &key);
+	kernels = is_kernels(sk) && !has_mptcp_listener(&key);
 	if (!in_scope(key.local_port)) {
 		count(cpu, refused_port, 1);
 		return;
@@ -288,7 +328,7 @@ static __always_inline void admit_server(struct bpf_sock_ops *skops, struct sock
 		return;
 	}
 	peer = *note;
-	refused = reason_to_refuse(sk);
+	refused = reason_to_refuse(sk, kernels);
 	if (refused == NO_REASON && !same_handlers(sk, sock_of(peer)))
 		refused = refused_special;
 	if (refused != NO_REASON) {

@@ -104,7 +104,7 @@ struct sock_config {
 	__u32 on;      /* SWITCH_* */
 	__u32 quiet;   /* 1: no trace lines */
 	__u32 program; /* id of bpf_sockops */
-	__u32 unused;
+	__u32 mptcp;   /* 1: connections to a listener of Multipath TCP may be admitted */
 };
 
 _Static_assert(sizeof(struct sock_config) == 24, "lib.sh writes it");

@@ -201,24 +201,24 @@ ON=1
 GOING_OFF=2
 
 # config_of MAP: the members of struct sock_config (bpf_sockops.h), as
-# `CGROUP SWITCH QUIET PROGRAM`, the last one "-" where an earlier version has loaded.  From
+# `CGROUP SWITCH QUIET PROGRAM MPTCP`, the last two "-" where an earlier version has loaded.  From
 # the bytes: to see the map's types takes CAP_SYS_ADMIN.
 config_of() {
-	local json bytes program=-
+	local json bytes rest="- -"
 	json=$(bpftool -j map lookup "$@" key 0 0 0 0 2>/dev/null) || return
 	[[ $json =~ \"value\":\[([^]]*)\] ]] || return
 	read -ra bytes <<<"${BASH_REMATCH[1]//[\",]/ }"
 	[[ ${#bytes[@]} -eq 24 || ${#bytes[@]} -eq 16 ]] || return
-	((${#bytes[@]} == 16)) || program=$(from_memory "${bytes[@]:16:4}")
-	say "$(from_memory "${bytes[@]:0:8}") $(from_memory "${bytes[@]:8:4}") $(from_memory "${bytes[@]:12:4}") $program"
+	((${#bytes[@]} == 16)) || rest="$(from_memory "${bytes[@]:16:4}") $(from_memory "${bytes[@]:20:4}")"
+	say "$(from_memory "${bytes[@]:0:8}") $(from_memory "${bytes[@]:8:4}") $(from_memory "${bytes[@]:12:4}") $rest"
 }
 
-# set_config CGROUP SWITCH QUIET PROGRAM MAP
+# set_config CGROUP SWITCH QUIET PROGRAM MPTCP MAP
 set_config() {
 	local value
 	read -ra value < <(in_memory 8 "$1" && in_memory 4 "$2" && in_memory 4 "$3" &&
-		if [[ $4 != - ]]; then in_memory 4 "$4" && in_memory 4 0; fi && echo)
-	shift 4
+		if [[ $4 != - ]]; then in_memory 4 "$4" && in_memory 4 "$5"; fi && echo)
+	shift 5
 	cmd bpftool map update "$@" key 0 0 0 0 value "${value[@]}"
 }
 

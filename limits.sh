@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Which limits hold on this kernel.  Sourced by load.sh, after lib.sh.
+# Which limits hold on this kernel, and what it must be spared.  Sourced by load.sh, after lib.sh.
 #
 # docs/limits.tsv has a line for each row of the table in docs/limits.md: what it is about, a
 # tab, and the kernels.
@@ -26,6 +26,13 @@ applies() {
 	"before "*) kernel_before "${1#before }" ;;
 	*) [[ $(uname -r) == "$1".* ]] ;;
 	esac
+}
+
+# May a socket that was accepted from a listener of Multipath TCP be in a sockmap?  Before
+# "mptcp: Fix proto fallback detection with BPF" accept(2) takes it for another one, and may crash.
+# Distributions may have mended it earlier; such a server then stays on TCP.
+mptcp_is_safe() {
+	! kernel_before "5.10.247, 5.15.197, 6.1.159, 6.6.119, 6.12.60, 6.17.10, 6.18.0"
 }
 
 # limits_here COUNTED: the names of those that hold here.  FIONREAD's depends on what the

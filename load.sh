@@ -283,7 +283,9 @@ load_program() {
 }
 
 set_switch() {
-	set_config "$(stat -c %i "$CGROUP")" "$1" "$QUIET" "$(id_of prog pinned "$SOCKOPS_PIN")" pinned "$CONFIG_PIN"
+	local mptcp=1
+	mptcp_is_safe || mptcp=0
+	set_config "$(stat -c %i "$CGROUP")" "$1" "$QUIET" "$(id_of prog pinned "$SOCKOPS_PIN")" "$mptcp" pinned "$CONFIG_PIN"
 }
 
 # Everything but the switch.
@@ -324,6 +326,8 @@ report() {
 		counted=1 burst="counts bypassed bytes; a burst may be 256 KiB" # CREDIT
 	fi
 	say "kernel $(uname -r): FIONREAD $burst"
+	mptcp_is_safe ||
+		say "not accelerated on this kernel: servers that listen for Multipath TCP, as those in Go do from 1.24 on"
 	say "not as in TCP while bypassed (docs/limits.md): $(limits_here "$counted" | paste -sd ';' | sed 's/;/; /g')"
 }
 

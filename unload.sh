@@ -103,7 +103,7 @@ switch_to() {
 	shift
 	read -ra values < <(config_of "$@") || return 0 # no map of ours
 	[[ ${values[1]} -ne $OFF && ${values[1]} -ne $state ]] || return 0
-	if set_config "${values[0]}" "$state" "${values[2]}" "${values[3]}" "$@"; then
+	if set_config "${values[0]}" "$state" "${values[2]}" "${values[3]}" "${values[4]}" "$@"; then
 		DONE=$((DONE + 1))
 	else
 		FAILED=$((FAILED + 1))

@@ -295,7 +295,10 @@ struct proto {
 };
 
 struct sock_common {
-	long unsigned int skc_flags;
+	union {
+		long unsigned int skc_flags;
+		struct sock *skc_listener; /* of a request sock */
+	};
 	__be32 skc_daddr;
 	__be32 skc_rcv_saddr;
 	__be16 skc_dport;

@@ -7,6 +7,7 @@
 #   127.0.0.1, ::1, v4-mapped both ways,    either end outside the cgroup, over
 #   127.0.0.2, the host's own address       lo and over veth
 #   two namespaces over veth                deferred accept, Fast Open, MPTCP
+#   TCP to a listener of MPTCP
 #
 # Bypassed: every payload byte is counted as redirected, none goes over the
 # device.  Not bypassed: both ends are out of the map, all bytes go over TCP.
@@ -154,4 +155,50 @@ over_veth() {
 
 @test "admission: Multipath TCP is not bypassed" {
 	assert_not_bypassed refused_mptcp in_box "$PAIR" --mptcp talk
+}
+
+# As every server is that is written in Go.
+@test "admission: IPv4 to a listener of Multipath TCP is bypassed" {
+	assert_bypassed lo in_box "$PAIR" --mptcp-server talk
+}
+
+@test "admission: IPv6 to a listener of Multipath TCP is bypassed" {
+	assert_bypassed lo in_box "$PAIR" --mptcp-server --listen ::1 talk
+}
+
+@test "admission: IPv4 to a dual-stack listener of Multipath TCP is bypassed" {
+	assert_bypassed lo in_box "$PAIR" --mptcp-server --listen :: --connect 127.0.0.1 talk
+}
+
+@test "admission: what comes before a listener of Multipath TCP accepts is bypassed, and bulk leaves" {
+	local pid server
+	serve "$BOX_TMP/port" in_box -- --mptcp-server --size 20000000 bulk
+	server=$(pid_of pair)
+	kill -STOP "$server"
+	in_box "$PAIR" --port "$(cat "$BOX_TMP/port")" --size 20000000 bulk call 3>&- &
+	pid=$!
+	wait_until 5 "the bulk to leave" has_left
+	kill -CONT "$server"
+	wait "$pid"
+	wait "$SERVER"
+	have_want "admitted servers" "$(counter admitted_passive)" -eq 1
+	have_want "sockets in the map" "$(in_map)" -eq 0
+}
+
+has_left() {
+	[[ $(counter left_bulk left_room) -ge 1 && $(counter redirected_messages) -ge 1 ]]
+}
+
+@test "admission: Multipath TCP's client of a plain listener is not bypassed" {
+	assert_not_bypassed refused_mptcp in_box "$PAIR" --mptcp-client talk
+}
+
+# As on kernels that it could crash; such a socket then looks like any of the kernel's own.
+@test "admission: to a listener of Multipath TCP is not bypassed where load.sh says so" {
+	in_box bash -euc '
+		HERE=$1
+		. "$HERE/lib.sh"
+		read -r cgroup state quiet program _ < <(config_of pinned "$CONFIG_PIN")
+		set_config "$cgroup" "$state" "$quiet" "$program" 0 pinned "$CONFIG_PIN"' box "$ROOT"
+	assert_not_bypassed refused_special in_box "$PAIR" --mptcp-server talk
 }

@@ -48,7 +48,7 @@ partial states         | scripts     | works from every partial
 admission              | admission   | (IPv4|IPv6) is bypassed|v4-mapped|dual-stack
 admission over veth    | admission   | over veth
 deferred, fast open    | admission   | deferred|Fast Open
-MPTCP refused          | admission   | Multipath
+Multipath TCP          | admission   | Multipath
 isolation              | isolation   | .
 filter                 | scope       | several lists|exclude-port: counts|both ends under
 trace lines            | walkthrough | over IPv4
@@ -80,7 +80,7 @@ answers, large         | 5.10 6.1 | an answer of more than 4 KiB is bulk
 trace lines            | 5.10     | no addresses in them
 what bpftool shows     | 5.10     | bpftool 7.1 cannot list what is attached to a cgroup
 partial states         | 5.10     | the same: a program that is attached, but not pinned, is not seen
-MPTCP refused          | 5.10     | has no MPTCP
+Multipath TCP          | 5.10     | has no MPTCP
 '
 
 # What a guest needs, with what that depends on, but not the packages of LEFT_OUT.

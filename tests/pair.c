@@ -55,7 +55,8 @@
 static struct {
 	const char *listen, *connect, *client, *until;
 	int port, client_port;
-	int defer, fastopen, mptcp, nonblock, slow, abort, kill, buffers;
+	int defer, fastopen, mptcp, mptcp_server, mptcp_client, nonblock, slow, abort, kill,
+		buffers;
 	int keepalive, idle, user_timeout, late, show;
 	int timeout;
 	uint64_t seed;
@@ -1030,9 +1031,9 @@ static socklen_t address(const char *text, int port, struct sockaddr_storage *to
 	return 0;
 }
 
-static int new_socket(int family)
+static int new_socket(int family, int mptcp)
 {
-	int fd = socket(family, SOCK_STREAM, opt.mptcp ? IPPROTO_MPTCP : 0), one = 1;
+	int fd = socket(family, SOCK_STREAM, mptcp ? IPPROTO_MPTCP : 0), one = 1;
 
 	if (fd < 0)
 		fail("socket");
@@ -1074,7 +1075,8 @@ static int start_listening(void)
 {
 	struct sockaddr_storage addr;
 	socklen_t len = address(opt.listen, opt.port, &addr);
-	int fd = new_socket(addr.ss_family), off = 0, seconds = 5, queue = 16;
+	int fd = new_socket(addr.ss_family, opt.mptcp || opt.mptcp_server), off = 0, seconds = 5,
+	    queue = 16;
 
 	if (addr.ss_family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
@@ -1099,7 +1101,7 @@ static int call(void)
 {
 	struct sockaddr_storage addr, own;
 	socklen_t len = address(opt.connect ?: opt.listen, opt.port, &addr);
-	int fd = new_socket(addr.ss_family), one = 1;
+	int fd = new_socket(addr.ss_family, opt.mptcp || opt.mptcp_client), one = 1;
 
 	if (opt.client || opt.client_port) {
 		socklen_t own_len = address(opt.client ?: opt.listen, opt.client_port, &own);
@@ -1212,6 +1214,8 @@ int main(int argc, char **argv)
 						{"defer", 0, &opt.defer, 1},
 						{"fastopen", 0, &opt.fastopen, 1},
 						{"mptcp", 0, &opt.mptcp, 1},
+						{"mptcp-server", 0, &opt.mptcp_server, 1},
+						{"mptcp-client", 0, &opt.mptcp_client, 1},
 						{"nonblock", 0, &opt.nonblock, 1},
 						{"slow", 0, &opt.slow, 1},
 						{"kill", 0, &opt.kill, 1},
