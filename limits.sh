@@ -6,12 +6,24 @@
 # docs/limits.tsv has a line for each row of the table in docs/limits.md: what it is about, a
 # tab, and the kernels.
 
+# A release may name the series alone, as Debian 12's 6.1.0-50-amd64 does: its whole version is
+# 6.1.176, as `uname -v` says.
+kernel_version() {
+	local version
+	version=$(uname -v)
+	if [[ $version =~ Debian\ ([0-9]+\.[0-9]+\.[0-9]+) ]]; then
+		say "${BASH_REMATCH[1]}"
+	else
+		version=$(uname -r)
+		say "${version%%[!0-9.]*}"
+	fi
+}
+
 # kernel_before LIST: is this kernel older than what the list names, a version
 # for each series that got the change, the newest last?
 kernel_before() {
 	local version kernel series
-	kernel=$(uname -r)
-	kernel=${kernel%%[!0-9.]*}
+	kernel=$(kernel_version)
 	for version in ${1//,/ }; do
 		series=$(cut -d. -f1,2 <<<"$version")
 		[[ $kernel == "$series".* ]] && break

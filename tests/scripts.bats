@@ -691,13 +691,18 @@ assert_shown() {
 		awk -F ' *[|] *' '{ sub(/ \(.*/, "", $2); print $2 "\t" $4 }')
 }
 
-# applies_on RELEASE KERNELS: does a row of the table hold there?
+# applies_on RELEASE KERNELS [BUILD]: does a row of the table hold there?  BUILD is what
+# `uname -v` says.
 applies_on() {
 	bash -c '
-		. "$1/limits.sh"
-		release=$2
-		uname() { echo "$release"; }
-		applies "$3"' applies "$ROOT" "$1" "$2"
+		HERE=$1
+		. "$HERE/lib.sh"
+		. "$HERE/limits.sh"
+		release=$2 build=$4
+		uname() {
+			[[ $1 == -v ]] && echo "$build" || echo "$release"
+		}
+		applies "$3"' applies "$ROOT" "$1" "$2" "${3:-#1 SMP}"
 }
 
 @test "load.sh: knows on which kernels a row of the table holds" {
@@ -713,4 +718,6 @@ applies_on() {
 	applies_on 5.10.262 "5.10"
 	run ! applies_on 5.11.1 "5.10"
 	applies_on 9.9.9 all
+	applies_on 6.1.0-50-amd64 "before 6.1.159" "#1 SMP PREEMPT_DYNAMIC Debian 6.1.158-1 (2025-11-09)"
+	run ! applies_on 6.1.0-50-amd64 "before 6.1.159" "#1 SMP PREEMPT_DYNAMIC Debian 6.1.176-1 (2026-07-01)"
 }

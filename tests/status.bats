@@ -97,7 +97,7 @@ hold_echo() {
 	run -0 status
 	output_has "open         2 directions on the bypass, 4 back on TCP: 2 (the other direction has left or ended), 2 (bulk)"
 	exec 8>&-
-	kill "${pids[@]}"
+	wait "${pids[@]}"
 	wait_until 5 "the connections to close" directions_are '{"on_bypass":0}'
 }
 
