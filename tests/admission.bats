@@ -170,23 +170,31 @@ over_veth() {
 	assert_bypassed lo in_box "$PAIR" --mptcp-server --listen :: --connect 127.0.0.1 talk
 }
 
-@test "admission: what comes before a listener of Multipath TCP accepts is bypassed, and bulk leaves" {
-	local pid server
-	serve "$BOX_TMP/port" in_box -- --mptcp-server --size 20000000 bulk
+# late_accept OPTION... SCENARIO: to a listener of Multipath TCP that accepts once the client has sent.
+late_accept() {
+	local pid server port=$BOX_TMP/port.${*: -1}
+	serve "$port" in_box -- --mptcp-server "$@"
 	server=$(pid_of pair)
 	kill -STOP "$server"
-	in_box "$PAIR" --port "$(cat "$BOX_TMP/port")" --size 20000000 bulk call 3>&- &
+	in_box "$PAIR" --port "$(cat "$port")" "$@" call 3>&- &
 	pid=$!
-	wait_until 5 "the bulk to leave" has_left
+	wait_until 5 "the client to send" have_sent
 	kill -CONT "$server"
 	wait "$pid"
 	wait "$SERVER"
-	have_want "admitted servers" "$(counter admitted_passive)" -eq 1
-	have_want "sockets in the map" "$(in_map)" -eq 0
 }
 
-has_left() {
-	[[ $(counter left_bulk left_room) -ge 1 && $(counter redirected_messages) -ge 1 ]]
+have_sent() {
+	[[ $(counter redirected_messages left_bulk left_room) -ge 3 ]]
+}
+
+@test "admission: what comes before a listener of Multipath TCP accepts is bypassed, but for bulk" {
+	late_accept three
+	have_want "redirected messages" "$(counter redirected_messages)" -ge 3
+	late_accept --size 20000000 bulk
+	have_want "admitted servers" "$(counter admitted_passive)" -eq 2
+	have_want "left as bulk" "$(counter left_bulk left_room)" -ge 1
+	have_want "sockets in the map" "$(in_map)" -eq 0
 }
 
 @test "admission: Multipath TCP's client of a plain listener is not bypassed" {
