@@ -26,10 +26,11 @@
 #define CREDIT_UNCOUNTED (4 * 1024)
 
 /*
- * Earned credit, in bytes: a turn whose burst stayed within CREDIT earns EARNED_PER_TURN, up
- * to EARNED_MOST, and what a burst takes beyond CREDIT is spent, EARNED_PER_BURST at most.
+ * Earned credit, in bytes: a turn whose burst was no larger than EARNED_PER_TURN earns that
+ * much, up to EARNED_MOST, and what a burst takes beyond CREDIT is spent, EARNED_PER_BURST at
+ * most.
  * So a connection that mostly talks, and now and then gets a large answer, keeps the bypass
- * for good; a stream, or an answer of that size to each request, does not.  No burst is kept
+ * for good; a stream does not, nor bulk that is acknowledged piece by piece.  No burst is kept
  * beyond CREDIT once half of ROOM is unread: its reader needs the other half to catch up
  * before the direction leaves.  Nothing is earned where CREDIT_UNCOUNTED holds, which is
  * there for the reader.
@@ -190,7 +191,8 @@ static __always_inline void settle_credit(struct sock_record *rec, int turned)
 
 	if (beyond)
 		rec->earned -= beyond < rec->earned ? beyond : rec->earned;
-	else if (turned && counts_bypassed() && rec->earned < EARNED_MOST)
+	else if (turned && counts_bypassed() && rec->burst <= EARNED_PER_TURN &&
+		 rec->earned < EARNED_MOST)
 		rec->earned += EARNED_PER_TURN;
 }
 

@@ -45,7 +45,7 @@ GUARANTEES='
 what bpftool shows     | walkthrough | programs, map and pins
 load, unload           | scripts     | any directory|no error|cannot list|stay usable
 partial states         | scripts     | works from every partial
-admission              | admission   | (IPv4|IPv6) is bypassed|v4-mapped|dual-stack
+admission              | admission   | (IPv4|IPv6) is bypassed|v4-mapped|dual-stack server
 admission over veth    | admission   | over veth
 deferred, fast open    | admission   | deferred|Fast Open
 Multipath TCP          | admission   | Multipath

@@ -482,9 +482,9 @@ static void upload_waiting(struct end *e, int client)
 }
 
 /*
- * Requests and answers, --count of each, one in twenty a burst of up to --size bytes (default
- * 3 MiB) in one send.  At both ends one thread sends and another one waits in its recv: it must
- * not be told EAGAIN, whatever moment the connection chooses to leave the bypass.
+ * Requests and answers, --count of each, of which half, by chance, are bursts of up to --size
+ * bytes (default 3 MiB) in one send.  At both ends one thread sends and another one waits in its
+ * recv: it must not be told EAGAIN, whatever moment the connection chooses to leave the bypass.
  */
 struct split {
 	struct end *e;
@@ -495,7 +495,7 @@ struct split {
 
 static size_t split_size(struct random *plan)
 {
-	return draw_size(plan, draw(plan, 20) ? 4 * KIB : opt.size ?: 3 * MIB);
+	return draw_size(plan, draw(plan, 2) ? 4 * KIB : opt.size ?: 3 * MIB);
 }
 
 static void *split_reader(void *arg)

@@ -279,7 +279,7 @@ heard_all() {
 	same_content "$BOX_TMP/file" "$BOX_TMP/down"
 	have_want "last of the sorted numbers" "$(seq 1 1000 | in_box timeout 30 ssh -F "$BOX_TMP/ssh_config" -p 2222 127.0.0.1 'sort -n | tail -n 1')" -eq 1000
 	stop_servers
-	assert_left_bulk 2
+	# SFTP has each 32 KiB acknowledged: it may stay on the bypass, or leave as bulk.
 	assert_bypassed 20
 }
 

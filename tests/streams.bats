@@ -169,8 +169,8 @@ assert_bypass_used() {
 		on_each_affinity "$PAIR" --seed "$seed" --count 60 split
 	done
 	assert_bypass_used
-	# Most stay: their reader waits.  Those that left are what this is about.
-	have_want "left as bulk" "$(counter left_bulk)" -ge 1
+	# Many stay: their reader waits.  Those that left are what this is about.
+	have_want "left as bulk" "$(counter left_bulk)" -ge 5
 	unload_pair >/dev/null
 	on_each_affinity "$PAIR" --count 60 split
 }
