@@ -47,14 +47,18 @@
  * which is what plain TCP holds.  Each message counts MESSAGE_COST more, for the
  * kernel's struct sk_msg.  A socket on which another thread waits in a recv gets
  * ROOM_WAITING times as much, each send past ROOM slowed down by a wait for the reader:
- * leaving would end that recv with EAGAIN (reader_waits).  What ALWAYS_FITS needs no look at
+ * leaving would end that recv with EAGAIN (reader_waits).  So does a burst with a message of
+ * PART_OF_SEND or more: a longer send comes as messages of 544 KiB (MAX_MSG_FRAGS pages of
+ * 32 KiB), all in one call, before which has ended a reader on the same CPU cannot run, and to
+ * leave in its midst would leave much unread.  What ALWAYS_FITS needs no look at
  * the buffers: they are never smaller (SOCK_MIN_SNDBUF and SOCK_MIN_RCVBUF in
  * net/sock.h).  Kernels without msg_tot_len get ROOM_UNCOUNTED: 5.10 does not add
  * redirected bytes to sk_rmem_alloc, and an edge-triggered reader that had paused
  * stalls there at the boundary between the two queues.
  */
 #define MESSAGE_COST   1024
-#define ROOM_WAITING   4 /* times ROOM, while another thread waits in a recv */
+#define ROOM_WAITING   4 /* times ROOM, while another thread waits in a recv, or in one send */
+#define PART_OF_SEND   (512 * 1024)
 #define ALWAYS_FITS    4096
 #define ROOM_UNCOUNTED (64 * 1024 * 1024)
 
@@ -213,12 +217,15 @@ static __always_inline void account(struct send *s)
 		if (turned || rec->sent_at != s->now) {
 			settle_credit(rec, turned);
 			rec->burst = 0;
+			rec->in_parts = 0;
 			rec->waits = 0;
 			rec->wait_at = credit(rec);
 		}
 	}
 	rec->sent_at = s->now;
 	rec->burst += s->size;
+	if (s->size >= PART_OF_SEND)
+		rec->in_parts = 1;
 	rec->unread += s->size + MESSAGE_COST;
 }
 
@@ -325,7 +332,8 @@ static __always_inline enum backlog backlog(const struct send *s)
 	if (rec->unread <= ALWAYS_FITS)
 		return FITS;
 	most = room(rec);
-	if (rec->unread > ROOM_WAITING * most || (rec->unread > most && !reader_waits(rec)))
+	if (rec->unread > ROOM_WAITING * most ||
+	    (rec->unread > most && !rec->in_parts && !reader_waits(rec)))
 		return TOO_MUCH;
 	if (rec->unread <= most && (rec->unread <= most / 2 || rec->waits >= PATIENCE))
 		return FITS;

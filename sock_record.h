@@ -101,8 +101,9 @@ struct sock_record {
 	__u8 probe_seconds;	/* probe_idle in seconds, 0: the keepalive is the program's */
 	__u8 probe_switched;	/* SO_KEEPALIVE was off */
 	__u8 program_count;
-	__u8 reason; /* O, B: why this direction is back on TCP: an enum counter; S */
-	__u8 unused[6];
+	__u8 reason;   /* O, B: why this direction is back on TCP: an enum counter; S */
+	__u8 in_parts; /* B: a message of this burst was PART_OF_SEND or more */
+	__u8 unused[5];
 };
 
 static __always_inline void swap_key(struct sock_key *to, const struct sock_key *from)

@@ -238,14 +238,17 @@ static void talk(struct end *e, int client)
 	get_end(e);
 }
 
-/* Round trips of 100 bytes, and after each hundred of them an answer of --size. */
+/*
+ * Round trips of 100 bytes, and after each hundred of them an answer of --size: in writes of
+ * random sizes, from 2 MiB on in sends that are as large as can be.
+ */
 static void answers(struct end *e, int client)
 {
 	struct random own = {.state = opt.seed};
 
 	for (int i = 1; i <= 101 * opt.count; i++) {
 		size_t left = i % 101 ? 100 : opt.size ?: 1 * MIB;
-		size_t most = 8 * KIB + draw_size(&own, left);
+		size_t most = left < 2 * MIB ? 8 * KIB + draw_size(&own, left) : 4 * MIB;
 
 		if (client) {
 			put(e, 100);
