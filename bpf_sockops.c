@@ -234,11 +234,13 @@ static __always_inline void note_mptcp_listener(const struct sock_key *key, __u6
 {
 	__u64 listener = (__u64)read_kernel(struct sock_common, req, skc_listener), none = 0;
 	struct sock_key note = *key;
-	__u32 zero = 0;
-	struct sock_config *config = bpf_map_lookup_elem(&sock_ops_config, &zero);
+	struct sock_config *config;
 
+	if (!listener || !is_mptcp(listener))
+		return;
+	config = this_config();
 	note.remote_port = 0;
-	if (config && config->mptcp && listener && is_mptcp(listener))
+	if (config && config->mptcp)
 		bpf_map_update_elem(&sock_ops_meet, &note, &none, BPF_ANY);
 }
 
@@ -357,8 +359,7 @@ static __always_inline void admit_server(struct bpf_sock_ops *skops, struct sock
 /* What a packet makes of a socket in the map. */
 enum {
 	STAYS,
-	STAYS_BEHIND, /* until its reader has read, with TCP bytes behind: no packet may come then
-		       */
+	STAYS_BEHIND, /* with TCP bytes to come: no packet may follow when its reader has read */
 	GOES,
 };
 

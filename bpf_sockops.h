@@ -118,10 +118,17 @@ struct {
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } sock_ops_config SEC(".maps");
 
-static __always_inline __u32 switch_state(void)
+/* Entry 0 of an array: never NULL. */
+static __always_inline struct sock_config *this_config(void)
 {
 	__u32 zero = 0;
-	struct sock_config *config = bpf_map_lookup_elem(&sock_ops_config, &zero);
+
+	return bpf_map_lookup_elem(&sock_ops_config, &zero);
+}
+
+static __always_inline __u32 switch_state(void)
+{
+	struct sock_config *config = this_config();
 
 	return config ? config->on : SWITCH_OFF;
 }
@@ -191,8 +198,7 @@ struct {
 
 static __always_inline int silenced(void)
 {
-	__u32 zero = 0;
-	struct sock_config *config = bpf_map_lookup_elem(&sock_ops_config, &zero);
+	struct sock_config *config = this_config();
 
 	return !config || config->quiet;
 }

@@ -28,12 +28,10 @@
 /*
  * Earned credit, in bytes: a turn whose burst was no larger than EARNED_PER_TURN earns that
  * much, up to EARNED_MOST, and what a burst takes beyond CREDIT is spent, EARNED_PER_BURST at
- * most.
- * So a connection that mostly talks, and now and then gets a large answer, keeps the bypass
- * for good; a stream does not, nor bulk that is acknowledged piece by piece.  No burst is kept
- * beyond CREDIT once half of ROOM is unread: its reader needs the other half to catch up
- * before the direction leaves.  Nothing is earned where CREDIT_UNCOUNTED holds, which is
- * there for the reader.
+ * most.  So a connection that mostly talks, and now and then gets a large answer, keeps the
+ * bypass for good; a stream does not.  No burst is kept beyond CREDIT once half of ROOM is
+ * unread: its reader needs the other half to catch up before the direction leaves.  Nothing
+ * is earned where CREDIT_UNCOUNTED holds, which is there for the reader.
  *
  * Why these figures: docs/performance.md.
  */

@@ -167,6 +167,14 @@ __noinline int wait_until_landed(__u64 sk, __u64 peer_sk)
 }
 
 /*
+ * So long after its last redirect, in jiffies, what a peer with several sending threads has had
+ * on the way is taken to be queued, even if landed() says no: a thread may have been preempted
+ * between its verdict and our queue.  A second where HZ is 250, as on Debian; a quarter of one
+ * where it is 1000.
+ */
+#define SETTLE_JIFFIES 250
+
+/*
  * Rule 3: can the peer still put something into this end's psock queue, which is empty?
  * At this end's `fin` it is worth a wait.
  */

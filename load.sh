@@ -56,6 +56,7 @@ CGROUP=
 PORTS=()   # ranges for --port, as FIRST-LAST
 EXCLUDE=() # and for --exclude-port
 QUIET=0
+MPTCP=0 # 1: the kernel can bear the sockets of its listeners in a sockmap
 INSTALL=0
 
 # ranges OPTION LIST: prints them as FIRST-LAST.
@@ -283,9 +284,7 @@ load_program() {
 }
 
 set_switch() {
-	local mptcp=1
-	mptcp_is_safe || mptcp=0
-	set_config "$(stat -c %i "$CGROUP")" "$1" "$QUIET" "$(id_of prog pinned "$SOCKOPS_PIN")" "$mptcp" pinned "$CONFIG_PIN"
+	set_config "$(stat -c %i "$CGROUP")" "$1" "$QUIET" "$(id_of prog pinned "$SOCKOPS_PIN")" "$MPTCP" pinned "$CONFIG_PIN"
 }
 
 # Everything but the switch.
@@ -326,7 +325,7 @@ report() {
 		counted=1 burst="counts bypassed bytes; a burst may be 256 KiB" # CREDIT
 	fi
 	say "kernel $(uname -r): FIONREAD $burst"
-	mptcp_is_safe ||
+	((MPTCP)) ||
 		say "not accelerated on this kernel: servers that listen for Multipath TCP, as those in Go do from 1.24 on"
 	say "not as in TCP while bypassed (docs/limits.md): $(limits_here "$counted" | paste -sd ';' | sed 's/;/; /g')"
 }
@@ -340,6 +339,7 @@ main() {
 	check_deps
 	check_capabilities
 	check_kernel
+	! mptcp_is_safe || MPTCP=1
 	CGROUP=$(cgroup_of "$CGROUP")
 	one_at_a_time
 	check_not_loaded

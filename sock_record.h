@@ -48,14 +48,6 @@ _Static_assert(sizeof(struct sock_view) == 2 * sizeof(struct in6_addr),
 	       "read_view() copies it whole");
 
 /*
- * So long after its last redirect, in jiffies, what a peer with several sending threads has had
- * on the way is taken to be queued, even if landed() says no: a thread may have been preempted
- * between its verdict and our queue.  A second where HZ is 250, as on Debian; a quarter of one
- * where it is 1000.
- */
-#define SETTLE_JIFFIES 250
-
-/*
  * A socket's own record, kept with the socket (BPF sk_storage, sock_record_map.h) from its
  * admission until it is freed.  Written under the lock of this socket alone, by
  *

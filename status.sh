@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # Show what is loaded, which connections are on the bypass, and the counters.
-# Reads the pinned maps with bpftool and lists the sockets with an iterator
+# Reads the pinned maps with bpftool and lists the sockets with iterator
 # programs (sock_ops_status.c, sock_ops_open.c); changes nothing.
 
 set -euo pipefail
@@ -185,47 +185,42 @@ duration() {
 
 # How many directions of open connections are where, and why.
 show_directions() {
-	awk -v names="$(counter_texts)" '
-		BEGIN {
-			n = split(names, line, "\n")
-			for (i = 1; i <= n; i++) {
-				word = line[i]
-				sub(/ .*/, "", word)
-				sub(/.*: /, "", line[i])
-				text[word] = line[i]
-			}
+	awk '
+		FNR == NR {
+			name = $1
+			sub(/.*: /, "")
+			text[name] = $0
+			next
 		}
 		$1 == "on_bypass" { bypass = $2 }
 		$1 != "on_bypass" {
 			tcp += $2
 			why = why (why ? ", " : ": ") $2 " (" text[$1] ")"
 		}
-		END { print bypass " directions on the bypass, " tcp + 0 " back on TCP" why }' <<<"$DIRECTIONS"
+		END { print bypass " directions on the bypass, " tcp + 0 " back on TCP" why }' <(counter_texts) - <<<"$DIRECTIONS"
 }
 
 # The rates are of the time since the last look, of a first one since loading.
 show_counters() {
-	awk -v now="$NOW" -v then="${THEN:-$SINCE}" -v before="${COUNTERS_THEN:-}" -v names="$(counter_texts)" '
+	awk -v now="$NOW" -v then="${THEN:-$SINCE}" -v before="${COUNTERS_THEN:-}" '
 		BEGIN {
 			n = split(before, line, "\n")
 			for (i = 1; i <= n; i++) {
 				split(line[i], part, " ")
 				was[part[1]] = part[2]
 			}
-			n = split(names, line, "\n")
-			for (i = 1; i <= n; i++) {
-				word = line[i]
-				sub(/ .*/, "", word)
-				text[word] = substr(line[i], length(word) + 2)
-			}
 			time = now - then
 			printf "%16s %12s\n", "total", "per second"
+		}
+		FNR == NR {
+			text[$1] = substr($0, length($1) + 2)
+			next
 		}
 		# Reasons that never came up are left out.
 		$2 || $1 ~ /^(admitted|redirected)/ {
 			printf "%16.0f %12.1f  %s\n", $2, (time > 0 ? ($2 - was[$1]) / time : 0),
 				text[$1]
-		}' <<<"$COUNTERS"
+		}' <(counter_texts) - <<<"$COUNTERS"
 }
 
 # Most unread first.
@@ -296,6 +291,11 @@ list_of() {
 	printf '"%s"' "${1//,/\",\"}"
 }
 
+# members: of a JSON object, from lines `NAME NUMBER`.
+members() {
+	awk '{ printf "%s\"%s\":%s", (NR > 1 ? "," : ""), $1, $2 }'
+}
+
 show_json() {
 	printf '{"loaded":true,"since":%s,"cgroup":' "$SINCE"
 	[[ -n $CGROUP ]] && quoted "$CGROUP" || printf null
@@ -303,9 +303,9 @@ show_json() {
 		"$(list_of "$ONLY")" "$(list_of "$EXCEPT")" "$( ((QUIET)) && echo false || echo true)"
 	printf ',"later_programs":[%s]' "$(list_of "${LATER//$'\n'/,}")"
 	printf ',"map":{"sockets":%s,"max":%s},"counters":{' "$SOCKETS" "$MOST"
-	awk '{ printf "%s\"%s\":%s", (NR > 1 ? "," : ""), $1, $2 }' <<<"$COUNTERS"
+	members <<<"$COUNTERS"
 	printf '},"open":{'
-	awk '{ printf "%s\"%s\":%s", (NR > 1 ? "," : ""), $1, $2 }' <<<"$DIRECTIONS"
+	members <<<"$DIRECTIONS"
 	printf '},"connections":['
 	[[ -z $CONNECTIONS ]] || of_connections '
 		{

@@ -263,8 +263,7 @@ static void answers(struct end *e, int client)
 			left -= n;
 		}
 	}
-	/* No half-close, while the other end reads a large answer: that is a row of docs/limits.md.
-	 */
+	/* No half-close while the other end reads a large answer: a row of docs/limits.md. */
 	if (!client)
 		get_end(e);
 }
