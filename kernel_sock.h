@@ -149,7 +149,8 @@ struct inet_connection_sock___timers {
 /*
  * Does a thread wait on this socket, besides one in connect?  A recv that has begun before
  * the socket gets its psock sleeps in tcp_recvmsg, and never looks at the psock.  In connect,
- * or with poll, one thread may wait without harm; none waits for the lock meanwhile.
+ * or with poll, one thread may wait without harm, and one alone cannot be told from one in a
+ * recv: a row of docs/limits.md.  None waits for the lock without a reason.
  */
 static __always_inline int others_wait(__u64 sk)
 {

@@ -148,6 +148,28 @@ CASE(recv_before_connect, stack, "a blocking recv that begins before connect has
 	close(l);
 }
 
+/* As above, but that no thread is in connect. */
+CASE(recv_while_connecting, bypass, "a blocking recv on a socket that connects without blocking")
+{
+	union address a;
+	int l = listener(&a, AF_INET), server;
+	struct task t = {.fd = named(socket(AF_INET, SOCK_STREAM, 0), "client"), .want = 100};
+
+	hide_packets(t.fd);
+	nonblock(t.fd, 1);
+	tell("client connect -> %s", res(connect(t.fd, &a.any, sizeof(a.in))));
+	nonblock(t.fd, 0);
+	begin(&t, "recv", task_recv);
+	still_waits(&t);
+	show_packets(t.fd);
+	server = named(accept(l, NULL, NULL), "server");
+	settle();
+	put(server, "hello", 0);
+	must_return(&t);
+	hang_up((struct conn){t.fd, server});
+	close(l);
+}
+
 CASE(refused, stack, "a connect that is refused")
 {
 	union address a;
