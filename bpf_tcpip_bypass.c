@@ -48,7 +48,8 @@
  * leaving would end that recv with EAGAIN (reader_waits).  So does a burst with a message of
  * PART_OF_SEND or more: a longer send comes as messages of 544 KiB (MAX_MSG_FRAGS pages of
  * 32 KiB), all in one call, before which has ended a reader on the same CPU cannot run, and to
- * leave in its midst would leave much unread.  What ALWAYS_FITS needs no look at
+ * leave in its midst would leave much unread.  A wait that finds this reader where it was is the
+ * last one of such a burst.  What ALWAYS_FITS needs no look at
  * the buffers: they are never smaller (SOCK_MIN_SNDBUF and SOCK_MIN_RCVBUF in
  * net/sock.h).  Kernels without msg_tot_len get ROOM_UNCOUNTED: 5.10 does not add
  * redirected bytes to sk_rmem_alloc, and an edge-triggered reader that had paused
@@ -305,7 +306,7 @@ static __always_inline int may_leave(const struct send *s)
 
 /*
  * Has the reader read all, or does it within a wait?  Each wait doubles the burst to the
- * next one: few in a long stream.
+ * next one: few in a long stream.  None amid one send: it has room, and ends soon.
  */
 static __always_inline int has_caught_up(const struct send *s)
 {
@@ -313,7 +314,7 @@ static __always_inline int has_caught_up(const struct send *s)
 
 	if (s->found_empty || queue_empty(rec->peer_queue))
 		return 1;
-	if (rec->burst <= rec->wait_at)
+	if (rec->burst <= rec->wait_at || rec->in_parts)
 		return 0;
 	rec->wait_at = 2 * rec->burst;
 	return wait_for_reader(rec->peer_queue);
@@ -325,19 +326,26 @@ enum backlog { FITS, WAS_READ, TOO_MUCH };
 static __always_inline enum backlog backlog(const struct send *s)
 {
 	struct sock_record *rec = s->rec;
-	__u64 most;
+	__u64 most, first;
 
 	if (rec->unread <= ALWAYS_FITS)
 		return FITS;
 	most = room(rec);
-	if (rec->unread > ROOM_WAITING * most ||
-	    (rec->unread > most && !rec->in_parts && !reader_waits(rec)))
+	if (rec->in_parts)
+		most *= ROOM_WAITING;
+	if (rec->unread > most &&
+	    (rec->in_parts || rec->unread > ROOM_WAITING * most || !reader_waits(rec)))
 		return TOO_MUCH;
 	if (rec->unread <= most && (rec->unread <= most / 2 || rec->waits >= PATIENCE))
 		return FITS;
 	rec->waits++;
-	if (!wait_for_reader(rec->peer_queue))
+	first = read_word(rec->peer_queue);
+	if (!wait_for_reader(rec->peer_queue)) {
+		/* It has not moved, and may not before this call has ended. */
+		if (rec->in_parts && read_word(rec->peer_queue) == first)
+			rec->waits = PATIENCE;
 		return FITS;
+	}
 	rec->unread = s->size + MESSAGE_COST;
 	rec->waits = 0;
 	return WAS_READ;
