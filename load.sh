@@ -318,6 +318,39 @@ switch_on() {
 	set_switch "$ON"
 }
 
+# Connections that were there before, of this network namespace and with both ends in it, and
+# the programs that hold most of these ends.
+report_open() {
+	{ ss -tnpH state established 2>/dev/null || true; } | awk '
+		{
+			gsub(/\[::ffff:|\]|\[/, "")
+			end[$3, $4] = match($0, /"[^"]*"/) ? substr($0, RSTART + 1, RLENGTH - 2) : "?"
+		}
+		END {
+			for (pair in end) {
+				split(pair, address, SUBSEP)
+				if (address[1] != address[2] && (address[2], address[1]) in end) {
+					ends++
+					if (++held[end[pair]] == 1)
+						name[++names] = end[pair]
+				}
+			}
+			if (!ends)
+				exit
+			for (i = 1; i <= 3 && i <= names; i++) {
+				for (j = i + 1; j <= names; j++)
+					if (held[name[j]] > held[name[i]]) {
+						most = name[j]
+						name[j] = name[i]
+						name[i] = most
+					}
+				list = list (i > 1 ? ", " : "") name[i] " " held[name[i]]
+			}
+			printf "open before, and on TCP until they are opened again: %d connection%s (ends: %s)\n", \
+				ends / 2, ends == 2 ? "" : "s", list (names > 3 ? ", ..." : "")
+		}'
+}
+
 # What to expect on this kernel.
 report() {
 	local counted=0 burst="does not count bypassed bytes; a burst may be 4 KiB" # CREDIT_UNCOUNTED
@@ -359,6 +392,7 @@ main() {
 	switch_on
 	trap - EXIT INT TERM HUP
 	report
+	report_open
 	say "loaded: TCP between programs of this host, under $CGROUP, skips the stack"
 }
 

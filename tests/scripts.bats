@@ -34,6 +34,30 @@ with_fakes() {
 	in_box env PATH="$FAKE:$PATH" "$@"
 }
 
+# reach ADDRESS: a dual-stack listener by IPv4.
+reach() {
+	[[ $1 == :: ]] && echo 127.0.0.1 || echo "$1"
+}
+
+@test "load.sh: says how many connections were open before, and whose they are" {
+	local listen pids=()
+	mkfifo "$BOX_TMP/go"
+	exec 8<>"$BOX_TMP/go"
+	for listen in 127.0.0.1 ::1 ::; do
+		in_box "$PAIR" --listen "$listen" --connect "$(reach "$listen")" hold \
+			<"$BOX_TMP/go" >"$BOX_TMP/out.${#pids[@]}" 3>&- 8>&- &
+		pids+=("$!")
+		wait_until 10 "the connection" grep -q held "$BOX_TMP/out.$((${#pids[@]} - 1))"
+	done
+	run -0 load_pair
+	output_has "open before, and on TCP until they are opened again: 3 connections (ends: pair 6)"
+	exec 8>&-
+	wait "${pids[@]}"
+	unload_pair
+	run -0 load_pair
+	output_lacks "open before"
+}
+
 @test "load.sh: works from any directory, and through a symbolic link" {
 	cd /
 	ln -s "$ROOT/load.sh" "$BOX_TMP/on"
