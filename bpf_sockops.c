@@ -14,8 +14,7 @@
  *                                            take the client's record,
  *                                            leave own record, enter the map
  *
- * All notes pass through sock_ops_meet under keys that hold both sequence
- * numbers, so that only the two ends of one connection meet there.
+ * All notes pass through sock_ops_meet (meet.h).
  */
 #include "effective_programs.h"
 #include "handover.h"
@@ -55,12 +54,15 @@ static __always_inline int is_loopback(const __be32 ip[4])
 	return !ip[0] && !ip[1] && !ip[2] && ip[3] == bpf_htonl(1);
 }
 
-/* From the part that full socks and request socks have in common. */
-static __always_inline void build_key(struct sock_key *key, __u64 sk, __u32 local_seq,
-				      __u32 remote_seq)
+/* Right after the handshake. */
+static __always_inline void read_numbers(struct sock_key *key, __u64 sk)
 {
-	key->local_seq = local_seq;
-	key->remote_seq = remote_seq;
+	key->local_seq = read_kernel(struct tcp_sock, sk, snd_nxt);
+	key->remote_seq = read_kernel(struct tcp_sock, sk, rcv_nxt);
+}
+
+static __always_inline void read_addresses(struct sock_key *key, __u64 sk)
+{
 	key->local_port = read_kernel(struct sock_common, sk, skc_num);
 	key->remote_port = bpf_ntohs(read_kernel(struct sock_common, sk, skc_dport));
 
@@ -76,11 +78,8 @@ static __always_inline void build_key(struct sock_key *key, __u64 sk, __u32 loca
 		key->remote_ip[3] = read_kernel(struct sock_common, sk, skc_daddr);
 	}
 
-	if (is_loopback(key->local_ip) || is_loopback(key->remote_ip)) {
-		__u64 net = (__u64)read_kernel(struct sock_common, sk, skc_net.net);
-
-		key->netns = read_kernel(struct net, net, ns.inum);
-	}
+	if (is_loopback(key->local_ip) || is_loopback(key->remote_ip))
+		key->netns = read_kernel(struct net, netns_of(sk), ns.inum);
 }
 
 /*
@@ -178,15 +177,16 @@ static __always_inline void trace_admitted(struct sock_cpu *cpu, const struct so
 
 /*
  * Leave the record for the other end and enter the map.  The other end cannot
- * act before the second step: a redirect to a key that is not there fails.
+ * act before the second step: a redirect to a key that is not there fails.  A server brings its
+ * client's record and key.
  */
 static __always_inline int admit(struct bpf_sock_ops *skops, __u64 sk, struct sock_key *key,
-				 const struct sock_key *peer_key, __u64 peer)
+				 __u64 peer, const struct sock_key *peer_key)
 {
 	__u32 has = skops->bpf_sock_ops_cb_flags;
+	struct meet_key note = own_note(key);
 	struct bpf_sock *ctx_sk = skops->sk;
 	struct sock_record *rec;
-	__u64 address;
 
 	if (!ctx_sk)
 		return 0;
@@ -195,7 +195,6 @@ static __always_inline int admit(struct bpf_sock_ops *skops, __u64 sk, struct so
 		return 0;
 	rec->view.sk = sk;
 	rec->key = *key;
-	rec->peer_key = *peer_key;
 	rec->write_seq = key->local_seq;
 	rec->admitted_at = bpf_jiffies64();
 	rec->admitted_ns = bpf_ktime_get_ns();
@@ -203,13 +202,13 @@ static __always_inline int admit(struct bpf_sock_ops *skops, __u64 sk, struct so
 		rec->server = 1;
 		rec->peer = peer;
 		rec->peer_sk = sock_of(peer);
+		rec->peer_key = *peer_key;
 	}
 
-	address = (__u64)rec;
-	if (bpf_map_update_elem(&sock_ops_meet, key, &address, BPF_ANY))
+	if (!leave_note(&note, (__u64)rec))
 		return 0;
 	if (bpf_sock_hash_update(skops, &sock_ops_map, key, BPF_NOEXIST)) {
-		bpf_map_delete_elem(&sock_ops_meet, key);
+		take_note(&note);
 		return 0;
 	}
 	/*
@@ -227,75 +226,82 @@ static __always_inline int admit(struct bpf_sock_ops *skops, __u64 sk, struct so
 /*
  * A listener of Multipath TCP, as those of Go are, gives a plain TCP client a plain TCP socket,
  * which looks like the kernel's own: it has sk_kern_sock from the listener.  What the
- * listener is, its request sock tells, at the SYN; so the server leaves itself a note then, under
- * its own key with the port 0 in place of the client's.
+ * listener is, its request sock tells, at the SYN; so the server leaves itself a note then.
  */
-static __always_inline void note_mptcp_listener(const struct sock_key *key, __u64 req)
+static __always_inline int is_mptcp_listener(__u64 req)
 {
-	__u64 listener = (__u64)read_kernel(struct sock_common, req, skc_listener), none = 0;
-	struct sock_key note = *key;
-	struct sock_config *config;
+	__u64 listener = (__u64)read_kernel(struct sock_common, req, skc_listener);
+	struct sock_config *config = this_config();
 
-	if (!listener || !is_mptcp(listener))
-		return;
-	config = this_config();
-	note.remote_port = 0;
-	if (config && config->mptcp)
-		bpf_map_update_elem(&sock_ops_meet, &note, &none, BPF_ANY);
+	return listener && is_mptcp(listener) && config && config->mptcp;
 }
 
 static __always_inline int has_mptcp_listener(const struct sock_key *key)
 {
-	struct sock_key note = *key;
+	struct meet_key note = own_note(key);
 
-	note.remote_port = 0;
-	return !bpf_map_delete_elem(&sock_ops_meet, &note);
+	note.note = NOTE_MPTCP_LISTENER;
+	return take_note(&note);
 }
 
+/* The filter of ports is the server's: through NAT a client may know another port. */
 static __always_inline void announce_server(struct bpf_sock_ops *skops)
 {
-	struct sock_key key = {};
-	__u64 req, none = 0;
+	struct meet_key note = {.note = NOTE_END};
+	__u64 req;
 
 	if (skops->is_fullsock || switch_state() != SWITCH_ON)
 		return;
 	req = kernel_sock(skops);
 	if (!in_scope(read_kernel(struct sock_common, req, skc_num)))
 		return;
-	build_key(&key, req, read_kernel(struct tcp_request_sock, req, snt_isn) + 1,
-		  read_kernel(struct tcp_request_sock, req, rcv_isn) + 1);
+	note.local_seq = read_kernel(struct tcp_request_sock, req, snt_isn) + 1;
+	note.remote_seq = read_kernel(struct tcp_request_sock, req, rcv_isn) + 1;
 	/* Failing, the client finds nothing and is not admitted. */
-	bpf_map_update_elem(&sock_ops_meet, &key, &none, BPF_ANY);
-	note_mptcp_listener(&key, req);
+	leave_note(&note, 0);
+	if (is_mptcp_listener(req)) {
+		note.note = NOTE_MPTCP_LISTENER;
+		leave_note(&note, 0);
+	}
+}
+
+/* Why not to admit a client; takes the server's announcement. */
+static __always_inline enum counter refuse_client(struct bpf_sock_ops *skops, __u64 sk,
+						  const struct sock_key *key)
+{
+	struct meet_key server = peer_note(key);
+	int former = end_former_connection(skops);
+	enum counter refused;
+
+	if (!take_announcement(&server))
+		return switch_state() == SWITCH_ON ? refused_remote : refused_off;
+	refused = reason_to_refuse(sk, is_kernels(sk));
+	if (refused != NO_REASON)
+		return refused;
+	if (read_kernel(struct sock_common, sk, skc_dport) == bpf_htons(PORT_ISCSI))
+		return refused_port;
+	if (former || others_wait(sk))
+		return refused_special;
+	if (read_kernel(struct tcp_sock, sk, data_segs_out) ||
+	    read_kernel(struct tcp_sock, sk, write_seq) != key->local_seq)
+		return refused_early_data;
+	return NO_REASON;
 }
 
 static __always_inline void admit_client(struct bpf_sock_ops *skops, struct sock_cpu *cpu)
 {
-	struct sock_key key = {}, peer_key;
 	__u64 sk = kernel_sock(skops);
+	struct sock_key key = {};
 	enum counter refused;
 
-	build_key(&key, sk, read_kernel(struct tcp_sock, sk, snd_nxt),
-		  read_kernel(struct tcp_sock, sk, rcv_nxt));
-	swap_key(&peer_key, &key);
-	refused = end_former_connection(skops) ? refused_special
-					       : reason_to_refuse(sk, is_kernels(sk));
-	if (refused == NO_REASON && !in_scope(key.remote_port))
-		refused = refused_port;
-	if (bpf_map_delete_elem(&sock_ops_meet, &peer_key) && refused == NO_REASON)
-		refused = refused_remote;
-	if (refused == NO_REASON && others_wait(sk))
-		refused = refused_special;
+	read_numbers(&key, sk);
+	refused = refuse_client(skops, sk, &key);
 	if (refused != NO_REASON) {
 		count(cpu, refused, 1);
 		return;
 	}
-	if (read_kernel(struct tcp_sock, sk, data_segs_out) ||
-	    read_kernel(struct tcp_sock, sk, write_seq) != key.local_seq) {
-		count(cpu, refused_early_data, 1);
-		return;
-	}
-	if (!admit(skops, sk, &key, &peer_key, 0)) {
+	read_addresses(&key, sk);
+	if (!admit(skops, sk, &key, 0, 0)) {
 		count(cpu, refused_full, 1);
 		return;
 	}
@@ -303,53 +309,58 @@ static __always_inline void admit_client(struct bpf_sock_ops *skops, struct sock
 	trace_admitted(cpu, &key, BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB);
 }
 
-static __always_inline void admit_server(struct bpf_sock_ops *skops, struct sock_cpu *cpu)
+/* Why not to admit a server; finds its client, and takes the client's note if it is to be. */
+static __always_inline enum counter refuse_server(__u64 sk, const struct sock_key *key, __u64 *peer,
+						  struct sock_key *peer_key)
 {
-	struct sock_key key = {}, peer_key;
-	__u64 sk = kernel_sock(skops), *note, peer;
-	struct sock_view client = {};
+	struct meet_key own = own_note(key), client = peer_note(key);
+	int kernels = is_kernels(sk) && !has_mptcp_listener(key);
+	struct sock_view view = {};
 	enum counter refused;
-	int kernels;
 
-	build_key(&key, sk, read_kernel(struct tcp_sock, sk, snd_nxt),
-		  read_kernel(struct tcp_sock, sk, rcv_nxt));
-	swap_key(&peer_key, &key);
-	kernels = is_kernels(sk) && !has_mptcp_listener(&key);
-	if (!in_scope(key.local_port)) {
-		count(cpu, refused_port, 1);
-		return;
-	}
-	note = bpf_map_lookup_elem(&sock_ops_meet, &peer_key);
-	if (!note || !*note) {
-		count(cpu, refused_no_client, 1);
+	if (!in_scope(key->local_port))
+		return refused_port;
+	*peer = find_peer(key);
+	if (!*peer || !read_peer_key(peer_key, *peer, key, sk)) {
 		/*
 		 * A Fast Open server is established at the SYN: its client is
 		 * still to come and must not find the announcement.
 		 */
-		bpf_map_delete_elem(&sock_ops_meet, &key);
-		return;
+		take_note(&own);
+		return refused_no_client;
 	}
-	peer = *note;
 	refused = reason_to_refuse(sk, kernels);
-	if (refused == NO_REASON && !same_handlers(sk, sock_of(peer)))
-		refused = refused_special;
-	if (refused != NO_REASON) {
-		count(cpu, refused, 1);
-		return;
-	}
+	if (refused != NO_REASON)
+		return refused;
+	if (!same_handlers(sk, sock_of(*peer)))
+		return refused_special;
 	/*
 	 * Whoever removes the note decides: a client that found no peer for its
 	 * first send removes it as well, and stays alone.
 	 */
-	read_view(&client, peer);
-	if (client.left || bpf_map_delete_elem(&sock_ops_meet, &peer_key)) {
-		count(cpu, refused_client_left, 1);
+	read_view(&view, *peer);
+	return view.left || !take_note(&client) ? refused_client_left : NO_REASON;
+}
+
+static __always_inline void admit_server(struct bpf_sock_ops *skops, struct sock_cpu *cpu)
+{
+	struct sock_key key = {}, peer_key = {};
+	__u64 sk = kernel_sock(skops), peer = 0;
+	enum counter refused;
+	struct meet_key client;
+
+	read_numbers(&key, sk);
+	read_addresses(&key, sk);
+	refused = refuse_server(sk, &key, &peer, &peer_key);
+	if (refused != NO_REASON) {
+		count(cpu, refused, 1);
 		return;
 	}
-	if (!admit(skops, sk, &key, &peer_key, peer)) {
+	if (!admit(skops, sk, &key, peer, &peer_key)) {
 		count(cpu, refused_full, 1);
 		/* Given back, so that the client knows that it is alone. */
-		bpf_map_update_elem(&sock_ops_meet, &peer_key, &peer, BPF_ANY);
+		client = peer_note(&key);
+		leave_note(&client, peer);
 		return;
 	}
 	count(cpu, admitted_passive, 1);
@@ -370,7 +381,7 @@ enum {
  */
 static __always_inline int unmet_server_left(struct sock_record *rec, int sent)
 {
-	if (!sent && !bpf_map_delete_elem(&sock_ops_meet, &rec->key))
+	if (!sent && take_back(&rec->key))
 		rec->alone = 1;
 	return rec->alone ||
 	       read_kernel(struct tcp_sock, rec->view.sk, rcv_nxt) != rec->key.remote_seq;

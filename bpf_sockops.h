@@ -17,6 +17,7 @@
  *   sock_record.h      what is kept about one end of a connection
  *   sock_record_map.h  where it is kept
  *   bpf_sockops.h      this one; counters.h is the list of counters
+ *   meet.h             where the two ends of a connection find each other
  *   handover.h         how a direction goes from the bypass to TCP: why no byte is lost
  *
  * and beside them, for bpf_sockops.c:
@@ -159,12 +160,6 @@ struct {
 /* Sockets in the map, two for each connection. */
 #define MAX_SOCKETS 65535
 
-/*
- * Handshakes whose two ends have not met yet.  An LRU map: a flood of SYNs
- * pushes out old entries, which costs those connections the bypass.
- */
-#define MAX_HANDSHAKES 65536
-
 /* The sockets of admitted connections, by their own key. */
 struct {
 	__uint(type, BPF_MAP_TYPE_SOCKHASH);
@@ -173,19 +168,6 @@ struct {
 	__type(value, __u32); /* the socket, stored by bpf_sock_hash_update */
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } sock_ops_map SEC(".maps");
-
-/*
- * Where two ends meet, each entry under the key of the end that left it and
- * removed by the end that finds it (deleting is atomic: one of two succeeds):
- * the server's announcement (0), the client's record, the server's record.
- */
-struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, MAX_HANDSHAKES);
-	__type(key, struct sock_key);
-	__type(value, __u64);
-	__uint(pinning, LIBBPF_PIN_BY_NAME);
-} sock_ops_meet SEC(".maps");
 
 /* ---- the trace ---- */
 

@@ -387,7 +387,7 @@ static __always_inline void leave(struct sock_record *rec, struct sock_cpu *cpu,
 	 * With no peer, take the note back that the server would find: if it is
 	 * still there, none has been admitted and none will be.
 	 */
-	if (!rec->peer && !bpf_map_delete_elem(&sock_ops_meet, &rec->key))
+	if (!rec->peer && take_back(&rec->key))
 		rec->alone = 1;
 }
 

@@ -62,7 +62,7 @@
 #ifndef HANDOVER_H
 #define HANDOVER_H
 
-#include "bpf_sockops.h"
+#include "meet.h"
 
 /*
  * A full memory barrier: after what the other end reads has been written, before what
@@ -76,33 +76,14 @@ struct cpuinfo_x86___ours {
 
 static __always_inline void fence(struct sock_record *rec)
 {
-	struct sock_key never = {};
+	struct meet_key never = {.note = NOTE_NONE};
 
 	if (bpf_core_type_exists(struct cpuinfo_x86___ours)) {
 		__sync_fetch_and_add(&rec->fence, 1);
 	} else {
-		bpf_map_delete_elem(&sock_ops_meet, &never);
-		bpf_map_delete_elem(&sock_ops_meet, &never);
+		take_note(&never);
+		take_note(&never);
 	}
-}
-
-/*
- * Fetch the other end's record, if it has left one: a server learns its
- * client's at the handshake, a client its server's here.
- */
-static __always_inline int meet_peer(struct sock_record *rec)
-{
-	__u64 *peer;
-
-	if (rec->peer)
-		return 1;
-	peer = bpf_map_lookup_elem(&sock_ops_meet, &rec->peer_key);
-	if (!peer || !*peer)
-		return 0;
-	rec->peer = *peer;
-	rec->peer_sk = sock_of(rec->peer);
-	bpf_map_delete_elem(&sock_ops_meet, &rec->peer_key); /* only makes room earlier */
-	return 1;
 }
 
 /* BYPASS -> LEFT, for a reason that the caller counts. */

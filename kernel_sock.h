@@ -96,6 +96,12 @@ static __always_inline int queue_empty(__u64 queue)
 	return read_word(queue) == queue;
 }
 
+/* The address of its struct net. */
+static __always_inline __u64 netns_of(__u64 sk)
+{
+	return (__u64)read_kernel(struct sock_common, sk, skc_net.net);
+}
+
 static __always_inline int has_ulp(__u64 sk)
 {
 	return read_kernel(struct tcp_sock, sk, inet_conn.icsk_ulp_ops) != 0;

@@ -270,11 +270,11 @@ iterate() {
 CONNECTION=(
 	age_ms # since admission
 	idle   # 1: it can be taken out
-	# Of each end: its address:port, its key if it is in the map, its network namespace, the
-	# bytes that it has not read, for how many ms it has not (at most), whether it sends over
-	# TCP, and the inode of its socket.
-	client client_key client_netns client_unread client_unread_ms client_over_tcp client_inode
-	server server_key server_netns server_unread server_unread_ms server_over_tcp server_inode
+	# Of each end: its address:port, the one that the other end sees (another one behind NAT),
+	# its key if it is in the map, its network namespace, the bytes that it has not read, for
+	# how many ms it has not (at most), whether it sends over TCP, and the inode of its socket.
+	client client_seen client_key client_netns client_unread client_unread_ms client_over_tcp client_inode
+	server server_seen server_key server_netns server_unread server_unread_ms server_over_tcp server_inode
 	# with_programs() adds the programs, as NAME/PID.
 	client_program server_program
 )
@@ -305,25 +305,25 @@ connections() {
 				socket[$1, column[i]] = $i
 		}
 		END {
-			for (key in listed) {
-				peer = socket[key, "peer"]
+			for (end in listed) {
+				peer = socket[end, "peer"]
 				# Of two ends the line of the server counts, or the first one.
-				if (peer in listed && (peer in done || of(peer, "server") > of(key, "server")))
+				if (peer in listed && (peer in done || of(peer, "server") > of(end, "server")))
 					continue
-				done[key]
-				if (of(key, "server"))
-					show(peer, key)
+				done[end]
+				if (of(end, "server"))
+					show(peer, end)
 				else
-					show(key, peer)
+					show(end, peer)
 			}
 		}
-		function of(key, field) {
-			return key in listed ? socket[key, field] : "-"
+		function of(end, field) {
+			return end in listed ? socket[end, field] : "-"
 		}
 		function show(client, server,    age) {
 			age = of(client, "age_ms")
 			print age == "-" ? of(server, "age_ms") : age, idle(client, server), \
-				end(client, server), end(server, client)
+				fields(client, server), fields(server, client)
 		}
 		# Of two ends it is enough that one knows the other.
 		function idle(client, server) {
@@ -332,19 +332,20 @@ connections() {
 			return of(client, "idle") && of(client, "pair") || of(server, "idle") && of(server, "pair")
 		}
 		# What is unread here, the other end has sent.
-		function end(key, peer) {
-			return (key in listed ? of(key, "local") : of(peer, "remote")) OFS of(key, "key") OFS \
-				of(key, "netns") OFS of(key, "unread") OFS of(peer, "sent_ms") OFS \
-				of(key, "over_tcp") OFS of(key, "inode")
+		function fields(end, peer) {
+			return (end in listed ? of(end, "local") : of(peer, "remote")) OFS of(peer, "remote") OFS \
+				of(end, "key") OFS of(end, "netns") OFS of(end, "unread") OFS of(peer, "sent_ms") OFS \
+				of(end, "over_tcp") OFS of(end, "inode")
 		}' OFS='\t' | shorten_addresses
 }
 
 # In what connections() prints: the longest run of zero groups of IPv6, two at least, becomes "::".
 shorten_addresses() {
 	of_connections '
+		BEGIN { split("client client_seen server server_seen", cell, " ") }
 		{
-			$at["client"] = short($at["client"])
-			$at["server"] = short($at["server"])
+			for (n in cell)
+				$at[cell[n]] = short($at[cell[n]])
 			print
 		}
 		function short(address,    zeros, i) {

@@ -3,8 +3,9 @@
  * sock_ops_status: an iter/sockmap program.  It writes a line for each socket of
  * sock_ops_map, for status.sh and unload.sh, after one line with the names of the columns:
  *
+ *   numbers      the two sequence numbers of its key, its own first: 16 hexadecimal digits
+ *   peer         the same of the other end
  *   key          struct sock_key: 96 hexadecimal digits, in the order of its bytes
- *   peer         the other end's key
  *   local        address:port, [address]:port for IPv6, with all its zeros
  *   remote       the same
  *   server       1: it was accepted here; 0: it has connected, or has no record
@@ -32,7 +33,8 @@
 #define NS_PER_MS 1000000
 
 #define COLUMNS                                                                                    \
-	"key peer local remote server unread sent_ms age_ms over_tcp netns inode idle pair\n"
+	"numbers peer key local remote server unread sent_ms age_ms over_tcp netns inode "         \
+	"idle pair\n"
 
 /* A socket and the other end of its connection, with their records; 0: not known. */
 struct ends {
@@ -42,27 +44,27 @@ struct ends {
 	__u64 peer;
 };
 
-/* A member of a sock_record, by the record's address. */
+/* A member of a sock_record, by the record's address; zeroes where it cannot be read. */
 #define read_record(address, member)                                                               \
 	({                                                                                         \
-		typeof(((struct sock_record *)0)->member) val__ = 0;                               \
+		typeof(((struct sock_record *)0)->member) val__;                                   \
 		bpf_probe_read_kernel(                                                             \
 			&val__, sizeof(val__),                                                     \
 			(void *)((address) + __builtin_offsetof(struct sock_record, member)));     \
 		val__;                                                                             \
 	})
 
-/* Is there a record at this address, of this socket, and with this key in that place? */
-static __always_inline int is_record(__u64 address, __u64 sk, __u64 place,
-				     const struct sock_key *key)
+/* Is there a record at this address, of this socket, and with this key? */
+static __always_inline int is_record(__u64 address, __u64 sk, const struct sock_key *key)
 {
-	struct sock_key has = {};
-	const __u32 *a = (const void *)&has, *b = (const void *)key;
+	const __u32 *a, *b = (const void *)key;
 	__u32 difference = 0;
+	struct sock_key has;
 
 	if (!address || read_record(address, view.sk) != sk)
 		return 0;
-	bpf_probe_read_kernel(&has, sizeof(has), (void *)(address + place));
+	has = read_record(address, key);
+	a = (const void *)&has;
 	for (__u32 i = 0; i < sizeof(has) / sizeof(*a); i++)
 		difference |= a[i] ^ b[i];
 	return !difference;
@@ -84,7 +86,7 @@ static __always_inline __u64 find_record(__u64 sk, const struct sock_key *key)
 		__u64 data = elem + offset_of(struct bpf_local_storage_elem, sdata) +
 			     offset_of(struct bpf_local_storage_data, data);
 
-		if (is_record(data, sk, __builtin_offsetof(struct sock_record, key), key))
+		if (is_record(data, sk, key))
 			return data;
 		node = (__u64)read_kernel(struct hlist_node, node, next);
 	}
@@ -135,15 +137,17 @@ static __always_inline int idle(__u64 sk, __u64 peer_sk)
 
 static __always_inline void find_ends(struct ends *ends, __u64 sk, const struct sock_key *key)
 {
+	struct sock_key peer_key;
+
 	ends->sk = sk;
 	ends->record = find_record(sk, key);
 	if (!ends->record)
 		return;
 	ends->peer = read_record(ends->record, peer);
 	ends->peer_sk = read_record(ends->record, peer_sk);
+	peer_key = read_record(ends->record, peer_key);
 	/* Gone, its memory may serve something else by now. */
-	if (!is_record(ends->peer, ends->peer_sk, __builtin_offsetof(struct sock_record, peer_key),
-		       key))
+	if (!is_record(ends->peer, ends->peer_sk, &peer_key))
 		ends->peer = ends->peer_sk = 0;
 }
 
@@ -174,13 +178,14 @@ static __always_inline void print_address(struct seq_file *seq, const __be32 ip[
 			       group(ip, 7), port);
 }
 
+/* Of the two ends the numbers alone are the same, with NAT between them. */
 static __always_inline void print_ends(struct seq_file *seq, const struct sock_key *key)
 {
-	struct sock_key own = *key, peer;
+	struct sock_key own = *key;
 
-	swap_key(&peer, &own);
+	BPF_SEQ_PRINTF(seq, "%08x%08x %08x%08x ", own.local_seq, own.remote_seq, own.remote_seq,
+		       own.local_seq);
 	print_key(seq, &own);
-	print_key(seq, &peer);
 	print_address(seq, own.local_ip, own.local_port);
 	print_address(seq, own.remote_ip, own.remote_port);
 }
@@ -216,11 +221,10 @@ static __always_inline void print_times(struct seq_file *seq, __u64 record)
 static __always_inline void print_place(struct seq_file *seq, __u64 sk)
 {
 	__u64 file, inode, socket = (__u64)read_kernel(struct sock, sk, sk_socket);
-	__u64 net = (__u64)read_kernel(struct sock_common, sk, skc_net.net);
 
 	file = (__u64)read_kernel(struct socket, socket, file);
 	inode = (__u64)read_kernel(struct file, file, f_inode);
-	BPF_SEQ_PRINTF(seq, "%u %llu ", read_kernel(struct net, net, ns.inum),
+	BPF_SEQ_PRINTF(seq, "%u %llu ", read_kernel(struct net, netns_of(sk), ns.inum),
 		       read_kernel(struct inode, inode, i_ino));
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the programs keep about one end of a connection: its key, which both ends compute
- * alike, and its record, the fields of which the other end reads by address.
+ * What the programs keep about one end of a connection: its key, and its record, which the
+ * other end reads by address.
  */
 #ifndef SOCK_RECORD_H
 #define SOCK_RECORD_H
@@ -9,7 +9,8 @@
 #include "kernel_sock.h"
 
 /*
- * One end of one connection.  Addresses are in network byte order, IPv4 as
+ * One end of one connection, as this end sees it: with NAT between them the other end sees
+ * other addresses and ports.  Addresses are in network byte order, IPv4 as
  * ::ffff:a.b.c.d, so that an AF_INET socket meets a dual-stack one; ports and
  * sequence numbers are in host byte order.  The sequence numbers are those
  * right after the handshake: local_seq is the first byte that this end will
@@ -26,7 +27,7 @@ struct sock_key {
 	__u32 netns;
 };
 
-_Static_assert(sizeof(struct sock_key) == 48, "sock_key has no padding: maps hash all its bytes");
+_Static_assert(sizeof(struct sock_key) == 48, "no padding: maps hash all its bytes");
 
 /*
  * What the other end reads of a record, by address (read_view): it has no
@@ -44,8 +45,8 @@ struct sock_view {
 	__u8 unused[9];
 };
 
-_Static_assert(sizeof(struct sock_view) == 2 * sizeof(struct in6_addr),
-	       "read_view() copies it whole");
+_Static_assert(sizeof(struct sock_view) % sizeof(struct in6_addr) == 0,
+	       "copy_from_record() copies it whole");
 
 /*
  * A socket's own record, kept with the socket (BPF sk_storage, sock_record_map.h) from its
@@ -61,7 +62,7 @@ _Static_assert(sizeof(struct sock_view) == 2 * sizeof(struct in6_addr),
 struct sock_record {
 	struct sock_view view;	  /* first, a pointer to the record is one to it: O, B; S */
 	struct sock_key key;	  /* O: this end, in sock_ops_map; S */
-	struct sock_key peer_key; /* O: the other end, the target of redirects; S */
+	struct sock_key peer_key; /* O, B: the other end, the target of redirects, once met; S */
 	__u64 peer;		  /* O, B: the other end's record, 0: not met; S */
 	__u64 peer_sk;		  /* O, B: its struct sock; S */
 	__u64 queue;		  /* B: &sk_psock.ingress_msg of this end, 0: not looked up */
@@ -98,33 +99,27 @@ struct sock_record {
 	__u8 unused[5];
 };
 
-static __always_inline void swap_key(struct sock_key *to, const struct sock_key *from)
-{
-	__builtin_memcpy(to->local_ip, from->remote_ip, sizeof(to->local_ip));
-	__builtin_memcpy(to->remote_ip, from->local_ip, sizeof(to->remote_ip));
-	to->local_seq = from->remote_seq;
-	to->remote_seq = from->local_seq;
-	to->local_port = from->remote_port;
-	to->remote_port = from->local_port;
-	to->netns = from->netns;
-}
-
 static __always_inline int is_mapped(const __be32 ip[4])
 {
 	return !ip[0] && !ip[1] && ip[2] == bpf_htonl(0xffff);
 }
 
 /* The kernel has no type for a record; in6_addr is 16 bytes of plain words. */
+static __always_inline void copy_from_record(void *to, __u64 from, __u32 size)
+{
+	struct in6_addr *word = to;
+
+	if (!can_cast()) {
+		bpf_probe_read_kernel(to, size, (void *)from);
+		return;
+	}
+	for (__u32 i = 0; i < size / sizeof(*word); i++)
+		word[i] = *cast(struct in6_addr, from + i * sizeof(*word));
+}
+
 static __always_inline void read_view(struct sock_view *view, __u64 record)
 {
-	struct in6_addr *word = (struct in6_addr *)view;
-
-	if (can_cast()) {
-		word[0] = *cast(struct in6_addr, record);
-		word[1] = *cast(struct in6_addr, record + sizeof(word[0]));
-	} else {
-		bpf_probe_read_kernel(view, sizeof(*view), (void *)record);
-	}
+	copy_from_record(view, record, sizeof(*view));
 }
 
 /* The socket that has a record. */

@@ -233,14 +233,23 @@ show_connections() {
 		sort -s -t $'\t' -k 1,1nr | cut -f 2- | of_connections '
 		BEGIN { print "CLIENT", "SERVER", "AGE", "CLIENT UNREAD", "SERVER UNREAD", "NETNS", "PROGRAMS" }
 		{
-			print $at["client"], $at["server"], int($at["age_ms"] / 1000) " s", \
+			print address("client"), address("server"), int($at["age_ms"] / 1000) " s", \
 				unread("client"), unread("server"), \
 				both($at["client_netns"], $at["server_netns"]), \
 				$at["client_program"] " -> " $at["server_program"]
 		}
 		END {
+			if (nat)
+				print "\nIn brackets: the address that the other end sees, through NAT."
 			if (hint)
 				print "\nUnread for long: that program is stopped or busy, or reads with splice(2)."
+		}
+		function address(end,    seen) {
+			seen = $at[end "_seen"]
+			if (seen == "-" || seen == $at[end])
+				return $at[end]
+			nat = 1
+			return $at[end] " (" seen ")"
 		}
 		function unread(end,    bytes, ms) {
 			bytes = $at[end "_unread"]
@@ -315,8 +324,8 @@ show_json() {
 		function end(who,    over_tcp, unread) {
 			over_tcp = $at[who "_over_tcp"]
 			unread = $at[who "_unread"]
-			return sprintf("{\"address\":\"%s\",\"on_bypass\":%s,\"netns\":%s,\"unread\":%s,\"unread_ms\":%s,\"program\":%s}",
-				$at[who], over_tcp == "-" ? "null" : over_tcp + 0 ? "false" : "true",
+			return sprintf("{\"address\":\"%s\",\"seen_as\":%s,\"on_bypass\":%s,\"netns\":%s,\"unread\":%s,\"unread_ms\":%s,\"program\":%s}",
+				$at[who], text($at[who "_seen"]), over_tcp == "-" ? "null" : over_tcp + 0 ? "false" : "true",
 				known($at[who "_netns"]), unread == "-" ? "null" : unread + 0,
 				(unread + 0 ? known($at[who "_unread_ms"]) : 0), text($at[who "_program"]))
 		}

@@ -11,6 +11,7 @@
 #                                     forgets what was silent for 70 s (in short tests
 #                                     less), and learns no connection from its middle
 #   10.8.0.1          --- veth ---    10.8.0.2 (namespace `far`)
+#   10.9.0.1, fd09::1: DNAT makes them the server's; the client's NAT forgets as well
 #                  cut here: the client drops all, both ways.  In `far` two probes
 #                  that find no answer within a second each end a connection.
 #
@@ -31,8 +32,13 @@ setup_file() {
 	load_pair --quiet
 	spaces_up
 	firewall_up server 70
+	nat_up 70
 	in_box ip netns exec far sysctl -qw net.ipv4.tcp_keepalive_intvl=1 net.ipv4.tcp_keepalive_probes=2
 
+	converse nat-end server client 10.9.0.1 end-of-stream
+	converse nat-bulk server client 10.9.0.1 bulk
+	converse nat-half server client 10.9.0.1 half-close-late
+	converse nat6-bulk server client fd09::1 bulk
 	converse ipv4-end server client 10.7.0.2 end-of-stream
 	converse ipv4-bulk server client 10.7.0.2 bulk
 	converse ipv4-half server client 10.7.0.2 half-close-late
@@ -52,7 +58,7 @@ setup_file() {
 	converse far-own far client 10.8.0.2 --keepalive bulk
 	converse far-user-timeout far client 10.8.0.2 --user-timeout 5000 bulk
 	converse far-both far client 10.8.0.2 --keepalive --user-timeout 5000 bulk
-	wait_until 5 "round trips" all_talk 17
+	wait_until 5 "round trips" all_talk 21
 	cut
 	date +%s >"$BOX_TMP/begin"
 }
@@ -113,6 +119,23 @@ firewall_up() {
 		net.netfilter.nf_conntrack_tcp_loose=0
 }
 
+# nat_up SECONDS: without its entry the answers of a server would be nobody's.
+nat_up() {
+	in_box ip -n client route add 10.9.0.0/24 via 10.7.0.2
+	in_box ip -n client route add fd09::/64 via fd07::2
+	in_box ip netns exec client nft -f - <<-END
+		table inet nat {
+			chain output {
+				type nat hook output priority -100;
+				ip daddr 10.9.0.1 dnat ip to 10.7.0.2
+				ip6 daddr fd09::1 dnat ip6 to fd07::2
+			}
+		}
+	END
+	in_box ip netns exec client sysctl -qw net.netfilter.nf_conntrack_tcp_timeout_established="$1" \
+		net.netfilter.nf_conntrack_tcp_loose=0
+}
+
 # Packets that the firewall of a namespace has dropped.
 dropped() {
 	in_box ip netns exec "$1" nft list counter inet firewall dropped | awk '$1 == "packets" { print $2 }'
@@ -154,10 +177,19 @@ converse() {
 	local name=$1 server=$2 client=$3 address=$4
 	shift 4
 	set -- --timeout 8 --until "$BOX_TMP/until" "$@"
-	in_background "$name.server" in_box ip netns exec "$server" "$PAIR" --listen "$address" "$@" serve
+	in_background "$name.server" in_box ip netns exec "$server" "$PAIR" --listen "$(behind "$address")" "$@" serve
 	wait_until 5 "a server to listen" test -s "$BOX_TMP/$name.server"
 	in_background "$name.client" in_box ip netns exec "$client" \
 		"$PAIR" --connect "$address" --port "$(head -n 1 "$BOX_TMP/$name.server")" "$@" call
+}
+
+# behind ADDRESS: what NAT makes of it.
+behind() {
+	case $1 in
+	10.9.0.1) echo 10.7.0.2 ;;
+	fd09::1) echo fd07::2 ;;
+	*) echo "$1" ;;
+	esac
 }
 
 # all_talk CONNECTIONS: each is on the bypass, both its ends.
@@ -399,29 +431,29 @@ end_long() {
 
 @test "long: all are on the bypass until the end, also where the path is cut" {
 	wait_until "$LONG_SECONDS" "longer conversations" long_enough
-	assert_on_bypass 17
+	assert_on_bypass 21
 	have_want "probes over the path that is cut" "$(probes far)" -ge 4
 	end_long
 }
 
 @test "long: busy behind a firewall, then the end of stream comes" {
 	end_long
-	assert_ended_well ipv4-end ipv6-end lo-end own-end own-idle user-timeout
+	assert_ended_well ipv4-end ipv6-end lo-end nat-end own-end own-idle user-timeout
 }
 
 @test "long: busy behind a firewall, then 8 MB arrive each way" {
 	end_long
-	assert_ended_well ipv4-bulk ipv6-bulk lo-bulk own-bulk
+	assert_ended_well ipv4-bulk ipv6-bulk lo-bulk nat-bulk nat6-bulk own-bulk
 }
 
 @test "long: busy behind a firewall, then a half-close gets its answer" {
 	end_long
-	assert_ended_well ipv4-half ipv6-half lo-half
+	assert_ended_well ipv4-half ipv6-half lo-half nat-half
 }
 
 @test "long: the firewall has dropped nothing" {
 	end_long
-	assert_ended_well {ipv4,ipv6,lo}-{end,bulk,half} own-{end,bulk,idle} user-timeout
+	assert_ended_well {ipv4,ipv6,lo,nat}-{end,bulk,half} nat6-bulk own-{end,bulk,idle} user-timeout
 	have_want "packets dropped" "$(dropped server)" -eq 0
 }
 

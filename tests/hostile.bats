@@ -148,3 +148,57 @@ lose_notes() {
 	have_want "left for want of a peer" "$(counter left_no_peer)" -eq 1
 	have_want "sockets that have left the map" "$(counter ejected)" -eq 2
 }
+
+# numbers_of PORT: the two sequence numbers of the client that is connected to that port.
+numbers_of() {
+	in_box bpftool -j map dump pinned /sys/fs/bpf/sock_ops_map | python3 -c '
+import json, struct, sys
+for entry in json.load(sys.stdin):
+    local_seq, remote_seq, _, port = struct.unpack("IIHH", bytes(int(b, 16) for b in entry["key"])[32:44])
+    if port == int(sys.argv[1]):
+        print(local_seq, remote_seq)' "$1"
+}
+
+FORGE=$ROOT/tests/programs/forge.py
+
+# wire_up CLIENT-SEQ SERVER-SEQ: who answers the neighbour, with these numbers.
+wire_up() {
+	local mac
+	in_box ip netns add wire
+	in_box ip -n neighbour link add veth9 type veth peer name wire0 netns wire
+	in_box ip -n neighbour addr add 10.9.0.1/24 dev veth9
+	in_box ip -n neighbour link set veth9 up
+	in_box ip -n wire link set wire0 up
+	mac=$(in_box ip netns exec wire cat /sys/class/net/wire0/address)
+	in_box ip -n neighbour neigh add 10.9.0.2 lladdr "$mac" dev veth9
+	in_box ip netns exec neighbour socat TCP4-LISTEN:9000,backlog=200,fork exec:cat 3>&- 8>&- &
+	in_box ip netns exec wire python3 "$FORGE" wire wire0 "$@" >"$BOX_TMP/wire" 3>&- 8>&- &
+	wait_until 5 "the wire" grep -q ready "$BOX_TMP/wire"
+}
+
+# The worst case: a neighbour cannot know the numbers of a connection whose packets it does not see.
+@test "hostile: who knows the numbers of a connection reads nothing of it, and does not disturb it" {
+	local numbers
+	neighbour_up
+	in_box socat TCP4-LISTEN:7000,fork exec:cat 3>&- &
+	wait_until 5 "socat to listen" in_box bash -c 'ss -ltn | grep -q :7000'
+	mkfifo "$BOX_TMP/go"
+	in_box nc 127.0.0.1 7000 <"$BOX_TMP/go" >"$BOX_TMP/answer" 3>&- &
+	exec 8>"$BOX_TMP/go"
+	wait_until 5 "the victim" have_in_map 2
+	# Its client has not sent yet: the server's note is still there.
+	read -ra numbers < <(numbers_of 7000)
+	wire_up "${numbers[@]}"
+	run -0 in_box timeout 20 ip netns exec neighbour python3 "$FORGE" connect 10.9.0.2 "${numbers[0]}"
+	output_has connected "read nothing"
+	have_want "clients refused" "$(counter refused_remote)" -eq 1
+	echo "to the victim" >&8
+	wait_until 5 "the answer" grep -q "to the victim" "$BOX_TMP/answer"
+	have_want "redirected messages" "$(counter redirected_messages)" -eq 2
+	have_want "messages over TCP" "$(counter passed_messages)" -eq 0
+	exec 8>&-
+}
+
+have_in_map() {
+	[[ $(in_map) -eq $1 ]]
+}

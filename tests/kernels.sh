@@ -69,7 +69,8 @@ memory, too little     | guest/memory | .
 nbd, socket taken over | guest/nbd   | .
 other tool, flags      | other       | flags
 other tool, sockhash   | other       | map: attached
-stateful firewall      | firewall    | long
+stateful firewall, NAT | firewall    | long
+NAT, each kind         | nat         | each kind is|after an unload
 '
 
 # GUARANTEE | KERNEL... | why it does not hold there: rows of docs/limits.md, but for bpftool's.
@@ -89,7 +90,8 @@ PACKAGES=(bash bats bpftool coreutils diffutils findutils grep hostname iproute2
 	sed socat util-linux)
 LEFT_OUT='perl|libperl5.*|perl-modules.*|.*-perl|usrmerge|dpkg|tar|debconf|gcc-.*-base|libaudit-common|adduser|passwd|ucf|sensible-utils'
 GUEST_SUITE=bookworm
-MODULES=(veth inet_diag tcp_diag nf_conntrack nf_tables nft_ct nft_counter nft_objref nbd)
+MODULES=(veth inet_diag tcp_diag nf_conntrack nf_tables nft_ct nft_counter nft_objref
+	nft_chain_nat nft_nat nft_redir nft_masq nbd)
 
 CACHE=${XDG_CACHE_HOME:-/var/cache}/tcpip-bypass-kernels
 TIMEOUT=${KERNELS_TIMEOUT:-1800}

@@ -21,8 +21,8 @@ PACKAGES=(bats bpftool build-essential clang clang-format debhelper dpkg-dev git
 # What programs.bats runs.
 PACKAGES+=(curl haproxy iperf3 libmemcached-tools memcached nginx nodejs openjdk-17-jdk-headless openssh-client
 	openssh-server openssl postgresql redis-server rsync)
-# What firewall.bats runs.
-PACKAGES+=(nftables)
+# What firewall.bats and nat.bats run.
+PACKAGES+=(iptables nftables)
 # What bench.bats runs, beside these.
 PACKAGES+=(gnuplot-nox libxml2-utils)
 

@@ -206,6 +206,7 @@ serve() {
 		shift
 	done
 	shift
+	rm -f "$port_file" # of one before
 	"${wrapper[@]}" "$PAIR" "$@" serve >"$port_file" 2>"$port_file.err" 3>&- 8>&- 9>&- &
 	SERVER=$!
 	wait_until 5 "a server to listen" test -s "$port_file"

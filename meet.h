@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Where the two ends of a connection find each other: sock_ops_meet.
+ *
+ * They meet under the two sequence numbers of the handshake alone.  NAT rewrites addresses and
+ * ports, but not these; what does rewrite them (SYNPROXY) keeps the ends apart.  Each end leaves
+ * a note under its own numbers and looks for the other's, whose record then says the rest.
+ *
+ * Nobody meets an end by chance or by guess: both numbers are hashes under the kernel's secret
+ * (secure_tcp_seq), 64 bits together, and a note is there from the SYN until it is found.  Who
+ * knows both sees the packets of the connection, and could do as much to plain TCP.
+ */
+#ifndef MEET_H
+#define MEET_H
+
+#include "bpf_sockops.h"
+
+/* Whose numbers they are, in host byte order: as in struct sock_key. */
+struct meet_key {
+	__u32 local_seq;
+	__u32 remote_seq;
+	__u32 note; /* NOTE_* */
+};
+
+enum {
+	NOTE_END,	     /* 0: a server's announcement; else the address of an end's record */
+	NOTE_MPTCP_LISTENER, /* 0: the server's listener speaks Multipath TCP */
+	NOTE_NONE,	     /* never there */
+};
+
+/*
+ * Handshakes whose two ends have not met yet.  An LRU map: a flood of SYNs
+ * pushes out old entries, which costs those connections the bypass.
+ */
+#define MAX_HANDSHAKES 65536
+
+/*
+ * Each note is removed by the end that finds it (deleting is atomic: one of two succeeds):
+ * the server's announcement, the client's record, the server's record.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, MAX_HANDSHAKES);
+	__type(key, struct meet_key);
+	__type(value, __u64);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} sock_ops_meet SEC(".maps");
+
+static __always_inline struct meet_key own_note(const struct sock_key *key)
+{
+	return (struct meet_key){key->local_seq, key->remote_seq, NOTE_END};
+}
+
+static __always_inline struct meet_key peer_note(const struct sock_key *key)
+{
+	return (struct meet_key){key->remote_seq, key->local_seq, NOTE_END};
+}
+
+static __always_inline int leave_note(const struct meet_key *key, __u64 value)
+{
+	return !bpf_map_update_elem(&sock_ops_meet, key, &value, BPF_ANY);
+}
+
+/* 0: it is not there, or the other end was faster. */
+static __always_inline int take_note(const struct meet_key *key)
+{
+	return !bpf_map_delete_elem(&sock_ops_meet, key);
+}
+
+/* The server's announcement, but not its record, which is for the client that took that. */
+static __always_inline int take_announcement(const struct meet_key *key)
+{
+	__u64 *note = bpf_map_lookup_elem(&sock_ops_meet, key);
+
+	return note && !*note && take_note(key);
+}
+
+/* An end's own record, while the other end has not found it. */
+static __always_inline int take_back(const struct sock_key *key)
+{
+	struct meet_key own = own_note(key);
+
+	return take_note(&own);
+}
+
+static __always_inline __u64 find_peer(const struct sock_key *key)
+{
+	struct meet_key peer = peer_note(key);
+	__u64 *note = bpf_map_lookup_elem(&sock_ops_meet, &peer);
+
+	return note ? *note : 0;
+}
+
+/*
+ * The other end's key, from its record.  Its socket may have gone, and the memory serve another
+ * one: the numbers tell.  A loopback address is one of its network namespace: an end that has
+ * one, or sees one, is met there alone.
+ */
+static __always_inline int read_peer_key(struct sock_key *peer_key, __u64 peer,
+					 const struct sock_key *key, __u64 sk)
+{
+	copy_from_record(peer_key, peer + __builtin_offsetof(struct sock_record, key),
+			 sizeof(*peer_key));
+	if (peer_key->local_seq != key->remote_seq || peer_key->remote_seq != key->local_seq)
+		return 0;
+	return !(key->netns | peer_key->netns) || netns_of(sk) == netns_of(sock_of(peer));
+}
+
+/*
+ * Fetch the other end's record, if it has left one: a server learns its
+ * client's at the handshake, a client its server's here.
+ */
+static __always_inline int meet_peer(struct sock_record *rec)
+{
+	struct meet_key note;
+	__u64 peer;
+
+	if (rec->peer)
+		return 1;
+	peer = find_peer(&rec->key);
+	if (!peer || !read_peer_key(&rec->peer_key, peer, &rec->key, rec->view.sk))
+		return 0;
+	rec->peer = peer;
+	rec->peer_sk = sock_of(peer);
+	note = peer_note(&rec->key);
+	take_note(&note); /* only makes room earlier */
+	return 1;
+}
+
+#endif /* MEET_H */
