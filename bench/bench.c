@@ -6,7 +6,7 @@
  *   bench [OPTION]... PATTERN SIZE SECONDS
  *
  *   rr      round trips on one connection; SIZE bytes each way
- *   crr     the same, each on a connection of its own: connect, request, response, close
+ *   crr     the same on connections of their own: connect, --requests round trips, close
  *   many    the same, one outstanding on each of N connections; both ends use epoll
  *   mixed   round trips of 64 bytes, and each time that --every ms have passed one whose
  *           response has SIZE bytes
@@ -18,15 +18,16 @@
  *   --unix                  over a unix socket; default: TCP over 127.0.0.1
  *   --cpus CLIENT,SERVER    pin each end to a CPU
  *   --connections N         for many
+ *   --requests N            for crr, on each connection; default: 1
  *   --every MS              for mixed; default: 50
  *   --serve ADDRESS         be the server alone; prints its port
  *   --connect ADDRESS:PORT  be the client alone
  *   --irq-time              CPU time includes all CPUs' interrupt time, see below
  *
- * The client prints RATE,P50,P99,CPU: operations per second (streams: MB received
- * per second), the median and 99th percentile of a round trip in us (rr and crr; mixed:
- * of those with a large response),
- * and the CPU time of both ends for each operation (streams: for each MB) in us.
+ * The client prints RATE,P50,P99,CPU: operations per second (crr: connections; streams: MB
+ * received per second), the median and 99th percentile of one in us (rr and crr; mixed: of
+ * those with a large response), and the CPU time of both ends for each operation (streams:
+ * for each MB) in us.
  * A wrong length or a wrong byte of a response ends it with an error.
  *
  * CPU time is user and system time of the two processes (getrusage), exact to the
@@ -78,7 +79,7 @@ static socklen_t address_len;
 static size_t size;
 static double seconds;
 static double every = 0.050; /* seconds */
-static int connections = 1, over_unix, irq_time;
+static int connections = 1, requests = 1, over_unix, irq_time;
 static char *buf;
 static uint32_t histogram[BUCKETS];
 static uint64_t trips, mixed; /* of mixed: those with small responses */
@@ -211,8 +212,10 @@ static void serve_crr(int listener)
 
 	/* The last one ends without a request. */
 	while (answer(fd = accept_one(listener))) {
+		for (int i = 1; i < requests; i++)
+			answer(fd);
 		if (recv(fd, &byte, 1, 0))
-			errx(2, "more than one request on a connection");
+			errx(2, "more requests on a connection than asked for");
 		close(fd);
 	}
 }
@@ -356,8 +359,10 @@ static void call_crr(void)
 
 	while (last < end) {
 		fd = connect_one();
-		request(fd, trips);
-		response(fd, trips);
+		for (int i = 0; i < requests; i++) {
+			request(fd, trips);
+			response(fd, trips);
+		}
 		close(fd);
 		t = now();
 		count_trip(t - last);
@@ -534,6 +539,7 @@ int main(int argc, char **argv)
 		{"unix", no_argument, NULL, 'u'},
 		{"cpus", required_argument, NULL, 'c'},
 		{"connections", required_argument, NULL, 'n'},
+		{"requests", required_argument, NULL, 'r'},
 		{"every", required_argument, NULL, 'e'},
 		{"serve", required_argument, NULL, 'S'},
 		{"connect", required_argument, NULL, 'C'},
@@ -557,6 +563,9 @@ int main(int argc, char **argv)
 			break;
 		case 'n':
 			connections = atoi(optarg);
+			break;
+		case 'r':
+			requests = atoi(optarg);
 			break;
 		case 'e':
 			every = atof(optarg) / 1000;

@@ -24,9 +24,9 @@ HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 # shellcheck source=tests/packages.bash
 . "$HERE/../tests/packages.bash"
 
-GROUPS_ALL=(rr mixed stream warm crr connections veth redis pgbench nginx memcached sockperf foreign memory cost)
-PACKAGES=(bpftool clang gcc gnuplot-nox iproute2 jq libbpf-dev libmemcached-tools make memcached nginx
-	postgresql procps redis-server sockperf util-linux wrk)
+GROUPS_ALL=(rr mixed stream warm crr connections veth dnat redis pgbench nginx memcached sockperf foreign memory cost)
+PACKAGES=(bpftool clang gcc gnuplot-nox iproute2 jq libbpf-dev libmemcached-tools make memcached nftables
+	nginx postgresql procps redis-server sockperf util-linux wrk)
 
 usage() {
 	cat <<-END
@@ -47,8 +47,8 @@ usage() {
 		    --help           show this
 
 		GROUPS
-		    ${GROUPS_ALL[*]:0:10}
-		    ${GROUPS_ALL[*]:10}; default: all
+		    ${GROUPS_ALL[*]:0:11}
+		    ${GROUPS_ALL[*]:11}; default: all
 
 		EXIT STATUS
 		    0 all was measured; 1 a run of plain TCP or of ours failed, or ours was not in
@@ -220,7 +220,7 @@ to_peer() {
 		</dev/null >"$BOX_TMP/port" 2>"$BOX_TMP/server.err" &
 	server=$!
 	wait_until 5 "a server to listen" test -s "$BOX_TMP/port"
-	in_box timeout 10 "$BENCH" "${options[@]}" --connect "$PEER:$(cat "$BOX_TMP/port")" "${args[@]}" </dev/null ||
+	in_box timeout 10 "$BENCH" "${options[@]}" --connect "$TARGET:$(cat "$BOX_TMP/port")" "${args[@]}" </dev/null ||
 		status=$?
 	wait "$server" || status=$?
 	return "$status"
@@ -268,6 +268,7 @@ programs() {
 	nginx) echo nginx wrk ;;
 	memcached) echo memcached memcslap ;;
 	sockperf) echo sockperf ;;
+	dnat) echo nft ;;
 	esac
 }
 
@@ -310,12 +311,15 @@ streams() {
 	done
 }
 
-# Connect, request, response, close.
+# Connect, one request or more, close.
 figures_crr() {
-	local size cores
+	local size cores requests
 	for cores in "${CORES[@]}"; do
 		for size in 64 16384; do
 			measure crr "$size" 1 "$cores" 1/s both_ends crr "$size" "$cores"
+		done
+		for requests in 2 5 20; do
+			measure "crr of $requests" 64 1 "$cores" 1/s both_ends crr 64 "$cores" --requests "$requests"
 		done
 	done
 }
@@ -330,6 +334,8 @@ figures_connections() {
 
 # Between two namespaces: box <-> peer.
 PEER=10.7.0.2
+SERVICE=10.9.0.1 # with DNAT the same
+TARGET=$PEER     # what the client connects to
 
 before_veth() {
 	in_box ip netns add peer
@@ -360,6 +366,32 @@ figures_peer() {
 		measure stream 65536 1 "$cores" MB/s to_peer "$1" stream 65536 "$cores"
 		measure crr 64 1 "$cores" 1/s to_peer "$1" crr 64 "$cores"
 	done
+}
+
+# The same through NAT.
+before_dnat() {
+	before_veth
+	in_box ip route add "$SERVICE" via "$PEER"
+	in_box nft -f - <<-END
+		table ip nat {
+			chain output {
+				type nat hook output priority -100;
+				ip daddr $SERVICE dnat to $PEER
+			}
+		}
+	END
+	TARGET=$SERVICE
+}
+
+after_dnat() {
+	TARGET=$PEER
+	in_box nft delete table ip nat
+	in_box ip route del "$SERVICE"
+	after_veth
+}
+
+figures_dnat() {
+	figures_peer in_box
 }
 
 # The same with a server outside of the cgroup: what the pair costs connections that
