@@ -11,9 +11,9 @@
 #                                     forgets what was silent for 70 s (in short tests
 #                                     less), and learns no connection from its middle
 #   10.8.0.1          --- veth ---    10.8.0.2 (namespace `far`)
-#   10.9.0.1, fd09::1: DNAT makes them the server's; the client's NAT forgets as well
 #                  cut here: the client drops all, both ways.  In `far` two probes
 #                  that find no answer within a second each end a connection.
+#   10.9.0.1, fd09::1 are the server's through the client's DNAT, which forgets as well
 #
 # setup_file starts the long conversations in a sandbox of their own: twice as long on the
 # bypass as the firewall remembers, so that one probe alone does not do.  They go on while
