@@ -364,6 +364,7 @@ report() {
 }
 
 main() {
+	local open
 	parse "$@"
 	need_root
 	if ((INSTALL)); then
@@ -389,10 +390,11 @@ main() {
 	attach_sockops
 	load_program "$BYPASS" sk_msg
 	attach_bypass
+	open=$(report_open)
 	switch_on
 	trap - EXIT INT TERM HUP
 	report
-	report_open
+	[[ -z $open ]] || say "$open"
 	say "loaded: TCP between programs of this host, under $CGROUP, skips the stack"
 }
 
