@@ -179,20 +179,31 @@ in_memory() {
 
 # from_memory BYTE...: the number that they are.
 from_memory() {
-	local byte number=0
-	for byte in $(in_host_order "$@" | tac -s ' '); do
-		number=$((number << 8 | byte))
+	local byte shift=0 number=0
+	for byte in $(in_host_order "$@"); do
+		number=$((number | byte << shift))
+		shift=$((shift + 8))
 	done
 	say "$number"
 }
 
 # in_host_order BYTE...: from the least significant byte first, or back to that.
 in_host_order() {
-	if [[ $(printf '\1\0' | od -An -tu2) -eq 1 ]]; then
-		printf '%s ' "$@"
-	else
-		printf '%s ' "$@" | tac -s ' '
+	local i order=("$@")
+	if ! is_little_endian; then
+		order=()
+		for ((i = $#; i; i--)); do
+			order+=("${!i}")
+		done
 	fi
+	printf '%s ' "${order[@]}"
+}
+
+# By the kernel's type information, which begins with the number 0xeb9f (struct btf_header).
+is_little_endian() {
+	local byte
+	IFS='' read -r -n 1 byte <"$BTF"
+	[[ $byte == $'\x9f' ]]
 }
 
 # The states of the switch: SWITCH_* of the programs.
@@ -244,8 +255,10 @@ pins() {
 # All is pinned, and switched on: the last thing that load.sh does, and the first
 # that unload.sh undoes.
 is_loaded() {
-	local values
-	[[ $(pins) == "$(say_each "${PINS[@]}")" ]] || return
+	local values pin
+	for pin in "${PINS[@]}"; do
+		[[ -e $pin ]] || return
+	done
 	read -ra values < <(config_of pinned "$CONFIG_PIN")
 	[[ ${values[1]:-$OFF} -eq $ON ]]
 }

@@ -22,13 +22,16 @@ kernel_version() {
 # kernel_before LIST: is this kernel older than what the list names, a version
 # for each series that got the change, the newest last?
 kernel_before() {
-	local version kernel series
-	kernel=$(kernel_version)
+	local version i kernel=() part=()
+	IFS=. read -ra kernel < <(kernel_version)
 	for version in ${1//,/ }; do
-		series=$(cut -d. -f1,2 <<<"$version")
-		[[ $kernel == "$series".* ]] && break
+		IFS=. read -ra part <<<"$version"
+		[[ ${kernel[0]}.${kernel[1]} == "${part[0]}.${part[1]}" ]] && break
 	done
-	[[ $kernel != "$version" && $(printf '%s\n' "$kernel" "$version" | sort -V | head -n 1) == "$kernel" ]]
+	for i in 0 1 2; do
+		((${kernel[i]:-0} == ${part[i]:-0})) || break
+	done
+	((${kernel[i]:-0} < ${part[i]:-0}))
 }
 
 # applies KERNELS: is this kernel one of them?  `all`, `before LIST`, or a series.
