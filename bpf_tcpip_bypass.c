@@ -301,7 +301,7 @@ static __always_inline int may_leave(const struct send *s)
 	if (s->peer.left || s->peer.ended || s->switched == SWITCH_OFF || s->taken)
 		return 1;
 	return s->caught_up && !reader_waits(rec) &&
-	       (!s->peer.threads || landed(rec->view.sk, rec->peer_sk));
+	       (!s->peer.threads || landed_now(rec->view.sk, rec->peer_sk));
 }
 
 /*

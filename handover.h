@@ -57,7 +57,7 @@
  * hundreds of instructions, and on x86 an atomic operation.
  *
  * unload.sh takes sockets out from outside by the same rules: once the switch is off, a
- * socket with an empty queue and nothing on the way can go (idle() in sock_ops_status.c).
+ * socket with an empty queue and nothing on the way can go (idle() in status_line.h).
  */
 #ifndef HANDOVER_H
 #define HANDOVER_H
@@ -118,10 +118,10 @@ static __always_inline void note_thread(struct sock_record *rec)
 	}
 }
 
-/* A function of its own, for the reason that idle_now() in sock_ops_status.c is one. */
-static __noinline int landed_now(__u64 sk, __u64 peer_sk)
+/* A global function, as wait_for_reader() is in bpf_tcpip_bypass.c. */
+__noinline int landed_now(__u64 sk, __u64 peer_sk)
 {
-	return landed(sk, peer_sk);
+	return landed(sk, peer_sk, 0);
 }
 
 /*
@@ -133,7 +133,7 @@ static __noinline int landed_now(__u64 sk, __u64 peer_sk)
 #define LANDING_STEPS 256
 #define CLOCK_READS   32
 
-/* A global function, as wait_for_reader() is in bpf_tcpip_bypass.c. */
+/* Global as well. */
 __noinline int wait_until_landed(__u64 sk, __u64 peer_sk)
 {
 	__u64 now = bpf_ktime_get_ns(), until = now + LANDING_NS;
@@ -171,7 +171,7 @@ static __always_inline int peer_may_redirect(struct sock_record *rec, const stru
 		if (!peer->threads)
 			return 0;
 		if (fin ? wait_until_landed(rec->view.sk, rec->peer_sk)
-			: landed(rec->view.sk, rec->peer_sk))
+			: landed_now(rec->view.sk, rec->peer_sk))
 			return 0;
 	}
 	return !peer->left || bpf_jiffies64() - peer->redirected_at <= SETTLE_JIFFIES;

@@ -178,14 +178,15 @@ static __always_inline int references(__u64 sk)
 }
 
 /*
- * Does nobody hold a reference to this socket but itself, its psock and its timers?  These
- * are counted between two looks: without the lock one may be armed meanwhile.
+ * Does nobody hold a reference to this socket but itself, its psock, its timers, and so many
+ * `others`?  The timers are counted between two looks: without the lock one may be armed
+ * meanwhile.
  */
-static __always_inline int own_references_only(__u64 sk)
+static __always_inline int own_references_only(__u64 sk, int others)
 {
 	int refs = references(sk);
 
-	return refs == 2 + timer_pending(struct sock, sk, sk_timer) +
+	return refs == 2 + others + timer_pending(struct sock, sk, sk_timer) +
 			       timer_pending(struct inet_connection_sock, sk, icsk_delack_timer) +
 			       timer_pending(struct inet_connection_sock___timers, sk,
 					     icsk_retransmit_timer) +
@@ -198,15 +199,16 @@ static __always_inline int own_references_only(__u64 sk)
  * Is nothing on its way from the peer's sends into this socket's psock queue?  A thread of
  * the peer has the peer's lock from before it looks at this end, and from there until its
  * message is queued it holds a reference to this socket (sk_psock_msg_verdict): so first the
- * lock, then the references.  It may say no although all has landed, never the reverse: a recv
- * of the peer has the lock as well, and a packet that is handled in a softirq holds a
- * reference, as others may.
+ * lock, then the references, `others` known.  It may say no although all has landed, never the
+ * reverse: a recv of the peer has the lock as well, and a packet that is handled in a softirq
+ * holds a reference, as others may.  Without peer_sk: where the peer is not known, or its lock
+ * is the caller's.
  */
-static __always_inline int landed(__u64 sk, __u64 peer_sk)
+static __always_inline int landed(__u64 sk, __u64 peer_sk, int others)
 {
-	int owned = read_kernel(struct sock, peer_sk, sk_lock.owned);
+	int owned = peer_sk ? read_kernel(struct sock, peer_sk, sk_lock.owned) : 0;
 
-	return !owned && own_references_only(after(owned, sk));
+	return !owned && own_references_only(after(owned, sk), others);
 }
 
 #endif /* KERNEL_SOCK_H */

@@ -80,12 +80,12 @@ counters() {
 
 # Lines `NAME DIRECTIONS`, of those open: on_bypass, then each counter that is a reason.
 directions() {
-	iterate "$OPEN" pinned "$RECORD_PIN" | awk '
+	say "$OPEN_SOCKETS" | awk -v ours="$(id_of map pinned "$RECORD_PIN")" '
 		FNR == NR {
 			name[FNR - 1] = $1
 			next
 		}
-		{ n[$1]++ }
+		$1 == "1" && $2 == ours { n[$3]++ }
 		END {
 			print "on_bypass", n["-"] + 0
 			for (i = 0; i in name; i++)
@@ -119,11 +119,13 @@ look() {
 		warn "cannot read the counters: that takes CAP_SYS_ADMIN"
 		return 1
 	}
+	OPEN_SOCKETS=$(iterate "$OPEN")
 	CONNECTIONS=$(connections pinned "$MAP_PIN")
 	if [[ -n $CONNECTIONS ]]; then
 		CONNECTIONS=$(with_programs <<<"$CONNECTIONS")
 	fi
 	SOCKETS=$(of_connections 'NF { n += ($at["client_key"] != "-") + ($at["server_key"] != "-") } END { print n + 0 }' <<<"$CONNECTIONS")
+	end_iterators # the next look may find another load
 	DIRECTIONS=$(directions)
 	LATER=$(later_programs) || LATER='' # bpftool 7 asks 5.10 for too much
 	NOW=$EPOCHREALTIME
@@ -340,6 +342,7 @@ show_json() {
 
 watch() {
 	local screen lines
+	trap end_iterators EXIT
 	while :; do
 		if is_loaded; then
 			look
@@ -377,6 +380,7 @@ main() {
 		fi
 		exit 1
 	fi
+	trap end_iterators EXIT
 	look || exit 2
 	if ((JSON)); then
 		show_json

@@ -165,21 +165,10 @@ unpin_release() {
 	[[ -z $1 ]] || cmd -q rm -f "$1"
 }
 
-# A path for each network namespace that has a name or a process, but our own.
-other_namespaces() {
-	stat -L -c '%i %n' /proc/[0-9]*/ns/net /run/netns/* 2>/dev/null | sort -u -k 1,1 |
-		awk -v own="$(stat -L -c %i /proc/self/ns/net)" '$1 != own { print $2 }'
-}
-
 # release [PIN]: sockets that were taken out get back what they had before
 # (sock_ops_release.c).  Not echoed: it is done after each batch, in each namespace.
 release() {
-	local namespace
-	[[ -n $1 ]] || return 0
-	cmd -q cat "$1" >/dev/null 2>&1 || true
-	while read -r namespace; do
-		cmd -q nsenter --net="$namespace" cat "$1" >/dev/null 2>&1 || true
-	done < <(other_namespaces)
+	[[ -z $1 ]] || cmd -q in_each_namespace cat "$1" >/dev/null 2>&1
 }
 
 # idle_keys: of the sockets of idle connections, of what connections() prints.
@@ -190,10 +179,10 @@ idle_keys() {
 # take_out SECONDS RELEASE-PIN MAP: until the map is empty, or for so long.  Fails with 1 and
 # prints the connections that are left, or with 2 where they cannot be seen.
 take_out() {
-	local start=$SECONDS end=$((SECONDS + $1)) pin=$2 round=0 lines idle before='' both
+	local start=$SECONDS end=$((SECONDS + $1)) pin=$2 round=0 unseen=0 lines idle before='' both
 	shift 2
 	while lines=$(connections "$@" 2>/dev/null); do
-		if [[ -z $lines ]]; then
+		if [[ -z $lines ]] && map_is_empty "$@"; then
 			release "$pin" # what an unload.sh that was killed has taken out
 			return 0
 		fi
@@ -203,6 +192,8 @@ take_out() {
 		if [[ -n $both ]]; then
 			delete_keys "$@" <<<"$both"
 			release "$pin"
+		elif [[ -z $lines ]]; then
+			((++unseen < 20)) || break # one that is being closed is soon gone
 		elif ((SECONDS >= end && ++round > 3)); then
 			say "$lines"
 			return 1
@@ -213,7 +204,7 @@ take_out() {
 		return 0 # with its last socket an unpinned map goes as well
 	fi
 	connections "$@" >/dev/null || true # says why
-	warn "what is in the map cannot be seen: connections stay in it until they are closed"
+	warn "what is left in the map cannot be seen: connections stay in it until they are closed"
 	return 2
 }
 
@@ -278,7 +269,8 @@ linger() {
 			fd=${fd##*/}
 			((fd <= 2)) || exec {fd}>&-
 		done
-		if [[ -n $pin ]]; then # the pins of a process that has ended are cleared away
+		ITERATES=$BASHPID # the pins of a process that has ended are cleared away
+		if [[ -n $pin ]]; then
 			own=$BPFFS/$RELEASE-$BASHPID
 			cmd -q mv "$pin" "$own"
 			pin=$own
@@ -286,6 +278,7 @@ linger() {
 		for id; do
 			take_out "$LINGER" "$pin" id "$id" || true
 		done
+		end_iterators
 		unpin_release "$pin"
 	) </dev/null >/dev/null 2>&1 &
 	say "process $! takes them off the bypass once they are read"
@@ -336,11 +329,9 @@ detach_unpinned() {
 
 unpin() {
 	local pin
-	for pin in "${PINS[@]}"; do
-		if [[ -e $pin ]]; then
-			try rm "$pin"
-		fi
-	done
+	while read -r pin; do
+		try rm "$pin"
+	done < <(pins)
 	for pin in "$BPFFS/$STATUS"-* "$BPFFS/$OPEN"-* "$BPFFS/$RELEASE"-*; do # of scripts that were killed
 		if [[ -e $pin && ! -e /proc/${pin##*-} ]]; then
 			try rm "$pin"
@@ -408,6 +399,7 @@ main() {
 	command -v bpftool >/dev/null ||
 		die "bpftool is missing; to install it: sudo $HERE/load.sh --install-deps"
 	one_at_a_time
+	trap end_iterators EXIT
 
 	sockops=$(id_of prog pinned "$SOCKOPS_PIN")
 	bypass=$(id_of prog pinned "$BYPASS_PIN")

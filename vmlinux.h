@@ -26,6 +26,7 @@ typedef __u32 u32;
 typedef __u64 u64;
 
 enum bpf_map_type {
+	BPF_MAP_TYPE_HASH = 1,
 	BPF_MAP_TYPE_ARRAY = 2,
 	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
 	BPF_MAP_TYPE_LRU_HASH = 9,
@@ -80,6 +81,7 @@ enum cgroup_bpf_attach_type {
 
 enum {
 	BPF_TCP_ESTABLISHED = 1,
+	BPF_TCP_CLOSE = 7,
 	BPF_TCP_CLOSE_WAIT = 8,
 };
 
@@ -196,21 +198,6 @@ struct bpf_iter__sockmap {
 
 struct sock_common;
 
-struct bpf_iter__bpf_sk_storage_map {
-	union {
-		struct bpf_iter_meta *meta;
-	};
-	union {
-		struct bpf_map *map;
-	};
-	union {
-		struct sock *sk;
-	};
-	union {
-		void *value;
-	};
-};
-
 struct bpf_iter__tcp {
 	union {
 		struct bpf_iter_meta *meta;
@@ -223,6 +210,10 @@ struct bpf_iter__tcp {
 /* The kernel's own. */
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct bpf_map {
+	u32 id;
+};
 
 struct list_head {
 	struct list_head *next;
@@ -336,7 +327,17 @@ struct cgroup_bpf {
 	struct bpf_prog_array *inactive;
 };
 
+struct cgroup_subsys_state {
+	struct cgroup_subsys_state *parent;
+};
+
+struct kernfs_node {
+	u64 id;
+};
+
 struct cgroup {
+	struct cgroup_subsys_state self;
+	struct kernfs_node *kn;
 	struct cgroup_bpf bpf;
 };
 
@@ -376,13 +377,17 @@ struct file {
 
 struct socket {
 	struct file *file;
+	struct sock *sk;
 };
 
 struct bpf_local_storage {
 	struct hlist_head list;
 };
 
+struct bpf_local_storage_map;
+
 struct bpf_local_storage_data {
+	struct bpf_local_storage_map *smap;
 	u8 data[0];
 };
 
@@ -415,6 +420,10 @@ struct tcp_sock {
 	_Bool is_mptcp;
 };
 
+struct task_struct {
+	int tgid;
+};
+
 struct tcp_request_sock {
 	u32 rcv_isn;
 	u32 snt_isn;
@@ -430,6 +439,11 @@ struct sk_psock {
 	u32 msg_tot_len;
 	struct list_head link;
 	refcount_t refcnt;
+};
+
+struct sk_psock_link {
+	struct list_head list;
+	struct bpf_map *map;
 };
 
 struct sk_msg_sg {

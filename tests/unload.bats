@@ -76,6 +76,60 @@ lo_bytes() {
 	wait "$MANY"
 }
 
+# refuse_map_iterators: as some hosts' policies do.
+refuse_map_iterators() {
+	mkdir "$BOX_TMP/bin"
+	cat >"$BOX_TMP/bin/bpftool" <<-END
+		#!/bin/bash
+		if [[ \$1 == iter && \$3 == *sock_ops_status.o ]]; then
+			echo "libbpf: prog 'sock_ops_status': BPF program load failed: \$REFUSED" >&2
+			exit 255
+		fi
+		exec $(command -v bpftool) "\$@"
+	END
+	chmod +x "$BOX_TMP/bin/bpftool"
+}
+
+# without_map_iterators SCRIPT ARGUMENT...: in the words of an older libbpf or of a newer one.
+without_map_iterators() {
+	in_box env REFUSED="${REFUSED:-Operation not permitted}" PATH="$BOX_TMP/bin:$PATH" "$ROOT/$1.sh" "${@:2}"
+}
+
+@test "unload: the same where iterators over maps are refused, in each network namespace" {
+	refuse_map_iterators
+	hold_many 50 3
+	in_box ip netns add peer
+	in_box ip -n peer link set lo up
+	mkfifo "$BOX_TMP/stay"
+	in_box ip netns exec peer "$ROOT/build/many" 1 0 <"$BOX_TMP/stay" >"$BOX_TMP/neighbour" 3>&- 8>&- &
+	exec 9>"$BOX_TMP/stay"
+	wait_until 10 "the neighbour's connection" grep -q ready "$BOX_TMP/neighbour"
+
+	run -0 without_map_iterators status --json
+	have_want "connections" "$(jq '.connections | length' <<<"$output")" -eq 51
+	have_want "unread bytes" "$(jq '[.connections[].client.unread] | add' <<<"$output")" -eq 9000
+	have_want "on the bypass" "$(jq .open.on_bypass <<<"$output")" -eq 102
+	REFUSED=-EPERM run -0 without_map_iterators unload --timeout 2
+	output_has "connections taken off the bypass: 48" "3000 bytes unread by the client (many/"
+	many_talk 1
+	assert_programs_gone 15
+	many_talk 2
+	exec 8>&- 9>&-
+	wait "$MANY"
+}
+
+@test "unload: says so where a connection cannot be seen" {
+	refuse_map_iterators
+	mkfifo "$BOX_TMP/stay"
+	in_box python3 "$ROOT/tests/programs/nameless.py" <"$BOX_TMP/stay" >"$BOX_TMP/out" 3>&- &
+	exec 9>"$BOX_TMP/stay"
+	wait_until 10 "a connection" grep -q connected "$BOX_TMP/out"
+	run -1 without_map_iterators unload --timeout 0
+	output_has "what is left in the map cannot be seen: connections stay in it until they are closed"
+	exec 9>&-
+	assert_programs_gone 15
+}
+
 @test "unload: unread connections are named and left alone, until they are read" {
 	local begin=$SECONDS line
 	hold_many 20 3
