@@ -200,6 +200,7 @@ static __always_inline int admit(struct bpf_sock_ops *skops, __u64 sk, struct so
 	rec->admitted_ns = bpf_ktime_get_ns();
 	if (peer) {
 		rec->server = 1;
+		rec->view.account = account_of(sk);
 		rec->peer = peer;
 		rec->peer_sk = sock_of(peer);
 		rec->peer_key = *peer_key;
@@ -231,9 +232,8 @@ static __always_inline int admit(struct bpf_sock_ops *skops, __u64 sk, struct so
 static __always_inline int is_mptcp_listener(__u64 req)
 {
 	__u64 listener = (__u64)read_kernel(struct sock_common, req, skc_listener);
-	struct sock_config *config = this_config();
 
-	return listener && is_mptcp(listener) && config && config->mptcp;
+	return listener && is_mptcp(listener) && admits(ADMIT_MPTCP);
 }
 
 static __always_inline int has_mptcp_listener(const struct sock_key *key)
@@ -253,7 +253,7 @@ static __always_inline void announce_server(struct bpf_sock_ops *skops)
 	if (skops->is_fullsock || switch_state() != SWITCH_ON)
 		return;
 	req = kernel_sock(skops);
-	if (!in_scope(read_kernel(struct sock_common, req, skc_num)))
+	if (budget_spent(req) || !in_scope(read_kernel(struct sock_common, req, skc_num)))
 		return;
 	note.local_seq = read_kernel(struct tcp_request_sock, req, snt_isn) + 1;
 	note.remote_seq = read_kernel(struct tcp_request_sock, req, rcv_isn) + 1;
@@ -288,12 +288,15 @@ static __always_inline enum counter refuse_client(struct bpf_sock_ops *skops, __
 	return NO_REASON;
 }
 
-static __always_inline void admit_client(struct bpf_sock_ops *skops, struct sock_cpu *cpu)
+static __always_inline void admit_client(struct bpf_sock_ops *skops)
 {
+	struct sock_cpu *cpu = this_cpu();
 	__u64 sk = kernel_sock(skops);
 	struct sock_key key = {};
 	enum counter refused;
 
+	if (!cpu)
+		return;
 	read_numbers(&key, sk);
 	refused = refuse_client(skops, sk, &key);
 	if (refused != NO_REASON) {
@@ -309,19 +312,33 @@ static __always_inline void admit_client(struct bpf_sock_ops *skops, struct sock
 	trace_admitted(cpu, &key, BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB);
 }
 
+/* Finds a server's client; then both keys are complete. */
+static __always_inline int find_client(__u64 sk, struct sock_key *key, __u64 *peer,
+				       struct sock_key *peer_key)
+{
+	*peer = find_peer(key);
+	if (!*peer)
+		return 0;
+	read_addresses(key, sk);
+	return read_peer_key(peer_key, *peer, key, sk);
+}
+
 /* Why not to admit a server; finds its client, and takes the client's note if it is to be. */
-static __always_inline enum counter refuse_server(__u64 sk, const struct sock_key *key, __u64 *peer,
+static __always_inline enum counter refuse_server(__u64 sk, struct sock_key *key, __u64 *peer,
 						  struct sock_key *peer_key)
 {
 	struct meet_key own = own_note(key), client = peer_note(key);
-	int kernels = is_kernels(sk) && !has_mptcp_listener(key);
 	struct sock_view view = {};
 	enum counter refused;
+	int kernels;
 
-	if (!in_scope(key->local_port))
+	/* It has announced nothing, or just before: then its client finds itself alone. */
+	if (budget_spent(sk))
+		return refused_short;
+	if (!in_scope(read_kernel(struct sock_common, sk, skc_num)))
 		return refused_port;
-	*peer = find_peer(key);
-	if (!*peer || !read_peer_key(peer_key, *peer, key, sk)) {
+	kernels = is_kernels(sk) && !has_mptcp_listener(key);
+	if (!find_client(sk, key, peer, peer_key)) {
 		/*
 		 * A Fast Open server is established at the SYN: its client is
 		 * still to come and must not find the announcement.
@@ -342,15 +359,17 @@ static __always_inline enum counter refuse_server(__u64 sk, const struct sock_ke
 	return view.left || !take_note(&client) ? refused_client_left : NO_REASON;
 }
 
-static __always_inline void admit_server(struct bpf_sock_ops *skops, struct sock_cpu *cpu)
+static __always_inline void admit_server(struct bpf_sock_ops *skops)
 {
 	struct sock_key key = {}, peer_key = {};
 	__u64 sk = kernel_sock(skops), peer = 0;
+	struct sock_cpu *cpu = this_cpu();
 	enum counter refused;
 	struct meet_key client;
 
+	if (!cpu)
+		return;
 	read_numbers(&key, sk);
-	read_addresses(&key, sk);
 	refused = refuse_server(sk, &key, &peer, &peer_key);
 	if (refused != NO_REASON) {
 		count(cpu, refused, 1);
@@ -433,14 +452,15 @@ static __always_inline void note_early_send(struct sock_record *rec, struct sock
  * TCP again, or it ends its direction, or a probe.  Once nothing can come in over the
  * bypass it leaves the map and is plain TCP.
  */
-static __always_inline void on_packet(struct bpf_sock_ops *skops, struct sock_cpu *cpu, int sent)
+static __always_inline void on_packet(struct bpf_sock_ops *skops, int sent)
 {
 	struct bpf_sock *ctx_sk = skops->sk;
+	struct sock_cpu *cpu = this_cpu();
 	__u32 state = skops->state;
 	struct sock_record *rec;
 	int fin = 0;
 
-	if (!ctx_sk)
+	if (!ctx_sk || !cpu)
 		return;
 	rec = bpf_sk_storage_get(&sock_ops_record, ctx_sk, 0, 0);
 	if (!rec || !rec->in_map)
@@ -449,10 +469,12 @@ static __always_inline void on_packet(struct bpf_sock_ops *skops, struct sock_cp
 	 * On a socket with a psock the acknowledgment of a FIN makes a blocking
 	 * recv return EAGAIN (tcp_msg_wait_data): this is the moment to go.
 	 */
-	if (state != BPF_TCP_ESTABLISHED && state != BPF_TCP_CLOSE_WAIT)
+	if (state != BPF_TCP_ESTABLISHED && state != BPF_TCP_CLOSE_WAIT) {
 		fin = set_ended(rec);
-	else if (sent)
+		judge(rec, state == BPF_TCP_CLOSE);
+	} else if (sent) {
 		note_early_send(rec, cpu);
+	}
 	switch (fate(rec, fin, sent)) {
 	case STAYS_BEHIND:
 		start_probing(skops, rec, LEAVING_SECONDS);
@@ -464,6 +486,7 @@ static __always_inline void on_packet(struct bpf_sock_ops *skops, struct sock_cp
 	}
 	if (bpf_map_delete_elem(&sock_ops_map, &rec->key))
 		return; /* the socket is being closed, which removes it */
+	judge(rec, 0);
 	if (!rec->view.left)
 		rec->reason = left_peer_left;
 	bpf_sock_ops_cb_flags_set(skops, skops->bpf_sock_ops_cb_flags & ~rec->cb_flags);
@@ -474,25 +497,21 @@ static __always_inline void on_packet(struct bpf_sock_ops *skops, struct sock_cp
 SEC("sockops")
 int bpf_sockops(struct bpf_sock_ops *skops)
 {
-	struct sock_cpu *cpu = this_cpu();
-
-	if (!cpu)
-		return 1;
 	switch (skops->op) {
 	case BPF_SOCK_OPS_RWND_INIT:
 		announce_server(skops);
 		break;
 	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
-		admit_client(skops, cpu);
+		admit_client(skops);
 		break;
 	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
-		admit_server(skops, cpu);
+		admit_server(skops);
 		break;
 	case BPF_SOCK_OPS_HDR_OPT_LEN_CB:
-		on_packet(skops, cpu, 1);
+		on_packet(skops, 1);
 		break;
 	case BPF_SOCK_OPS_PARSE_HDR_OPT_CB:
-		on_packet(skops, cpu, 0);
+		on_packet(skops, 0);
 		break;
 	}
 	return 1; /* the kernel uses `reply`, which stays as others left it */

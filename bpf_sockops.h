@@ -17,12 +17,14 @@
  *   sock_record.h      what is kept about one end of a connection
  *   sock_record_map.h  where it is kept
  *   bpf_sockops.h      this one; counters.h is the list of counters
+ *   accounts.h         short connections are left to TCP
  *   meet.h             where the two ends of a connection find each other
  *   handover.h         how a direction goes from the bypass to TCP: why no byte is lost
  *
  * and beside them, for bpf_sockops.c:
  *
  *   effective_programs.h  which other sock_ops programs run for a socket
+ *   excluded_cgroups.h    whose sockets stay on TCP
  *   socket_options.h      keepalive, and what else is set on a socket in the map
  */
 #ifndef BPF_SOCKOPS_H
@@ -105,7 +107,13 @@ struct sock_config {
 	__u32 on;      /* SWITCH_* */
 	__u32 quiet;   /* 1: no trace lines */
 	__u32 program; /* id of bpf_sockops */
-	__u32 mptcp;   /* 1: connections to a listener of Multipath TCP may be admitted */
+	__u32 admit;   /* ADMIT_*, together */
+};
+
+/* Connections that may be admitted beside the others. */
+enum {
+	ADMIT_MPTCP = 1,       /* to a listener of Multipath TCP */
+	ADMIT_SHORT = 2,       /* although those before were short (accounts.h) */
 };
 
 _Static_assert(sizeof(struct sock_config) == 24, "lib.sh writes it");
@@ -132,6 +140,13 @@ static __always_inline __u32 switch_state(void)
 	struct sock_config *config = this_config();
 
 	return config ? config->on : SWITCH_OFF;
+}
+
+static __always_inline int admits(__u32 what)
+{
+	struct sock_config *config = this_config();
+
+	return config && config->admit & what;
 }
 
 /* Ranges of ports in the filter. */

@@ -209,6 +209,8 @@ static __always_inline void account(struct send *s)
 	int turned = s->peer.turn != rec->peer_turn;
 
 	rec->peer_turn = s->peer.turn;
+	if (turned)
+		note_answer(rec);
 	if (turned || queue_empty(rec->peer_queue)) {
 		s->found_empty = !turned;
 		rec->unread = 0;

@@ -15,6 +15,7 @@ COUNTER(refused_early_data, "clients not admitted: data in the handshake (Fast O
 COUNTER(refused_mptcp, "not admitted: Multipath TCP")
 COUNTER(refused_special, "not admitted: a socket of the kernel, TCP_REPAIR, kTLS, a socket option, another sockmap, connected before, a recv before connect")
 COUNTER(refused_not_last, "not admitted: another sock_ops program runs after ours")
+COUNTER(refused_short, "servers not admitted: the last connections of their clients were short")
 COUNTER(refused_full, "not admitted: no room in a map, or no memory")
 COUNTER(redirected_messages, "messages that skipped the stack")
 COUNTER(redirected_bytes, "bytes that skipped the stack")

@@ -26,8 +26,10 @@ RECORD_PIN=$BPFFS/sock_ops_record
 BTF=/sys/kernel/btf/vmlinux
 CONFIG_PIN=$BPFFS/$CONFIG
 PORTS_PIN=$BPFFS/sock_ops_ports
+CGROUPS_PIN=$BPFFS/sock_ops_cgroups
 # libbpf pins the maps when it loads the first program (bpf_sockops.h).
-MAP_PINS=("$MAP_PIN" "$RECORD_PIN" "$BPFFS/sock_ops_meet" "$STATS_PIN" "$CONFIG_PIN" "$PORTS_PIN")
+MAP_PINS=("$MAP_PIN" "$RECORD_PIN" "$BPFFS/sock_ops_meet" "$BPFFS/sock_ops_accounts" "$STATS_PIN" "$CONFIG_PIN"
+	"$PORTS_PIN" "$CGROUPS_PIN")
 PINS=("$BYPASS_PIN" "$SOCKOPS_PIN" "${MAP_PINS[@]}")
 
 say() {
@@ -211,8 +213,13 @@ OFF=0
 ON=1
 GOING_OFF=2
 
+# What is admitted beside the rest: ADMIT_* of the programs.
+ADMIT_MPTCP=1
+ADMIT_SHORT=2
+ADMIT_ALL_CGROUPS=4
+
 # config_of MAP: the members of struct sock_config (bpf_sockops.h), as
-# `CGROUP SWITCH QUIET PROGRAM MPTCP`, the last two "-" where an earlier version has loaded.  From
+# `CGROUP SWITCH QUIET PROGRAM ADMIT`, the last two "-" where an earlier version has loaded.  From
 # the bytes: to see the map's types takes CAP_SYS_ADMIN.
 config_of() {
 	local json bytes rest="- -"
@@ -224,7 +231,7 @@ config_of() {
 	say "$(from_memory "${bytes[@]:0:8}") $(from_memory "${bytes[@]:8:4}") $(from_memory "${bytes[@]:12:4}") $rest"
 }
 
-# set_config CGROUP SWITCH QUIET PROGRAM MPTCP MAP
+# set_config CGROUP SWITCH QUIET PROGRAM ADMIT MAP
 set_config() {
 	local value
 	read -ra value < <(in_memory 8 "$1" && in_memory 4 "$2" && in_memory 4 "$3" &&

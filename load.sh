@@ -289,8 +289,13 @@ set_switch() {
 
 # Everything but the switch.
 configure() {
-	local i=0 range admit
+	local i=0 range admit cgroup
+	((${#CGROUPS[@]})) || ((ADMIT |= ADMIT_ALL_CGROUPS))
 	set_switch "$OFF"
+	for cgroup in "${CGROUPS[@]}"; do
+		# shellcheck disable=SC2046 # words
+		cmd bpftool map update pinned "$CGROUPS_PIN" key $(in_memory 8 "$cgroup") value 0 0 0 0
+	done
 	# In the order of decision: exclusions first.
 	for range in "${EXCLUDE[@]/%/ 0}" "${PORTS[@]/%/ 1}"; do
 		read -r range admit <<<"$range"
@@ -373,7 +378,8 @@ main() {
 	check_deps
 	check_capabilities
 	check_kernel
-	! mptcp_is_safe || MPTCP=1
+	# Can the kernel bear the sockets of its listeners in a sockmap?
+	! mptcp_is_safe || ((ADMIT |= ADMIT_MPTCP))
 	CGROUP=$(cgroup_of "$CGROUP")
 	one_at_a_time
 	check_not_loaded

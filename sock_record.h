@@ -39,10 +39,13 @@ struct sock_view {
 	__u64 sk;	     /* struct sock, this end's */
 	__u64 redirected_at; /* jiffies of the last redirect */
 	__u32 turn;	     /* counts sends that found the own queue empty: all was read */
-	__u8 left;	     /* this end has left the bypass: it sends over TCP for good */
-	__u8 ended;	     /* this end has ended its direction (SHUT_WR, close) */
-	__u8 threads;	     /* that have sent, or tried to: none, 1, or 2 for several */
-	__u8 unused[9];
+	__u32 answers;	     /* sends before which the peer had had its turn */
+	__u16 account;	     /* of a server: its place in sock_ops_accounts */
+	__u8 unused[2];
+	__u8 left;    /* this end has left the bypass: it sends over TCP for good */
+	__u8 ended;   /* this end has ended its direction (SHUT_WR, close) */
+	__u8 threads; /* that have sent, or tried to: none, 1, or 2 for several */
+	__u8 judged;  /* the connection was, as short or long (accounts.h) */
 };
 
 _Static_assert(sizeof(struct sock_view) % sizeof(struct in6_addr) == 0,

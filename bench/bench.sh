@@ -127,6 +127,7 @@ set_extent() {
 
 # ---- variants --------------------------------------------------------------
 
+OPTIONS=() # of load.sh
 VARIANT=plain
 GROUP=
 ROUND=0
@@ -141,7 +142,7 @@ quietly() {
 enter() {
 	VARIANT=$1
 	case $VARIANT in
-	ours) quietly load_pair --quiet ;;
+	ours) quietly load_pair --quiet "${OPTIONS[@]}" ;;
 	classic) quietly load_classic ;;
 	esac
 	# Settle: the first connection after a pause is never the fastest.
@@ -311,7 +312,17 @@ streams() {
 	done
 }
 
-# Connect, one request or more, close.
+# in_storm PATTERN SIZE CORES: both_ends, while another program connects, asks once and closes
+# as fast as it can.
+in_storm() {
+	local status=0
+	RUN=0.5 both_ends crr 64 "$3" >/dev/null &
+	both_ends "$@" || status=$?
+	wait $! || status=$?
+	return "$status"
+}
+
+# Connect, one request or more, close; and round trips on a connection beside that.
 figures_crr() {
 	local size cores requests
 	for cores in "${CORES[@]}"; do
@@ -321,6 +332,7 @@ figures_crr() {
 		for requests in 2 5 20; do
 			measure "crr of $requests" 64 1 "$cores" 1/s both_ends crr 64 "$cores" --requests "$requests"
 		done
+		measure "rr in a storm" 64 1 "$cores" 1/s in_storm rr 64 "$cores"
 	done
 }
 
@@ -536,11 +548,13 @@ figures_memory() {
 before_cost() {
 	BPF_STATS=$(sysctl -n kernel.bpf_stats_enabled)
 	sysctl -qw kernel.bpf_stats_enabled=1
+	OPTIONS=(--all-connections) # what an admitted one costs
 }
 
 after_cost() {
 	sysctl -qw kernel.bpf_stats_enabled="$BPF_STATS"
 	BPF_STATS=
+	OPTIONS=()
 }
 
 figures_cost() {

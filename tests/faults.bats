@@ -151,7 +151,7 @@ load_small() {
 }
 
 @test "faults: 100,000 short connections, one after the other" {
-	quiet_load
+	quiet_load --all-connections
 	in_box "$ROOT/build/many" --churn 100000
 	have_want "admitted" "$(counter admitted_active admitted_passive)" -eq 200000
 	have_want "redirected messages" "$(counter redirected_messages)" -eq 200000

@@ -40,7 +40,7 @@ servers_have_ended() {
 
 # with_pair OPTION...: load it, without its lines.
 with_pair() {
-	[[ -n ${PLAIN:-} ]] || load_pair --quiet "$@" >"$BOX_TMP/load.log" 2>&1
+	[[ -n ${PLAIN:-} ]] || load_pair --quiet --all-connections "$@" >"$BOX_TMP/load.log" 2>&1
 }
 
 # assert_bypassed MESSAGES: so many at least skipped the stack, each connection

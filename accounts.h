@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Short connections are left to TCP: sock_ops_accounts.
+ *
+ * To admit a connection and to take it out again costs what a few round trips over it gain: one
+ * that ends after the first answer is better left to TCP.  Nothing tells at the SYN how long a
+ * connection will live, but those of one process to one server are much alike.  So connections
+ * that were short spend a budget, longer ones pay it back, and while it is spent the server's end
+ * makes no announcement: its client finds nothing, and both are plain TCP from the first byte.
+ *
+ * What is learned here decides about announcements alone: no order of bytes rests on it, and no
+ * more than speed is lost where two share an account by chance.
+ */
+#ifndef ACCOUNTS_H
+#define ACCOUNTS_H
+
+#include "bpf_sockops.h"
+
+/* A connection is short when its server has answered so many times, at most. */
+#define SHORT_ANSWERS 2
+
+/*
+ * Short connections in a window, after which no more are announced in it.  A window is 2 to the
+ * power of WINDOW_BITS nanoseconds, a second.  So short connections cost next to nothing, and
+ * a process that begins to hold its connections longer is noticed within a window.
+ */
+#define SHORT_BUDGET 48
+#define WINDOW_BITS  30
+
+/* A connection pays each time that its server has answered so many times, and at its end. */
+#define PAID_IN_ANSWERS 64
+
+/* Entries, and the bits of their number. */
+#define ACCOUNT_BITS 12
+#define MAX_ACCOUNTS (1 << ACCOUNT_BITS)
+
+_Static_assert(ACCOUNT_BITS <= 8 * sizeof(((struct sock_view *)0)->account), "it has room");
+
+struct sock_account {
+	__u64 window; /* the last one with a short connection */
+	__u64 spent;  /* in it: short connections, less what the others have paid */
+};
+
+/* By account_of(). */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, MAX_ACCOUNTS);
+	__type(key, __u32);
+	__type(value, struct sock_account);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} sock_ops_accounts SEC(".maps");
+
+/*
+ * The account of a server's socket, or of its request sock: by network namespace, port, and the
+ * process that connects.  Over loopback and veth all packets of a handshake are handled in its
+ * connect(); where they are not, in whatever runs then.
+ * The multipliers are odd and without pattern (multiplicative hashing).
+ */
+static __always_inline __u32 account_of(__u64 sk)
+{
+	__u64 hash = read_kernel(struct net, netns_of(sk), ns.inum), task = bpf_get_current_task();
+
+	hash = (hash ^ read_kernel(struct sock_common, sk, skc_num)) * 0x9e3779b97f4a7c15ULL;
+	hash = (hash ^ read_kernel(struct task_struct, task, tgid)) * 0xc2b2ae3d27d4eb4fULL;
+	return hash >> (64 - ACCOUNT_BITS);
+}
+
+/* Entries of an array always exist: the NULL is the verifier's. */
+static __always_inline struct sock_account *account_at(__u32 index)
+{
+	return bpf_map_lookup_elem(&sock_ops_accounts, &index);
+}
+
+/* Have connections like this one spent their budget? */
+static __always_inline int budget_spent(__u64 sk)
+{
+	struct sock_account *account = account_at(account_of(sk));
+
+	return account && account->spent >= SHORT_BUDGET &&
+	       account->window == bpf_ktime_get_ns() >> WINDOW_BITS && !admits(ADMIT_SHORT);
+}
+
+/* Several may pay or spend at once, and a window end meanwhile: some of it may be lost. */
+static __always_inline void pay(__u32 index, __u64 answers)
+{
+	struct sock_account *account = account_at(index);
+
+	if (account && account->spent)
+		account->spent -= account->spent < answers ? account->spent : answers;
+}
+
+static __always_inline void spend(__u32 index)
+{
+	struct sock_account *account = account_at(index);
+	__u64 window = bpf_ktime_get_ns() >> WINDOW_BITS;
+
+	if (!account)
+		return;
+	if (account->window != window) {
+		account->window = window;
+		account->spent = 0;
+	}
+	__sync_fetch_and_add(&account->spent, 1);
+}
+
+/* This end has answered once more. */
+static __always_inline void note_answer(struct sock_record *rec)
+{
+	rec->view.answers++;
+	if (rec->server && rec->view.answers % PAID_IN_ANSWERS == 0)
+		pay(rec->view.account, PAID_IN_ANSWERS);
+}
+
+/*
+ * A connection ends, or its server leaves the map: judged once, by the server's end.  But of a
+ * `reset` only the end that sends it hears.
+ */
+static __always_inline void judge(struct sock_record *rec, int reset)
+{
+	struct sock_view server = rec->view;
+
+	if (!rec->server) {
+		if (!reset || !rec->peer)
+			return;
+		read_view(&server, rec->peer);
+	}
+	if (server.judged || rec->view.judged)
+		return;
+	rec->view.judged = 1;
+	if (server.answers <= SHORT_ANSWERS)
+		spend(server.account);
+	else
+		pay(server.account, server.answers % PAID_IN_ANSWERS);
+}
+
+#endif /* ACCOUNTS_H */

@@ -1,0 +1,115 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0
+#
+# Short connections (accounts.h): a process whose connections to a server end after an answer
+# or two soon makes them over TCP; nobody else does.
+
+bats_require_minimum_version 1.5.0
+load sandbox.bash
+box_each_test
+
+short() {
+	in_box timeout 60 python3 "$ROOT/tests/programs/short.py" "$@"
+}
+
+BUDGET=48 # SHORT_BUDGET, in a window of 1.07 s
+
+# Accounts that short connections have been charged to.
+accounts() {
+	in_box bpftool map dump pinned /sys/fs/bpf/sock_ops_accounts |
+		awk '$1 == "\"window\":" && $2 + 0 { n++ } END { print n + 0 }'
+}
+
+# assert_left_to_tcp COUNT: of so many connections, made in SECONDS, only the budgets of these
+# windows were admitted.
+assert_left_to_tcp() {
+	local admitted accounts windows=$((SECONDS + 2))
+	admitted=$(counter admitted_passive)
+	accounts=$(accounts)
+	# Where ksoftirqd handles a part of a handshake, the process has another account then.
+	have_want "accounts" "$accounts" -ge 1
+	have_want "accounts" "$accounts" -le 2
+	have_want "admitted" "$admitted" -ge "$BUDGET"
+	have_want "admitted" "$admitted" -le $((BUDGET * windows * accounts))
+	have_want "left to TCP" "$(counter refused_short)" -gt 0
+	have_want "servers refused" "$(counter refused_short refused_no_client)" -eq $(($1 - admitted))
+	have_want "clients that found nothing" "$(counter refused_remote)" -eq $(($1 - $(counter admitted_active)))
+}
+
+@test "short connections: are left to TCP once they have spent their budget, however they end" {
+	local kind
+	for kind in "300 "{client,server,client-reset,server-reset} "--ipv6 300 client"; do
+		load_pair --quiet >/dev/null 2>&1
+		SECONDS=0
+		# shellcheck disable=SC2086 # words
+		have_want "$kind" "$(short $kind)" -eq 300
+		assert_left_to_tcp 300
+		unload_pair >/dev/null 2>&1
+	done
+}
+
+@test "short connections: those of build/many, with and without --all-connections" {
+	load_pair --quiet >/dev/null 2>&1
+	SECONDS=0
+	in_box "$ROOT/build/many" --churn 300
+	assert_left_to_tcp 300
+	unload_pair >/dev/null 2>&1
+	load_pair --quiet --all-connections >/dev/null 2>&1
+	in_box "$ROOT/build/many" --churn 300
+	have_want "admitted" "$(counter admitted_passive)" -eq 300
+}
+
+@test "short connections: an answer in several sends is one answer" {
+	load_pair --quiet >/dev/null 2>&1
+	SECONDS=0
+	have_want "connections" "$(short --answer 50 --parts 5 300 client)" -eq 300
+	assert_left_to_tcp 300
+}
+
+@test "short connections: those with three requests are none" {
+	load_pair --quiet
+	have_want "connections" "$(short --requests 3 300 client)" -eq 300
+	have_want "admitted" "$(counter admitted_passive)" -eq 300
+	have_want "messages" "$(counter redirected_messages)" -eq 1800
+}
+
+@test "short connections: --all-connections admits them" {
+	load_pair --quiet --all-connections
+	have_want "in status.sh" "$(in_box "$ROOT/status.sh" --json | jq .all_connections)" = true
+	have_want "connections" "$(short 300 client)" -eq 300
+	have_want "admitted" "$(counter admitted_passive)" -eq 300
+	have_want "left to TCP" "$(counter refused_short)" -eq 0
+}
+
+@test "short connections: a long one of the same program pays for them" {
+	load_pair --quiet
+	have_want "connections" "$(short --beside 64 300 client)" -eq 300
+	have_want "admitted" "$(counter admitted_passive)" -eq 301
+	have_want "left to TCP" "$(counter refused_short)" -eq 0
+}
+
+more_than() {
+	[[ $(counter "$1") -gt $2 ]]
+}
+
+@test "short connections: beside a storm of them another program's are admitted" {
+	local storm other
+	load_pair --quiet
+	short --serve >"$BOX_TMP/port" 3>&- &
+	wait_until 5 "the server" test -s "$BOX_TMP/port"
+	short --connect "$(<"$BOX_TMP/port")" 1000000 client >/dev/null 3>&- &
+	storm=$!
+	wait_until 5 "the storm" more_than refused_short 300
+	mkfifo "$BOX_TMP/go"
+	short --connect "$(<"$BOX_TMP/port")" --requests 10 --hold 100 client <"$BOX_TMP/go" >"$BOX_TMP/other" 3>&- &
+	exec 8>"$BOX_TMP/go"
+	wait_until 10 "the other program" grep -q held "$BOX_TMP/other"
+	other=$(in_box "$ROOT/status.sh" --json |
+		jq '[.connections[] | select(.client.program != null)] | group_by(.client.program) | map(length) | max')
+	have_want "connections of the other program on the bypass" "$other" -eq 100
+	# And the storm is given another chance in each window.
+	wait_until 5 "another window" more_than admitted_passive $((100 + 3 * BUDGET))
+	kill "$storm" 2>/dev/null || true
+	exec 8>&-
+	wait_until 10 "the other program's end" grep -q 100 "$BOX_TMP/other"
+}
