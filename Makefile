@@ -15,7 +15,7 @@ BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror -I$(VMLINUX)
 
 CFLAGS := -O2 -g -Wall -Wextra -Werror -pthread
 
-OBJECTS := bpf_sockops.o bpf_tcpip_bypass.o sock_ops_status.o sock_ops_open.o sock_ops_release.o
+OBJECTS := bpf_sockops.o bpf_tcpip_bypass.o bpf_guard.o sock_ops_status.o sock_ops_open.o sock_ops_release.o
 C_FILES = $(wildcard *.c *.h bench/*.c tests/*.[ch] tests/*/*.[ch])
 SHELL_FILES = $(wildcard *.sh bench/*.sh tests/*.sh tests/*.bash) .ci/run
 
@@ -34,7 +34,7 @@ LIBDIR := $(PREFIX)/lib/tcpip-bypass
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 MANDIR ?= $(PREFIX)/share/man/man8
 COMMANDS := load unload status
-SOURCED := lib.sh deps.sh limits.sh
+SOURCED := lib.sh deps.sh limits.sh splicers.sh
 
 # What the tests and measurements run: both ends of a connection, and the control.
 TEST_PROGRAMS := build/pair build/readers build/many build/semantics build/bench \

@@ -17,6 +17,7 @@
  * All notes pass through sock_ops_meet (meet.h).
  */
 #include "effective_programs.h"
+#include "excluded_cgroups.h"
 #include "handover.h"
 #include "socket_options.h"
 
@@ -156,6 +157,8 @@ static __always_inline enum counter reason_to_refuse(__u64 sk, int kernels)
 	    read_kernel_bit(struct tcp_sock, sk, repair) ||
 	    read_kernel(struct sock, sk, sk_user_data))
 		return refused_special;
+	if (!admits(ADMIT_ALL_CGROUPS) && in_excluded_cgroup(sk))
+		return refused_cgroup;
 	if (!runs_last(sk))
 		return refused_not_last;
 	return NO_REASON;

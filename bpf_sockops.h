@@ -7,8 +7,10 @@
  *                             them into sock_ops_map, and takes them out once both
  *                             directions are back on TCP.
  *   bpf_tcpip_bypass (sk_msg) redirects each send to the other end's socket.
+ *   bpf_guard (lsm_cgroup)    puts a direction back on TCP whose reader goes past the psock.
  *   sock_ops_status (iter)    lists the map, for status.sh and unload.sh.
- *   sock_ops_open (iter)      says which directions are back on TCP, for status.sh.
+ *   sock_ops_open (iter)      lists the sockets that have been in the map, for status.sh, and
+ *                             for both where a host refuses sock_ops_status.
  *   sock_ops_release (iter)   puts back what sockets had, for unload.sh.
  *
  * Whatever goes wrong, the bytes go over plain TCP.  The headers, each upon the one before:
@@ -114,6 +116,7 @@ struct sock_config {
 enum {
 	ADMIT_MPTCP = 1,       /* to a listener of Multipath TCP */
 	ADMIT_SHORT = 2,       /* although those before were short (accounts.h) */
+	ADMIT_ALL_CGROUPS = 4, /* no cgroup is excluded (excluded_cgroups.h) */
 };
 
 _Static_assert(sizeof(struct sock_config) == 24, "lib.sh writes it");

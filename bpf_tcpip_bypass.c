@@ -280,6 +280,8 @@ static __always_inline enum counter why_once_read(const struct send *s)
 
 	if (s->peer.left || s->peer.ended)
 		return left_peer_left;
+	if (s->peer.reads_tcp)
+		return left_reads_tcp;
 	if (s->taken)
 		return left_taken;
 	if (s->switched != SWITCH_ON)
@@ -300,7 +302,8 @@ static __always_inline int may_leave(const struct send *s)
 {
 	const struct sock_record *rec = s->rec;
 
-	if (s->peer.left || s->peer.ended || s->switched == SWITCH_OFF || s->taken)
+	if (s->peer.left || s->peer.ended || s->peer.reads_tcp || s->switched == SWITCH_OFF ||
+	    s->taken)
 		return 1;
 	return s->caught_up && !reader_waits(rec) &&
 	       (!s->peer.threads || landed_now(rec->view.sk, rec->peer_sk));

@@ -8,28 +8,11 @@
 
 #include "bpf_sockops.h"
 
-/* Before 5.15: the cgroup's address, unless one of the two lowest bits is set. */
-struct sock_cgroup_data___ours {
-	__u64 val;
-} __attribute__((preserve_access_index));
-
 struct cgroup_bpf___ours {
 	struct bpf_prog_array *effective[1]; /* by attach type: how many differs */
 } __attribute__((preserve_access_index));
 
 #define MOST_PROGRAMS 64 /* BPF_CGROUP_MAX_PROGS, for each cgroup */
-
-/* A socket's cgroup, 0: not to be seen, before 5.15 with net_cls or net_prio. */
-static __always_inline __u64 cgroup_of(__u64 sk)
-{
-	__u64 cgroup;
-
-	if (bpf_core_field_exists(((struct sock_cgroup_data *)0)->cgroup))
-		return (__u64)read_kernel(struct sock, sk, sk_cgrp_data.cgroup);
-	cgroup = read_word(sk + offset_of(struct sock, sk_cgrp_data) +
-			   offset_of(struct sock_cgroup_data___ours, val));
-	return cgroup & 3 ? 0 : cgroup;
-}
 
 /* The address of the first of the bpf_prog_array_items, the last one has no program. */
 static __always_inline __u64 sock_ops_programs(__u64 cgroup)

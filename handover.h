@@ -32,16 +32,16 @@
  *   1. Who LEFT redirects nothing any more.  Its flag is set under the socket's lock, by a send
  *      (or by on_packet(), for a send that went past the program before the first redirect):
  *      what the same thread has redirected before is in the queue by then.
- *   2. Who sees that its peer has LEFT or ENDED, or that the switch is off, redirects nothing
- *      to an empty queue any more (to one that is not empty it may: its reader has to come
- *      by before it goes OUT).
+ *   2. Who sees that its peer has LEFT or ENDED, or reads past its psock (view.reads_tcp), or
+ *      that the switch is off, redirects nothing to an empty queue any more (to one that is not
+ *      empty it may: its reader has to come by before it goes OUT).
  *   3. A socket goes OUT when its queue is empty and stays so.  No message can be queued while
  *      on_packet() looks: that takes this socket's lock (bpf_tcp_ingress).  Afterwards none
  *      comes, because
  *        - the peer has no psock: a send under way would hold it; or
  *        - the peer has LEFT, rule 1; where several of its threads have sent, what the others
  *          have on the way has landed, or SETTLE_JIFFIES have passed; or
- *        - the peer will see that this end has LEFT or ENDED, rule 2, and nothing is on the way.
+ *        - the peer will see that of this end, rule 2, and nothing is on the way.
  *
  * "On the way" is from the peer's look at this end until its message is queued.  First the
  * peer's thread has its own socket's lock, then it holds a reference to this socket: landed()
@@ -167,7 +167,7 @@ static __always_inline int peer_may_redirect(struct sock_record *rec, const stru
 	if (peer->left && peer->threads < 2)
 		return 0;
 	/* The peer's next send sees this and leaves; so does its first. */
-	if (peer->left || rec->view.left || rec->view.ended) {
+	if (peer->left || rec->view.left || rec->view.ended || rec->view.reads_tcp) {
 		if (!peer->threads)
 			return 0;
 		if (fin ? wait_until_landed(rec->view.sk, rec->peer_sk)

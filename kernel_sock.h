@@ -102,6 +102,23 @@ static __always_inline __u64 netns_of(__u64 sk)
 	return (__u64)read_kernel(struct sock_common, sk, skc_net.net);
 }
 
+/* Before 5.15: the cgroup's address, unless one of the two lowest bits is set. */
+struct sock_cgroup_data___ours {
+	__u64 val;
+} __attribute__((preserve_access_index));
+
+/* A socket's cgroup, 0: not to be seen, before 5.15 with net_cls or net_prio. */
+static __always_inline __u64 cgroup_of(__u64 sk)
+{
+	__u64 cgroup;
+
+	if (bpf_core_field_exists(((struct sock_cgroup_data *)0)->cgroup))
+		return (__u64)read_kernel(struct sock, sk, sk_cgrp_data.cgroup);
+	cgroup = read_word(sk + offset_of(struct sock, sk_cgrp_data) +
+			   offset_of(struct sock_cgroup_data___ours, val));
+	return cgroup & 3 ? 0 : cgroup;
+}
+
 static __always_inline int has_ulp(__u64 sk)
 {
 	return read_kernel(struct tcp_sock, sk, inet_conn.icsk_ulp_ops) != 0;

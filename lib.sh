@@ -12,6 +12,7 @@ PATH=$PATH:/usr/sbin:/sbin # bpftool lives there, su leaves it out
 BPFFS=/sys/fs/bpf
 SOCKOPS=bpf_sockops
 BYPASS=bpf_tcpip_bypass
+GUARD=bpf_guard
 STATUS=sock_ops_status
 OPEN=sock_ops_open
 RELEASE=sock_ops_release
@@ -20,6 +21,7 @@ CONFIG=sock_ops_config
 
 SOCKOPS_PIN=$BPFFS/$SOCKOPS
 BYPASS_PIN=$BPFFS/$BYPASS
+GUARD_PIN=$BPFFS/$GUARD # where the kernel has what it needs
 MAP_PIN=$BPFFS/$MAP
 STATS_PIN=$BPFFS/sock_ops_stats
 RECORD_PIN=$BPFFS/sock_ops_record
@@ -123,26 +125,29 @@ cgroup_path() {
 	done < <(cgroup2_mounts) | sed -n 1p
 }
 
-# sock_ops_programs CGROUP [effective]: a line `ID FLAGS NAME` for each sock_ops
-# program that is attached there, in the order in which they run; with `effective`
+# programs_on TYPE CGROUP [effective]: a line `ID FLAGS NAME` for each program of that
+# attach type that is attached there, in the order in which they run; with `effective`
 # for each that runs for its sockets, those of its ancestors come last.  FLAGS:
 # multi, override, or "-" for neither (or not known: effective).  Without
 # CAP_SYS_ADMIN it prints nothing.  Fails when the kernel does not tell: bpftool 7
 # asks 5.10 for too much.
-sock_ops_programs() {
-	local json program='\{"id":([0-9]+),"attach_type":"(cgroup_)?sock_ops"(,"attach_flags":"([^"]*)")?,"name":"([^"]*)"(.*)'
-	json=$(bpftool -j cgroup show "$@" 2>/dev/null) || return
+programs_on() {
+	local json program='\{"id":([0-9]+),"attach_type":"(cgroup_)?'"$1"'"(,"attach_flags":"([^"]*)")?[^{}]*"name":"([^"]*)"(.*)'
+	json=$(bpftool -j cgroup show "${@:2}" 2>/dev/null) || return
 	while [[ $json =~ $program ]]; do
 		say "${BASH_REMATCH[1]} ${BASH_REMATCH[4]:--} ${BASH_REMATCH[5]:--}"
 		json=${BASH_REMATCH[6]}
 	done
 }
 
-# attached_ids CGROUP: ids of those of our name.  Fails as sock_ops_programs does.
-attached_ids() {
+# ours_on CGROUP: a line `ID TYPE` for each program of our names that is attached there.  Fails as
+# programs_on does.
+ours_on() {
 	local list
-	list=$(sock_ops_programs "$1") || return
-	awk -v name="$SOCKOPS" '$3 == name { print $1 }' <<<"$list"
+	list=$(programs_on '[a-z_]+' "$1") || return
+	awk -v sockops="$SOCKOPS" -v guard="$GUARD" '
+		$3 == sockops { print $1, "sock_ops" }
+		$3 == guard { print $1, "lsm_cgroup" }' <<<"$list"
 }
 
 # ---- programs and maps -----------------------------------------------------
@@ -251,10 +256,15 @@ id_of() {
 	number_of id "$@"
 }
 
+# reason_in LOG: of what bpftool has said, what libbpf could not do.
+reason_in() {
+	grep -m 1 'failed:' <<<"$1" || tail -n 1 <<<"$1"
+}
+
 # The pins that are there.
 pins() {
 	local pin
-	for pin in "${PINS[@]}"; do
+	for pin in "${PINS[@]}" "$GUARD_PIN"; do
 		[[ ! -e $pin ]] || say "$pin"
 	done
 }

@@ -4,7 +4,7 @@
 # Which limits hold on this kernel, and what it must be spared.  Sourced by load.sh, after lib.sh.
 #
 # docs/limits.tsv has a line for each row of the table in docs/limits.md: what it is about, a
-# tab, and the kernels.
+# tab, and the kernels; then a tab, and `yes` where bpf_guard mends it.
 
 # A release may name the series alone, as Debian 12's 6.1.0-50-amd64 does: its whole version is
 # 6.1.176, as `uname -v` says.
@@ -50,14 +50,14 @@ mptcp_is_safe() {
 	! kernel_before "5.10.247, 5.15.197, 6.1.159, 6.6.119, 6.12.60, 6.17.10, 6.18.0"
 }
 
-# limits_here COUNTED: the names of those that hold here.  FIONREAD's depends on what the
-# programs go by, whatever the version says: 1: the kernel counts bypassed bytes.
+# limits_here COUNTED GUARD-PIN: the names of those that hold here.  FIONREAD's depends on what
+# the programs go by, whatever the version says: 1: the kernel counts bypassed bytes.
 limits_here() {
-	local name kernels
-	while IFS=$'\t' read -r name kernels; do
+	local name kernels guard
+	while IFS=$'\t' read -r name kernels guard; do
 		if [[ $name == FIONREAD ]]; then
 			(($1)) || say "$name"
-		elif applies "$kernels"; then
+		elif applies "$kernels" && ! [[ $guard == yes && -e $2 ]]; then
 			say "$name"
 		fi
 	done <"$HERE/docs/limits.tsv"

@@ -12,33 +12,48 @@ HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 . "$HERE/deps.sh"
 # shellcheck source=limits.sh
 . "$HERE/limits.sh"
+# shellcheck source=splicers.sh
+. "$HERE/splicers.sh"
 
-MAX_RANGES=64 # bpf_sockops.h
+MAX_RANGES=64  # bpf_sockops.h
+MAX_CGROUPS=64 # excluded_cgroups.h
 
 usage() {
 	cat <<-END
 		load.sh - let TCP between programs of this host skip the TCP/IP stack
 
 		SYNOPSIS
-		    sudo ./load.sh [--cgroup PATH] [--port LIST] [--exclude-port LIST]
-		                   [--quiet] [--install-deps]
+		    sudo ./load.sh [--cgroup PATH] [--exclude-cgroup PATH]... [--port LIST]
+		                   [--exclude-port LIST] [--all-connections] [--no-guard]
+		                   [--admit-splicing] [--quiet] [--install-deps]
 		    ./load.sh --help
 
 		DESCRIPTION
 		    Loads two BPF programs and attaches them.  From then on new TCP connections between
 		    programs of this host are accelerated.  If a step fails, what was done is undone.
+		    Where the kernel has what it needs, a third one guards programs that read their
+		    sockets with splice(2).
 
 		OPTIONS
-		    --cgroup PATH        only connections with both ends under this cgroup, a directory
-		                         of cgroup v2; default: the root, that is, all programs
-		    --port LIST          only connections to servers that listen on these ports: numbers
-		                         from 1 to 65535 and ranges, as in 80,8000-8100
-		    --exclude-port LIST  no connections to these ports, whatever --port says; at most
-		                         $MAX_RANGES numbers and ranges in both lists together
-		    --quiet              write no lines to the kernel's trace
-		    --install-deps       first install what is missing to compile and load, from the
-		                         distribution's packages
-		    --help               show this text
+		    --cgroup PATH          only connections with both ends under this cgroup, a directory
+		                           of cgroup v2; default: the root, that is, all programs
+		    --exclude-cgroup PATH  no connections with an end under this cgroup; up to $MAX_CGROUPS times
+		    --port LIST            only connections to servers that listen on these ports: numbers
+		                           from 1 to 65535 and ranges, as in 80,8000-8100
+		    --exclude-port LIST    no connections to these ports, whatever --port says; at most
+		                           $MAX_RANGES numbers and ranges in both lists together
+		    --all-connections      also those of programs whose last connections to the server were
+		                           short: a connection with one or two requests takes longer on
+		                           the bypass than over TCP, and is left to it
+		    --no-guard             without the third program, which is asked at each read(2), write(2)
+		                           and splice(2) of programs under the cgroup
+		    --admit-splicing       the cgroups of running programs that are known to read with
+		                           splice(2), and cannot be guarded, are excluded, and named; not so
+		                           with this option
+		    --quiet                write no lines to the kernel's trace
+		    --install-deps         first install what is missing to compile and load, from the
+		                           distribution's packages
+		    --help                 show this text
 
 		EXIT STATUS
 		    0  loaded
@@ -55,8 +70,11 @@ usage() {
 CGROUP=
 PORTS=()   # ranges for --port, as FIRST-LAST
 EXCLUDE=() # and for --exclude-port
+CGROUPS=() # inode numbers for --exclude-cgroup
 QUIET=0
-MPTCP=0 # 1: the kernel can bear the sockets of its listeners in a sockmap
+GUARD_WANTED=1
+ADMIT_SPLICING=0
+ADMIT=0 # ADMIT_*, together
 INSTALL=0
 
 # ranges OPTION LIST: prints them as FIRST-LAST.
@@ -74,15 +92,26 @@ ranges() {
 	done
 }
 
+# check_cgroup OPTION PATH
+check_cgroup() {
+	[[ -d $2 ]] || usage_error "$1: no such directory: $2"
+	[[ $(stat -f -c %T "$2") == cgroup2fs ]] || usage_error "$1: not a directory of cgroup v2: $2"
+}
+
 parse() {
 	local list
 	while [[ $# -gt 0 ]]; do
 		case $1 in
-		--cgroup | --port | --exclude-port)
+		--cgroup | --exclude-cgroup | --port | --exclude-port)
 			[[ $# -ge 2 ]] || usage_error "$1 needs an argument"
 			;;&
 		--cgroup)
 			CGROUP=$2
+			shift
+			;;
+		--exclude-cgroup)
+			check_cgroup "$1" "$2"
+			CGROUPS+=("$(stat -c %i "$2")")
 			shift
 			;;
 		--port)
@@ -95,6 +124,9 @@ parse() {
 			mapfile -t -O "${#EXCLUDE[@]}" EXCLUDE <<<"$list"
 			shift
 			;;
+		--all-connections) ((ADMIT |= ADMIT_SHORT)) ;;
+		--no-guard) GUARD_WANTED=0 ;;
+		--admit-splicing) ADMIT_SPLICING=1 ;;
 		--quiet) QUIET=1 ;;
 		--install-deps) INSTALL=1 ;;
 		*) help_or_error "$1" ;;
@@ -103,6 +135,7 @@ parse() {
 	done
 	((${#PORTS[@]} + ${#EXCLUDE[@]} <= MAX_RANGES)) ||
 		usage_error "--port and --exclude-port: more than $MAX_RANGES ports and ranges"
+	((${#CGROUPS[@]} <= MAX_CGROUPS)) || usage_error "--exclude-cgroup: more than $MAX_CGROUPS times"
 }
 
 # ---- what is needed --------------------------------------------------------
@@ -138,8 +171,7 @@ cgroup_of() {
 		say "$root"
 		return
 	fi
-	[[ -d $1 ]] || usage_error "--cgroup: no such directory: $1"
-	[[ $(stat -f -c %T "$1") == cgroup2fs ]] || usage_error "--cgroup: not a directory of cgroup v2: $1"
+	check_cgroup --cgroup "$1"
 	readlink -f "$1"
 }
 
@@ -149,7 +181,7 @@ check_not_loaded() {
 	left=$(pins)
 	[[ -z $left ]] ||
 		die "loaded in part, or switched off (${left//$'\n'/ }); to clean up: sudo $HERE/unload.sh"
-	[[ -z $(attached_ids "$CGROUP" || true) ]] ||
+	[[ -z $(ours_on "$CGROUP" || true) ]] ||
 		die "attached to $CGROUP, but not pinned; to clean up: sudo $HERE/unload.sh --cgroup $CGROUP"
 }
 
@@ -168,14 +200,14 @@ ancestors() {
 # our callbacks away; those with `override` then do not run at all.
 check_other_programs() {
 	local own dir id flags name nearest='' top=''
-	own=$(sock_ops_programs "$CGROUP") || return 0 # not to be seen
+	own=$(programs_on sock_ops "$CGROUP") || return 0 # not to be seen
 	while read -r id flags name; do
 		[[ -z $id || $flags == multi ]] ||
 			die "$(other_program "$id" "$name") is attached to $CGROUP without multi: no second one can be attached; $(detach_hint "$CGROUP" "$id")"
 	done <<<"$own"
 
 	while read -r dir; do
-		read -r id flags name < <(sock_ops_programs "$dir") || continue
+		read -r id flags name < <(programs_on sock_ops "$dir") || continue
 		nearest=${nearest:-$id $flags $name $dir}
 		top=$dir
 	done < <(ancestors "$CGROUP")
@@ -204,7 +236,7 @@ check_other_programs() {
 # cgroup namespace there are others.
 check_above_what_is_seen() {
 	local all id _ name
-	all=$(sock_ops_programs "$CGROUP" effective) || return 0
+	all=$(programs_on sock_ops "$CGROUP" effective) || return 0
 	while read -r id _ name; do
 		[[ -z $id || $'\n'$1 == *$'\n'"$id "* ]] ||
 			die "$(other_program "$id" "$name") is attached above $(cgroup2_root), which is the topmost cgroup here: it would run after ours, or would not run any more; run load.sh outside of this container"
@@ -253,6 +285,12 @@ undo_with() {
 	UNDO=("$(printf '%q ' "$@")" "${UNDO[@]}")
 }
 
+# The last step is already.
+undone() {
+	UNDO=("${UNDO[@]:1}")
+	UNDOES=("${UNDOES[@]:1}")
+}
+
 # ---- the steps -------------------------------------------------------------
 
 build() {
@@ -260,7 +298,7 @@ build() {
 	if has_sources; then
 		cmd make -s -C "$HERE" all || die "cannot build in $HERE; to build there as its owner: make -C $HERE"
 	fi
-	for object in "$SOCKOPS" "$BYPASS" "$STATUS" "$OPEN" "$RELEASE"; do
+	for object in "$SOCKOPS" "$BYPASS" "$GUARD" "$STATUS" "$OPEN" "$RELEASE"; do
 		[[ -e $HERE/$object.o ]] || die "$HERE/$object.o is missing: install again"
 	done
 }
@@ -272,19 +310,39 @@ mount_bpffs() {
 	undo_with "the BPF file system on $BPFFS" umount "$BPFFS"
 }
 
-# load_program NAME TYPE
+# load_program NAME [type TYPE]: and pins it.  Fails where the kernel refuses it: LOG says why.
 load_program() {
-	local log
-	if ! log=$(cmd bpftool prog load "$HERE/$1.o" "$BPFFS/$1" type "$2" 2>&1); then
-		tail -n 20 <<<"$log" >&2 # the verifier's reason comes last
-		die "the kernel refuses $1"
-	fi
-	say "$log" >&2
+	LOG=$(cmd bpftool prog load "$HERE/$1.o" "$BPFFS/$1" "${@:2}" 2>&1) || return
+	say "$LOG" >&2
 	undo_with "$BPFFS/$1" rm "$BPFFS/$1"
 }
 
+# must_load NAME TYPE
+must_load() {
+	load_program "$1" type "$2" && return
+	tail -n 20 <<<"$LOG" >&2 # the verifier's reason comes last
+	die "the kernel refuses $1"
+}
+
 set_switch() {
-	set_config "$(stat -c %i "$CGROUP")" "$1" "$QUIET" "$(id_of prog pinned "$SOCKOPS_PIN")" "$MPTCP" pinned "$CONFIG_PIN"
+	set_config "$(stat -c %i "$CGROUP")" "$1" "$QUIET" "$(id_of prog pinned "$SOCKOPS_PIN")" "$ADMIT" pinned "$CONFIG_PIN"
+}
+
+# What would hang, or fail, stays on TCP.  A program in the root has no cgroup of its own.
+exclude_splicers() {
+	local root pid name cgroup inode names=$SPLICERS
+	[[ ! -e $GUARD_PIN ]] || names=$UNGUARDED
+	root=$(cgroup2_root)
+	while read -r pid name cgroup; do
+		# One that is out of sight, or was removed, has no directory.
+		inode=$(stat -c %i "$root$cgroup" 2>/dev/null) || inode=''
+		if [[ $cgroup == / || $cgroup == /..* || -z $inode || ${#CGROUPS[@]} -ge $MAX_CGROUPS ]]; then
+			LEFT_OUT+=("reads with splice(2), which fails on the bypass, and has no cgroup that could be excluded: $name (pid $pid); leave its ports out: --exclude-port")
+		else
+			CGROUPS+=("$inode")
+			LEFT_OUT+=("stays on TCP, because it reads with splice(2): $name (pid $pid), and all of $root$cgroup")
+		fi
+	done < <(splicers "$names")
 }
 
 # Everything but the switch.
@@ -315,6 +373,38 @@ attach_sockops() {
 attach_bypass() {
 	cmd bpftool prog attach pinned "$BYPASS_PIN" msg_verdict pinned "$MAP_PIN"
 	undo_with "$BYPASS attached to $MAP" bpftool prog detach pinned "$BYPASS_PIN" msg_verdict pinned "$MAP_PIN"
+}
+
+# why_no_guard: what the kernel lacks for it.
+why_no_guard() {
+	local active
+	if ! active=$(cat /sys/kernel/security/lsm 2>/dev/null); then
+		say "the active LSMs cannot be seen; where the kernel has any: sudo mount -t securityfs none /sys/kernel/security"
+	elif [[ ,$active, != *,bpf,* ]]; then
+		say "BPF is not among the active LSMs ($active); to have it from the next boot on, add it to lsm= of the kernel's command line"
+	elif kernel_before 6.0; then
+		say "that needs kernel 6.0 or newer"
+	fi
+}
+
+NO_GUARD=   # why it is not loaded
+LEFT_OUT=() # what is not guarded
+
+# Without it the rest does its work all the same.  What cannot be attached (arm64 lacks what it
+# takes in some kernels that load it) does not stay.
+load_guard() {
+	NO_GUARD=$(why_no_guard)
+	[[ -z $NO_GUARD ]] || return 0
+	if ! load_program "$GUARD"; then
+		NO_GUARD="the kernel refuses $GUARD: $(reason_in "$LOG")"
+	elif ! LOG=$(cmd bpftool cgroup attach "$CGROUP" lsm_cgroup pinned "$GUARD_PIN" multi 2>&1); then
+		NO_GUARD="$GUARD cannot be attached: $(reason_in "$LOG")"
+		cmd rm "$GUARD_PIN"
+		undone
+	else
+		say "$LOG" >&2
+		undo_with "$GUARD attached to $CGROUP" bpftool cgroup detach "$CGROUP" lsm_cgroup pinned "$GUARD_PIN"
+	fi
 }
 
 # Last: a socket that entered the map before its program was attached there
@@ -363,9 +453,11 @@ report() {
 		counted=1 burst="counts bypassed bytes; a burst may be 256 KiB" # CREDIT
 	fi
 	say "kernel $(uname -r): FIONREAD $burst"
-	((MPTCP)) ||
+	((ADMIT & ADMIT_MPTCP)) ||
 		say "not accelerated on this kernel: servers that listen for Multipath TCP, as those in Go do from 1.24 on"
-	say "not as in TCP while bypassed (docs/limits.md): $(limits_here "$counted" | paste -sd ';' | sed 's/;/; /g')"
+	[[ -z $NO_GUARD ]] || say "no guard, a program that reads with splice(2) hangs unless it is excluded (docs/limits.md): $NO_GUARD"
+	[[ ${#LEFT_OUT[@]} -eq 0 ]] || say_each "${LEFT_OUT[@]}"
+	say "not as in TCP while bypassed (docs/limits.md): $(limits_here "$counted" "$GUARD_PIN" | paste -sd ';' | sed 's/;/; /g')"
 }
 
 main() {
@@ -391,10 +483,14 @@ main() {
 	build
 	mount_bpffs
 	undo_with "maps in $BPFFS" rm -f "${MAP_PINS[@]}"
-	load_program "$SOCKOPS" sockops
+	must_load "$SOCKOPS" sockops
+	if ((GUARD_WANTED)); then
+		load_guard
+	fi
+	((ADMIT_SPLICING)) || exclude_splicers
 	configure
 	attach_sockops
-	load_program "$BYPASS" sk_msg
+	must_load "$BYPASS" sk_msg
 	attach_bypass
 	open=$(report_open)
 	switch_on

@@ -41,7 +41,8 @@ struct sock_view {
 	__u32 turn;	     /* counts sends that found the own queue empty: all was read */
 	__u32 answers;	     /* sends before which the peer had had its turn */
 	__u16 account;	     /* of a server: its place in sock_ops_accounts */
-	__u8 unused[2];
+	__u8 reads_tcp;	     /* this end reads past its psock, with splice(2) */
+	__u8 unused;
 	__u8 left;    /* this end has left the bypass: it sends over TCP for good */
 	__u8 ended;   /* this end has ended its direction (SHUT_WR, close) */
 	__u8 threads; /* that have sent, or tried to: none, 1, or 2 for several */
@@ -60,7 +61,8 @@ _Static_assert(sizeof(struct sock_view) % sizeof(struct in6_addr) == 0,
  *   R  sock_ops_release  at an unload
  *
  * and read by these.  The peer's programs read `view`, without a lock; so does
- * sock_ops_status and sock_ops_open, which read the fields marked S as well.
+ * sock_ops_status and sock_ops_open, which read the fields marked S as well.  bpf_guard alone
+ * writes without the lock: reads_tcp, which nobody takes back, and `fence`, atomically.
  */
 struct sock_record {
 	struct sock_view view;	  /* first, a pointer to the record is one to it: O, B; S */

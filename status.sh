@@ -102,6 +102,16 @@ filter() {
 		$1 == "admit" && last && $2 == want { print first == last ? first : first "-" last }'
 }
 
+# Those of --exclude-cgroup, and what else load.sh has excluded, a line for each.
+excluded_cgroups() {
+	local id path
+	bpftool map dump pinned "$CGROUPS_PIN" 2>/dev/null | tr -d '",:' | awk '$1 == "key" { print $2 }' |
+		while read -r id; do
+			path=$(cgroup_path "$id")
+			say "${path:-$id}"
+		done | sort
+}
+
 # ---- one look --------------------------------------------------------------
 
 # Into the variables that the two ways to show it use.
@@ -110,8 +120,11 @@ look() {
 	read -ra values < <(config_of pinned "$CONFIG_PIN")
 	CGROUP=$(cgroup_path "${values[0]}")
 	QUIET=${values[2]}
+	ALL=$((${values[4]/-/0} & ADMIT_SHORT))
 	ONLY=$(filter 1 | paste -sd,)
 	EXCEPT=$(filter 0 | paste -sd,)
+	NOT_UNDER=
+	((${values[4]/-/0} & ADMIT_ALL_CGROUPS)) || NOT_UNDER=$(excluded_cgroups)
 	SINCE=$(number_of loaded_at prog pinned "$SOCKOPS_PIN")
 	MOST=$(number_of max_entries map pinned "$MAP_PIN")
 	COUNTERS=$(counters)
@@ -135,7 +148,7 @@ look() {
 # admitted.
 later_programs() {
 	[[ -n $CGROUP ]] || return 0
-	sock_ops_programs "$CGROUP" effective | awk -v ours="$(id_of prog pinned "$SOCKOPS_PIN")" '
+	programs_on sock_ops "$CGROUP" effective | awk -v ours="$(id_of prog pinned "$SOCKOPS_PIN")" '
 		found { print $3 "/" $1 }
 		$1 == ours { found = 1 }'
 }
@@ -158,8 +171,10 @@ show() {
 	seconds=$((${NOW%.*} - SINCE))
 	say "loaded       $(date -d "@$SINCE" '+%F %T') ($(duration "$seconds") ago)"
 	say "cgroup       ${CGROUP:-gone, or not visible from here}"
-	say "filter       $scope of the listening side"
+	say "filter       $scope of the listening side$( ((!ALL)) || echo ', short connections as well')"
+	[[ -z $NOT_UNDER ]] || say "on TCP       ${NOT_UNDER//$'\n'/, }"
 	say "trace        $( ((QUIET)) && echo off || echo on)"
+	say "guard        $([[ -e $GUARD_PIN ]] && echo on || echo off)"
 	say "map          $SOCKETS of $MOST sockets"
 	say "open         $(show_directions)"
 	if [[ -n $LATER ]]; then
@@ -296,10 +311,15 @@ quoted() {
 	printf '"%s"' "${text//[[:cntrl:]]/?}"
 }
 
-# list_of A,B: as a JSON array of strings.
+# list_of LINES: as the members of a JSON array of strings.
 list_of() {
+	local line comma=
 	[[ -n $1 ]] || return 0
-	printf '"%s"' "${1//,/\",\"}"
+	while IFS= read -r line; do
+		printf %s "$comma"
+		quoted "$line"
+		comma=,
+	done <<<"$1"
 }
 
 # members: of a JSON object, from lines `NAME NUMBER`.
@@ -311,8 +331,11 @@ show_json() {
 	printf '{"loaded":true,"since":%s,"cgroup":' "$SINCE"
 	[[ -n $CGROUP ]] && quoted "$CGROUP" || printf null
 	printf ',"ports":[%s],"exclude_ports":[%s],"trace":%s' \
-		"$(list_of "$ONLY")" "$(list_of "$EXCEPT")" "$( ((QUIET)) && echo false || echo true)"
-	printf ',"later_programs":[%s]' "$(list_of "${LATER//$'\n'/,}")"
+		"$(list_of "${ONLY//,/$'\n'}")" "$(list_of "${EXCEPT//,/$'\n'}")" "$( ((QUIET)) && echo false || echo true)"
+	printf ',"exclude_cgroups":[%s]' "$(list_of "$NOT_UNDER")"
+	printf ',"guard":%s' "$([[ -e $GUARD_PIN ]] && echo true || echo false)"
+	printf ',"all_connections":%s' "$( ((ALL)) && echo true || echo false)"
+	printf ',"later_programs":[%s]' "$(list_of "$LATER")"
 	printf ',"map":{"sockets":%s,"max":%s},"counters":{' "$SOCKETS" "$MOST"
 	members <<<"$COUNTERS"
 	printf '},"open":{'

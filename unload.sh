@@ -306,23 +306,25 @@ detach_pinned() {
 	cgroup=$(cgroup_path "${values[0]}")
 	[[ -n $cgroup ]] || return 0 # removed, and the attachment with it
 	attempt bpftool cgroup detach "$cgroup" sock_ops pinned "$SOCKOPS_PIN" || true
+	[[ ! -e $GUARD_PIN ]] || attempt bpftool cgroup detach "$cgroup" lsm_cgroup pinned "$GUARD_PIN" || true
 	detach_unpinned "$cgroup"
 }
 
 # Programs of our name on a cgroup, whose pins are lost.
 detach_unpinned() {
-	local cgroup=$1 id ids config
+	local cgroup=$1 id type ours config
 	# Where what is attached cannot be seen, every program is tried: detaching
 	# fails where it was not.
-	ids=$(attached_ids "$cgroup") || ids=$(program_ids "$SOCKOPS")
-	for id in $ids; do
-		attempt bpftool cgroup detach "$cgroup" sock_ops id "$id" || continue
+	ours=$(ours_on "$cgroup") || ours=$(program_ids "$SOCKOPS" | sed 's/$/ sock_ops/')
+	while read -r id type; do
+		[[ -n $id ]] || continue
+		attempt bpftool cgroup detach "$cgroup" "$type" id "$id" || continue
 		if config=$(map_id "$CONFIG" id "$id"); then
 			switch_to $OFF id "$config"
 		fi
-	done
-	if ids=$(attached_ids "$cgroup") && [[ -n $ids ]]; then
-		warn "still attached to $cgroup: ${ids//$'\n'/ }"
+	done <<<"$ours"
+	if ours=$(ours_on "$cgroup") && [[ -n $ours ]]; then
+		warn "still attached to $cgroup: $(cut -d ' ' -f 1 <<<"$ours" | paste -sd ' ')"
 		FAILED=$((FAILED + 1))
 	fi
 }

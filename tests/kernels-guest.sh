@@ -10,6 +10,7 @@ exec </dev/null >/dev/console 2>&1
 ln -sf /proc/self/fd /dev/fd
 mount -t proc none /proc
 mount -t sysfs none /sys
+mount -t securityfs none /sys/kernel/security
 mount -t cgroup2 none /sys/fs/cgroup
 mount -t bpf none /sys/fs/bpf
 mount -t tracefs none /sys/kernel/tracing

@@ -11,10 +11,11 @@
 # line `N passed, M failed`, of its cells.
 #
 #   objects, test programs    built once, here: the same for all kernels
-#   kernels, guest's programs Debian packages, fetched by an apt of our own from
+#   kernels, guest's programs,
+#   qemu                      Debian packages, fetched by an apt of our own from
 #                             the mirror that this machine uses, and kept in
 #                             $XDG_CACHE_HOME (/var/cache)/tcpip-bypass-kernels
-#   a guest                   qemu without KVM, one CPU (two break it), 20 to 40
+#   a guest                   qemu without KVM, one CPU (two break it), 10 to 20
 #                             times slower than here; tests/kernels-guest.sh is
 #                             its init, the serial console brings the results; as
 #                             many guests at once as this machine has CPUs
@@ -44,7 +45,7 @@ arm64  trixie   arm64
 GUARANTEES='
 what bpftool shows     | walkthrough | programs, map and pins
 load, unload           | scripts     | any directory|no error|cannot list|stay usable
-partial states         | scripts     | works from every partial
+partial states         | scripts     | all pins are lost
 admission              | admission   | (IPv4|IPv6) is bypassed|v4-mapped|dual-stack server
 admission over veth    | admission   | over veth
 deferred, fast open    | admission   | deferred|Fast Open
@@ -64,9 +65,13 @@ half-close             | streams     | half-close (at once|after small)
 unload, idle           | unload      | : idle|load again
 unload, unread         | unload      | unread connections|waits for
 unload, blocking recv  | unload      | blocking recv
-status.sh              | status      | exit status|both ends|unread|IPv6|directions
+unload, no iterators   | unload      | are refused
+short connections      | short       | build/many
+status.sh              | status      | shows what is unread|IPv6|directions
 memory, too little     | guest/memory | .
 nbd, socket taken over | guest/nbd   | .
+guard                  | guest/guard | without it|sees all|takes it off
+guard, proxies         | guest/guard | docker-proxy|HAProxy|systemd-socket
 other tool, flags      | other       | flags
 other tool, sockhash   | other       | map: attached
 stateful firewall, NAT | firewall    | long
@@ -99,21 +104,29 @@ trace lines            | 5.10     | no addresses in them
 what bpftool shows     | 5.10     | bpftool 7.1 cannot list what is attached to a cgroup
 partial states         | 5.10     | the same: a program that is attached, but not pinned, is not seen
 Multipath TCP          | 5.10     | has no MPTCP
+guard                  | 5.10     | needs lsm_cgroup, of 6.0
+guard, proxies         | 5.10     | the same
 '
 
 # What a guest needs, with what that depends on, but not the packages of LEFT_OUT.
-PACKAGES=(bash bats bpftool coreutils diffutils findutils grep hostname iproute2
+PACKAGES=(bash bats bpftool coreutils diffutils findutils grep haproxy hostname iproute2
 	iputils-ping jq kmod libc-bin mawk mount nbd-client nbd-server netcat-openbsd nftables procps
-	sed socat util-linux)
-LEFT_OUT='perl|libperl5.*|perl-modules.*|.*-perl|usrmerge|dpkg|tar|debconf|gcc-.*-base|libaudit-common|adduser|passwd|ucf|sensible-utils'
+	sed socat systemd util-linux)
+LEFT_OUT='perl|libperl5.*|perl-modules.*|.*-perl|usrmerge|dpkg|tar|debconf|gcc-.*-base|libaudit-common|adduser|passwd|ucf|sensible-utils|lsb-base|init-system-helpers|sysvinit-utils|openssl|ca-certificates|cryptsetup.*|dmsetup'
+# Of this one a program alone: the rest is large.
+DOCKER=docker.io
+DOCKER_PROXY=usr/sbin/docker-proxy
 GUEST_SUITE=bookworm
+# qemu 10 takes half the time of bookworm's 7.2, and does cmpxchg16b as a CPU does (7.2 not:
+# 6.12 dies of it).
+QEMU_SUITE=trixie
 MODULES=(veth inet_diag tcp_diag nf_conntrack nf_tables nft_ct nft_counter nft_objref
 	nft_chain_nat nft_nat nft_redir nft_masq nbd)
 
 CACHE=${XDG_CACHE_HOME:-/var/cache}/tcpip-bypass-kernels
 TIMEOUT=${KERNELS_TIMEOUT:-1800}
-HOST_PACKAGES=(apt bpftool clang cpio gcc kmod libbpf-dev libc6-dev make qemu-system-x86)
-ARM64_PACKAGES=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-system-arm)
+HOST_PACKAGES=(apt bpftool clang cpio gcc kmod libbpf-dev libc6-dev make)
+ARM64_PACKAGES=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
 
 die() {
 	echo "kernels.sh: $*" >&2
@@ -154,6 +167,12 @@ apt_in() {
 	APT_CONFIG=$APT_CONF "$@"
 }
 
+# with_dependencies PACKAGE...: their names, and those of what they depend on.
+with_dependencies() {
+	apt_in apt-get install -s --no-install-recommends "$@" |
+		awk -v out="^($LEFT_OUT)\$" '$1 == "Inst" && $2 !~ out { print $2 }'
+}
+
 # unpack DIRECTORY PACKAGE...: fetched, into that directory.
 unpack() {
 	local dir=$1 debs deb
@@ -173,24 +192,51 @@ archive() {
 	(cd "$1" && find . -print0 | cpio --quiet -0 -o -H newc -R 0:0)
 }
 
-# ---- the three parts of an initramfs -----------------------------------------
+# ---- qemu, and the three parts of an initramfs --------------------------------
+
+# emulators: prints the directory that qemu and its libraries are in.
+emulators() {
+	local dir=$CACHE/qemu-$QEMU_SUITE packages
+	if [[ ! -e $dir ]]; then
+		apt_of "$QEMU_SUITE" amd64
+		mapfile -t packages < <(with_dependencies qemu-system-x86 qemu-system-arm)
+		rm -rf "$dir.new"
+		mkdir "$dir.new"
+		unpack "$dir.new" "${packages[@]}"
+		mv "$dir.new" "$dir"
+	fi
+	echo "$dir"
+}
+
+# in_qemu ARCHITECTURE ARGUMENT...: with the libraries of its own suite.
+in_qemu() {
+	local cpu=x86_64
+	[[ $1 != arm64 ]] || cpu=aarch64
+	shift
+	timeout --foreground --kill-after 10 "$TIMEOUT" \
+		"$QEMU/usr/lib64/ld-linux-x86-64.so.2" --library-path "$QEMU/usr/lib/x86_64-linux-gnu" \
+		"$QEMU/usr/bin/qemu-system-$cpu" -L "$QEMU/usr/share/qemu" -L "$QEMU/usr/share/seabios" "$@"
+}
 
 # guest_root ARCHITECTURE: the programs, without maintainer scripts having run;
 # prints the archive's path.
 guest_root() {
 	local key file dir packages link
-	key=$(echo "$GUEST_SUITE $1 ${PACKAGES[*]} $LEFT_OUT" | sha256sum)
+	key=$(echo "$GUEST_SUITE $1 ${PACKAGES[*]} $LEFT_OUT $DOCKER" | sha256sum)
 	file=$CACHE/root-$1-${key:0:12}.cpio
 	if [[ ! -e $file ]]; then
 		apt_of "$GUEST_SUITE" "$1"
-		mapfile -t packages < <(apt_in apt-get install -s --no-install-recommends "${PACKAGES[@]}" |
-			awk -v out="^($LEFT_OUT)\$" '$1 == "Inst" && $2 !~ out { print $2 }')
+		mapfile -t packages < <(with_dependencies "${PACKAGES[@]}")
 		dir=$(mktemp -d "$WORK/root.XXXX")
 		for link in bin sbin lib lib64; do
 			mkdir -p "$dir/usr/$link"
 			ln -s "usr/$link" "$dir/$link"
 		done
 		unpack "$dir" "${packages[@]}"
+		mkdir "$dir/docker"
+		unpack "$dir/docker" "$DOCKER"
+		mv "$dir/docker/$DOCKER_PROXY" "$dir/$DOCKER_PROXY"
+		rm -rf "$dir/docker"
 		# What maintainer scripts would have done.
 		ln -s mawk "$dir/usr/bin/awk"
 		ln -s nc.openbsd "$dir/usr/bin/nc"
@@ -240,22 +286,24 @@ kernel() {
 # project KERNEL ARCHITECTURE PART PARTS: as installed, without sources, which would want
 # a compiler; with one part of the guarantees.
 project() {
-	local dir program guarantee rest
+	local dir program guarantee rest sources
+	shopt -s nullglob
 	dir=$(mktemp -d "$WORK/project.XXXX")
 	mkdir -p "$dir/project/build"
 	cp -r ./*.sh ./*.o ./*.h README.md docs tests "$dir/project"
 	cp -r build/classic build/other "$dir/project/build"
-	for program in pair readers many; do
+	for program in pair readers many semantics; do
 		if [[ $2 == amd64 ]]; then
 			cp "build/$program" "$dir/project/build"
 		else
-			aarch64-linux-gnu-gcc -O2 -g -pthread "tests/$program.c" -o "$dir/project/build/$program"
+			sources=("tests/$program"*.c "tests/$program"/*.c)
+			aarch64-linux-gnu-gcc -O2 -g -pthread "${sources[@]}" -o "$dir/project/build/$program"
 		fi
 	done
 	cp tests/kernels-guest.sh "$dir/init"
 	while IFS='|' read -r guarantee rest; do
 		exception "$1" "$guarantee" >/dev/null || echo "$guarantee|$rest"
-	done < <(guarantees | awk "NR % $4 == $3") >"$dir/guarantees"
+	done < <(guarantees) | awk "NR % $4 == $3" >"$dir/guarantees"
 	archive "$dir"
 	rm -rf "$dir"
 }
@@ -279,19 +327,15 @@ exception() {
 
 # boot NAME PART PARTS
 boot() {
-	local file=$WORK/$1.$2 console=ttyS0
-	local qemu=(qemu-system-x86_64 -cpu "max,-la57")
-	# qemu 7.2 corrupts the flags of cmpxchg16b: 6.12 dies of a double fault.  (Without
-	# it 7.x allocates no storage for BPF, kmalloc_nolock, and nothing is admitted.)
-	[[ $1 != 6.12 ]] || qemu=(qemu-system-x86_64 -cpu "max,-la57,-cx16")
+	local file=$WORK/$1.$2 console=ttyS0 machine=(-cpu "max,-la57")
 	if [[ ${ARCH_OF[$1]} == arm64 ]]; then
 		# Pointer authentication in the real cipher is slow to emulate.
-		qemu=(qemu-system-aarch64 -machine virt -cpu "max,pauth-impdef=on")
+		machine=(-machine virt -cpu "max,pauth-impdef=on")
 		console=ttyAMA0
 	fi
 	project "$1" "${ARCH_OF[$1]}" "$2" "$3" >"$file.project"
 	cat "${ROOT_OF[$1]}" "${KERNEL_OF[$1]}/modules.cpio" "$file.project" >"$file.initrd"
-	timeout --foreground --kill-after 10 "$TIMEOUT" "${qemu[@]}" -accel tcg,thread=single -smp 1 -m 1024 \
+	in_qemu "${ARCH_OF[$1]}" "${machine[@]}" -accel tcg,thread=single -smp 1 -m 1024 \
 		-nodefaults -no-user-config -display none -no-reboot -serial stdio \
 		-kernel "${KERNEL_OF[$1]}/vmlinuz" -initrd "$file.initrd" \
 		-append "console=$console panic=-1 quiet loglevel=4 mitigations=off init_on_alloc=0" \
@@ -301,6 +345,7 @@ boot() {
 }
 
 declare -A ARCH_OF ROOT_OF KERNEL_OF # by NAME
+QEMU=                                # of emulators()
 
 # fetch NAME SUITE ARCHITECTURE
 fetch() {
@@ -311,10 +356,11 @@ fetch() {
 		set -e
 		guest_root "$arch"
 		kernel "$suite" "$arch"
+		emulators
 	)
 	status=$?
 	set -e
-	{ read -r ROOT_OF["$name"] && read -r KERNEL_OF["$name"]; } <<<"$files" || status=1
+	{ read -r ROOT_OF["$name"] && read -r KERNEL_OF["$name"] && read -r QEMU; } <<<"$files" || status=1
 	NAMES+=("$name")
 	ARCH_OF[$name]=$arch
 	if ((status == 0)); then

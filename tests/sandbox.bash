@@ -89,6 +89,24 @@ box_root() {
 	in_box awk '$3 == "cgroup2" { print $2; exit }' /proc/self/mounts
 }
 
+# in_child COMMAND...: in a cgroup below the sandbox's root, which child_up makes.
+in_child() {
+	(
+		echo "$BASHPID" >"$BOX_CGROUP/child/cgroup.procs"
+		exec nsenter --target "$BOX_PID" --cgroup --mount --net -- "$@"
+	)
+}
+
+child_up() {
+	mkdir "$BOX_CGROUP/child"
+	CHILD=$(box_root)/child
+}
+
+# listens PORT: does anybody, in the sandbox?
+listens() {
+	[[ -n $(in_box ss -Hltn "sport = $1") ]]
+}
+
 # pid_of NAME: of a program in the sandbox.
 pid_of() {
 	local pid

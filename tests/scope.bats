@@ -9,19 +9,6 @@ load sandbox.bash
 
 box_each_test
 
-# in_child COMMAND...: in a cgroup below the sandbox's root.
-in_child() {
-	(
-		echo "$BASHPID" >"$BOX_CGROUP/child/cgroup.procs"
-		exec nsenter --target "$BOX_PID" --cgroup --mount --net -- "$@"
-	)
-}
-
-child_up() {
-	mkdir "$BOX_CGROUP/child"
-	CHILD=$(box_root)/child
-}
-
 @test "--cgroup: both ends under it are bypassed, one end or none is not" {
 	child_up
 	load_pair --cgroup "$CHILD"
@@ -58,7 +45,7 @@ child_up() {
 @test "--cgroup: with all pins lost, unload.sh --cgroup detaches" {
 	child_up
 	load_pair --cgroup "$CHILD"
-	in_box rm /sys/fs/bpf/{bpf_sockops,bpf_tcpip_bypass,sock_ops_{map,record,meet,stats,config,ports}}
+	in_box rm -f /sys/fs/bpf/{bpf_sockops,bpf_tcpip_bypass,bpf_guard,sock_ops_{map,record,meet,accounts,stats,config,ports,cgroups}}
 	run -1 load_pair --cgroup "$CHILD"
 	output_has "unload.sh --cgroup $CHILD"
 	run -0 unload_pair --cgroup "$CHILD"
@@ -82,6 +69,94 @@ assert_ports() {
 		have_want "clients refused" "$(counter refused_remote)" -eq "$refused"
 	done
 	have_want "admitted" "$(counter admitted_active admitted_passive)" -eq $((messages / 100))
+}
+
+@test "--exclude-cgroup: no connection with an end under it is bypassed" {
+	local ends server client below
+	child_up
+	below='a\x2db, c"d' # as systemd writes a dash
+	mkdir "$BOX_CGROUP/child/$below"
+	load_pair --exclude-cgroup "$CHILD" --exclude-cgroup "$CHILD/$below"
+	for ends in "in_box in_child" "in_child in_box" "in_child in_child"; do
+		read -r server client <<<"$ends"
+		serve "$BOX_TMP/port" "$server" -- talk
+		"$client" "$PAIR" --port "$(cat "$BOX_TMP/port")" talk call
+		wait "$SERVER"
+		have_want "redirected messages" "$(counter redirected_messages)" -eq 0
+	done
+	# A client that is refused is none to its server.
+	have_want "refused for the cgroup" "$(counter refused_cgroup)" -eq 3
+	have_want "servers without a client" "$(counter refused_no_client)" -eq 2
+	in_box "$PAIR" talk
+	have_want "redirected messages" "$(counter redirected_messages)" -eq 200
+	run -0 in_box "$ROOT/status.sh"
+	output_has "on TCP       $CHILD, $CHILD/$below"
+	have_want "in status.sh" "$(in_box "$ROOT/status.sh" --json | jq -r '.exclude_cgroups[]')" = "$CHILD"$'\n'"$CHILD/$below"
+	unload_pair
+	load_pair --exclude-cgroup "$CHILD/$below"
+	in_child "$PAIR" talk # above it
+	have_want "redirected messages" "$(counter redirected_messages)" -eq 200
+	unload_pair
+	rmdir "$BOX_CGROUP/child/$below" "$BOX_CGROUP/child"
+}
+
+@test "--exclude-cgroup: what is no cgroup is refused" {
+	run -2 load_pair --exclude-cgroup
+	output_has "needs an argument"
+	run -2 load_pair --exclude-cgroup /nowhere
+	output_has "--exclude-cgroup: no such directory: /nowhere"
+	run -2 load_pair --exclude-cgroup /proc
+	output_has "--exclude-cgroup: not a directory of cgroup v2: /proc"
+	assert_no_pins
+}
+
+@test "splice: without the guard HAProxy that splices stays on TCP, and is named" {
+	local backend proxy
+	child_up
+	serve "$BOX_TMP/port" in_box -- --seed 3 --count 6 --size 300000 turns
+	backend=$(cat "$BOX_TMP/port")
+	printf '%s\n' defaults ' mode tcp' ' option splice-auto' ' option splice-request' ' option splice-response' \
+		' timeout connect 10s' ' timeout client 60s' ' timeout server 60s' \
+		'listen front' ' bind 127.0.0.1:7001' " server back 127.0.0.1:$backend" >"$BOX_TMP/haproxy.cfg"
+	in_child haproxy -db -f "$BOX_TMP/haproxy.cfg" >"$BOX_TMP/haproxy" 2>&1 3>&- &
+	wait_until 10 "HAProxy" listens 7001
+	proxy=$(in_box cat "$CHILD/cgroup.procs" | head -n 1)
+	run -0 load_pair --no-guard
+	output_has "stays on TCP, because it reads with splice(2): haproxy (pid $proxy), and all of $CHILD"
+	in_box "$PAIR" --seed 3 --count 6 --size 300000 --port 7001 turns call
+	wait "$SERVER"
+	have_want "servers admitted" "$(counter admitted_passive)" -eq 0
+	have_want "redirected messages" "$(counter redirected_messages)" -eq 0
+	unload_pair
+
+	run -0 load_pair --no-guard --admit-splicing
+	output_lacks haproxy
+	unload_pair
+	sed -i '/splice/d' "$BOX_TMP/haproxy.cfg"
+	run -0 load_pair --no-guard
+	output_lacks haproxy
+}
+
+both_run() {
+	pid_of systemd-socket- >/dev/null && [[ $(sed 's,.*,/proc/&/comm,' "$BOX_CGROUP/child/cgroup.procs" | xargs cat | grep -cx docker-proxy) -eq 70 ]]
+}
+
+@test "splice: docker-proxy and systemd-socket-proxyd are known, in a cgroup of their own or not" {
+	local name
+	child_up
+	for name in docker-proxy systemd-socket-proxyd; do
+		cp "$(command -v sleep)" "$BOX_TMP/$name"
+	done
+	for _ in {1..70}; do # one for each published port
+		in_child "$BOX_TMP/docker-proxy" 60 3>&- &
+	done
+	in_box "$BOX_TMP/systemd-socket-proxyd" 60 3>&- &
+	wait_until 5 "both" both_run
+	run -0 load_pair --no-guard
+	output_has "stays on TCP, because it reads with splice(2): docker-proxy" "and all of $CHILD"
+	[[ $output == *"has no cgroup that could be excluded: systemd-socket-"* ]]
+	have_want "lines about docker-proxy" "$(grep -c docker-proxy <<<"$output")" -eq 1
+	have_want "in status.sh" "$(in_box "$ROOT/status.sh" --json | jq -c .exclude_cgroups)" = "[\"$CHILD\"]"
 }
 
 @test "--port: only connections to these ports are bypassed" {

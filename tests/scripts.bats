@@ -142,13 +142,37 @@ KILL='
 	local n
 	for n in {1..8}; do
 		fake_nth "$n" 'echo injected >&2; exit 1'
-		run ! with_fakes "$ROOT/load.sh" --port 80 --exclude-port 81
+		run ! with_fakes "$ROOT/load.sh" --no-guard --port 80 --exclude-port 81
 		output_has injected "not loaded"
 		assert_nothing_loaded
 	done
 	fake_nth 9 'echo injected >&2; exit 1' # there are eight
-	with_fakes "$ROOT/load.sh" --port 80 --exclude-port 81
+	with_fakes "$ROOT/load.sh" --no-guard --port 80 --exclude-port 81
 	unload_pair
+}
+
+@test "load.sh: loads without the guard where it must, and says why" {
+	run -0 in_box "$ROOT/load.sh"
+	if in_box test -e /sys/fs/bpf/bpf_guard; then
+		output_lacks "no guard"
+	else
+		output_has "no guard, a program that reads with splice(2) hangs unless it is excluded" "splice(2) from the socket" loaded
+	fi
+	unload_pair
+	fake cat '[[ $1 != */lsm ]] || { echo lockdown,bpf; exit; }; exec "$REAL" "$@"'
+	fake bpftool '[[ $* != *bpf_guard.o* ]] || { echo "failed: injected" >&2; exit 1; }; exec "$REAL" "$@"'
+	run -0 with_fakes "$ROOT/load.sh"
+	output_has "no guard" "failed: injected" loaded
+	unload_pair
+	# One that loads, and cannot be attached as the guard is.
+	fake bpftool '[[ $* != *bpf_guard.o* ]] || set -- prog load "'"$ROOT"'/bpf_tcpip_bypass.o" /sys/fs/bpf/bpf_guard type sk_msg; exec "$REAL" "$@"'
+	run -0 with_fakes "$ROOT/load.sh"
+	output_has "no guard" "bpf_guard cannot be attached: " loaded
+	have_want "in status.sh" "$(in_box "$ROOT/status.sh" --json | jq .guard)" = false
+	unload_pair
+	run -0 in_box "$ROOT/load.sh" --no-guard
+	output_lacks guard
+	have_want "in status.sh" "$(in_box "$ROOT/status.sh" --json | jq .guard)" = false
 }
 
 @test "load.sh: killed before or after any step, unload.sh cleans up and it loads again" {
@@ -157,7 +181,7 @@ KILL='
 		for when in "$KILL" "\"\$REAL\" \"\$@\"; $KILL; exit"; do
 			fake_nth "$n" "$when"
 			status=0
-			with_fakes "$ROOT/load.sh" || status=$?
+			with_fakes "$ROOT/load.sh" --no-guard || status=$?
 			have_want "exit status" "$status" -eq 137
 			if ((n > 1)); then
 				run ! load_pair # after the last step it is loaded
@@ -177,7 +201,7 @@ KILL='
 	local n when status
 	for n in {1..4}; do
 		for when in "$KILL" "\"\$REAL\" \"\$@\"; $KILL; exit"; do
-			load_pair
+			load_pair --no-guard
 			fake_nth "$n" "$when"
 			status=0
 			with_fakes "$ROOT/unload.sh" || status=$?
@@ -259,8 +283,11 @@ KILL='
 		run -0 unload_pair
 		assert_nothing_loaded
 	done
+}
+
+@test "unload.sh: works when all pins are lost" {
 	load_pair
-	in_box rm /sys/fs/bpf/{bpf_sockops,bpf_tcpip_bypass,sock_ops_{map,record,meet,stats,config,ports}}
+	in_box rm -f /sys/fs/bpf/{bpf_sockops,bpf_tcpip_bypass,bpf_guard,sock_ops_{map,record,meet,accounts,stats,config,ports,cgroups}}
 	run -1 load_pair
 	output_has "attached to " ", but not pinned" "unload.sh"
 	run -0 unload_pair
@@ -712,7 +739,7 @@ assert_shown() {
 @test "docs/limits.tsv: has the rows of docs/limits.md" {
 	# Without the blanks around them, and without what stands in parentheses.
 	diff "$ROOT/docs/limits.tsv" <(sed -n '/^|---/,/^$/{/^| /p}' "$ROOT/docs/limits.md" | tr -d '`' |
-		awk -F ' *[|] *' '{ sub(/ \(.*/, "", $2); print $2 "\t" $4 }')
+		awk -F ' *[|] *' '{ sub(/ \(.*/, "", $2); print $2 "\t" $4 ($5 ? "\t" $5 : "") }')
 }
 
 # applies_on RELEASE KERNELS [BUILD]: does a row of the table hold there?  BUILD is what

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * bpf_guard: an lsm_cgroup program, attached to the cgroup as bpf_sockops is.  It sees the calls
+ * coming that read a socket past its psock, where bypassed bytes would never be seen:
+ *
+ *   splice(2)  waits in tcp_splice_read for bytes of TCP alone.  So from the first splice on
+ *              the other end sends over TCP.  Where bypassed bytes wait already the call gets
+ *              EINVAL, which it says of files that cannot be spliced: the program then copies
+ *              with read and write, as for those.
+ *
+ * file_permission is asked at each read(2), write(2) and splice(2) of programs under the
+ * cgroup, of any file: what is cheap and rules most out comes first.
+ *
+ * Needs 6.0, and BPF among the active LSMs.  A splice that io_uring makes is not seen: it is
+ * done by a worker, which has no system call.
+ */
+#include "handover.h"
+
+#define MAY_READ 4
+#define EINVAL	 22
+
+/* x86's 64-bit and 32-bit ones, and arm64's: no other call of these numbers reads a socket. */
+#define SYS_SPLICE_X86	 275
+#define SYS_SPLICE_IA32	 313
+#define SYS_SPLICE_ARM64 76
+
+struct pt_regs___x86 {
+	unsigned long orig_ax;
+} __attribute__((preserve_access_index));
+
+struct pt_regs___arm64 {
+	__s32 syscallno;
+} __attribute__((preserve_access_index));
+
+static __always_inline int in_splice(void)
+{
+	void *regs = (void *)bpf_task_pt_regs(bpf_get_current_task_btf());
+	int call;
+
+	if (bpf_core_field_exists(((struct pt_regs___x86 *)0)->orig_ax)) {
+		call = ((struct pt_regs___x86 *)regs)->orig_ax;
+		return call == SYS_SPLICE_X86 || call == SYS_SPLICE_IA32;
+	}
+	if (bpf_core_field_exists(((struct pt_regs___arm64 *)0)->syscallno))
+		return ((struct pt_regs___arm64 *)regs)->syscallno == SYS_SPLICE_ARM64;
+	return 0;
+}
+
+/*
+ * The other end is to send over TCP.  Do bypassed bytes wait here, or may some be on their way?
+ * As where an end has ended (handover.h): first the flag, then the looks, for the peer as well.
+ */
+static __always_inline int has_unread(struct sock_record *rec)
+{
+	struct sock_view peer = {};
+	__u64 record, queue;
+
+	rec->view.reads_tcp = 1;
+	fence(rec);
+	record = rec->peer ?: find_peer(&rec->key);
+	if (record)
+		read_view(&peer, record);
+	if (!wait_until_landed(rec->view.sk, peer.sk))
+		return 1;
+	queue = psock_queue(psock_of(rec->view.sk));
+	return queue && !queue_empty(queue);
+}
+
+SEC("lsm_cgroup/file_permission")
+int bpf_guard(unsigned long long *ctx)
+{
+	struct file *file = (struct file *)ctx[0];
+	int mask = ctx[1];
+	struct sock_record *rec;
+	struct sock_cpu *cpu;
+	struct socket *socket;
+	struct sock *sk;
+
+	if (!(mask & MAY_READ))
+		return 1;
+	socket = bpf_sock_from_file(file);
+	if (!socket)
+		return 1;
+	sk = socket->sk;
+	if (!sk || !sk->sk_user_data || !in_splice())
+		return 1;
+	rec = bpf_sk_storage_get(&sock_ops_record, sk, 0, 0);
+	cpu = this_cpu();
+	if (!rec || !rec->in_map || !cpu)
+		return 1;
+	if (!rec->view.reads_tcp)
+		count(cpu, guarded_splice, 1);
+	if (has_unread(rec)) {
+		count(cpu, guarded_unread, 1);
+		bpf_set_retval(-EINVAL);
+	}
+	return 1;
+}
+
+char LICENSE[] SEC("license") = "GPL";

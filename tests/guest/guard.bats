@@ -1,0 +1,162 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0
+#
+# The guard (bpf_guard.c), and real programs that read their sockets with splice(2):
+#
+#   pair, socat ---> proxy ---> pair, socat
+#
+# with both connections of the proxy on the bypass at first.  In a guest of tests/kernels.sh
+# alone: not every machine lets such programs be loaded.
+
+bats_require_minimum_version 1.5.0
+load ../sandbox.bash
+box_each_test
+
+FRONT=7001 # the proxy's port
+
+# proxy NAME BACKEND-PORT: on FRONT, to that port.
+proxy() {
+	case $1 in
+	docker-proxy)
+		in_box docker-proxy -proto tcp -host-ip 127.0.0.1 -host-port "$FRONT" \
+			-container-ip 127.0.0.1 -container-port "$2" 3>"$BOX_TMP/proxy" &
+		;;
+	haproxy)
+		cat >"$BOX_TMP/haproxy.cfg" <<-END
+			defaults
+			    mode tcp
+			    option splice-auto
+			    option splice-request
+			    option splice-response
+			    timeout connect 10s
+			    timeout client 60s
+			    timeout server 60s
+			listen front
+			    bind 127.0.0.1:$FRONT
+			    server back 127.0.0.1:$2
+		END
+		in_box haproxy -db -f "$BOX_TMP/haproxy.cfg" >"$BOX_TMP/proxy" 2>&1 3>&- &
+		;;
+	socket-proxyd)
+		in_child systemd-socket-activate -l "127.0.0.1:$FRONT" \
+			/lib/systemd/systemd-socket-proxyd "127.0.0.1:$2" >"$BOX_TMP/proxy" 2>&1 3>&- &
+		;;
+	esac
+	wait_until 10 "$1" listens "$FRONT"
+}
+
+# converse NAME SCENARIO...: one connection for each, through the proxy, every byte checked.
+converse() {
+	local name=$1 scenario
+	shift
+	for scenario; do
+		# shellcheck disable=SC2086 # words
+		serve "$BOX_TMP/port" in_box -- --timeout 10 $scenario
+		proxy "$name" "$(<"$BOX_TMP/port")"
+		# shellcheck disable=SC2086 # words
+		in_box "$PAIR" --timeout 10 --port "$FRONT" $scenario call
+		wait "$SERVER"
+		end_proxy "$name"
+	done
+}
+
+end_proxy() {
+	local pid
+	while pid=$(pid_of "${1:0:15}"); do
+		kill "$pid" 2>/dev/null || true
+		sleep 0.05
+	done
+}
+
+spliced() {
+	[[ $(counter guarded_splice) -ge $1 ]]
+}
+
+# talk_late NAME: the first bytes come when the proxy waits for them in splice(2).
+talk_late() {
+	in_box socat TCP-LISTEN:7002,bind=127.0.0.1,fork,reuseaddr EXEC:cat 3>&- &
+	wait_until 10 "socat" listens 7002
+	proxy "$1" 7002
+	mkfifo "$BOX_TMP/go"
+	in_box socat -t 10 - "TCP:127.0.0.1:$FRONT" <"$BOX_TMP/go" >"$BOX_TMP/said" 3>&- &
+	exec 8>"$BOX_TMP/go"
+	wait_until 10 "a splice" spliced 1
+	echo "first" >&8
+	wait_until 10 "its echo" grep -q first "$BOX_TMP/said"
+	echo "second" >&8
+	wait_until 10 "its echo" grep -q second "$BOX_TMP/said"
+	exec 8>&-
+}
+
+@test "guard: without it a proxy that splices never sees bypassed bytes" {
+	load_pair --quiet --no-guard
+	have_want "in status.sh" "$(in_box "$ROOT/status.sh" --json | jq .guard)" = false
+	serve "$BOX_TMP/port" in_box -- --timeout 3 talk
+	proxy docker-proxy "$(<"$BOX_TMP/port")"
+	run -3 in_box "$PAIR" --timeout 3 --port "$FRONT" talk call
+}
+
+# said CASE: what tests/semantics says of it.
+said() {
+	in_box "$ROOT/build/semantics" "$1"
+}
+
+@test "guard: splice(2) sees all bytes, as over TCP; bypassed ones that wait are EINVAL" {
+	local over_tcp without
+	over_tcp=$(said splice_from)
+	load_pair --quiet --no-guard
+	without=$(said splice_from)
+	have_want "without the guard" "$without" != "$over_tcp"
+	[[ $(said splice_behind) != *EINVAL* ]]
+	unload_pair
+	load_pair --quiet
+	have_want "with it" "$(said splice_from)" = "$over_tcp"
+	[[ $(said splice_behind) == *"server to pipe splice -> EINVAL"* ]]
+	have_want "calls that got EINVAL" "$(counter guarded_unread)" -eq 1
+}
+
+@test "guard: docker-proxy, which is written in Go, has all bytes" {
+	load_pair --quiet
+	have_want "in status.sh" "$(in_box "$ROOT/status.sh" --json | jq .guard)" = true
+	converse docker-proxy talk "--seed 3 --count 6 --size 300000 turns" "--size 300000 duplex" \
+		half-close-late
+	have_want "ends admitted" "$(counter admitted_active admitted_passive)" -ge 16
+	have_want "sockets read with splice" "$(counter guarded_splice)" -ge 8
+	talk_late docker-proxy
+}
+
+@test "guard: HAProxy with option splice-auto has all bytes" {
+	load_pair --quiet
+	converse haproxy talk "--seed 3 --count 6 --size 300000 turns" "--size 300000 duplex" \
+		half-close-late
+	have_want "ends admitted" "$(counter admitted_active admitted_passive)" -ge 16
+	have_want "sockets read with splice" "$(counter guarded_splice)" -ge 1
+}
+
+@test "guard: systemd-socket-proxyd, which it cannot help, stays on TCP, and is named" {
+	child_up
+	serve "$BOX_TMP/port" in_box -- --timeout 10 --seed 3 --count 6 --size 300000 turns
+	proxy socket-proxyd "$(<"$BOX_TMP/port")"
+	run -0 load_pair --quiet
+	output_has "stays on TCP, because it reads with splice(2): systemd-socket-" "$CHILD"
+	in_box "$PAIR" --timeout 10 --port "$FRONT" --seed 3 --count 6 --size 300000 turns call
+	wait "$SERVER"
+	have_want "redirected messages" "$(counter redirected_messages)" -eq 0
+	have_want "calls that got EINVAL" "$(counter guarded_unread)" -eq 0
+}
+
+@test "guard: unload.sh takes it off, also when its pin is lost" {
+	local lost
+	for lost in '' /sys/fs/bpf/bpf_guard; do
+		load_pair --quiet
+		have_want "guards" "$(guards)" -eq 1
+		[[ -z $lost ]] || in_box rm "$lost"
+		unload_pair
+		have_want "guards" "$(guards)" -eq 0
+		assert_no_pins
+	done
+}
+
+guards() {
+	in_box bpftool cgroup show /sys/fs/cgroup | grep -c bpf_guard || true
+}
