@@ -27,7 +27,7 @@ assert_nothing_left() {
 }
 
 quiet_load() {
-	load_pair --quiet >/dev/null 2>&1
+	load_pair --quiet "$@" >/dev/null 2>&1
 }
 
 @test "faults: kill -9 of either end at random moments" {

@@ -131,6 +131,7 @@ counted() {
 # assert_counted WHAT WANT COUNTER...
 assert_counted() {
 	counted "${@:3}"
+	[[ $COUNTED -eq $2 ]] || in_box "$ROOT/status.sh" >&2
 	have_want "$1" "$COUNTED" -eq "$2"
 }
 

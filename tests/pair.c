@@ -293,6 +293,13 @@ static void slow_down(struct random *r, size_t len)
 		usleep(draw(r, 5000));
 }
 
+/* So much in messages of up to `most`, or less: millions of tiny ones tell no more than thousands.
+ */
+static size_t few_messages(size_t len, size_t most)
+{
+	return len / most < 4096 ? len : most * 4096;
+}
+
 /* --count turns of up to --size bytes (default 12 MiB) from a random end. */
 static void turns(struct end *e, int client)
 {
@@ -304,6 +311,7 @@ static void turns(struct end *e, int client)
 		size_t len = draw_size(&plan, opt.size ?: 12 * MIB);
 		size_t most = draw_size(&plan, 1 * MIB);
 
+		len = few_messages(len, most);
 		while (len && from_client == client) {
 			size_t n = draw_size(&own, most);
 
@@ -334,7 +342,7 @@ static void *duplex_writer(void *arg)
 	while (left) {
 		size_t burst = draw_size(&own, 1 * MIB), most = draw_size(&own, 64 * KIB);
 
-		burst = burst < left ? burst : left;
+		burst = few_messages(burst < left ? burst : left, most);
 		left -= burst;
 		while (burst) {
 			size_t n = draw_size(&own, most);
@@ -914,6 +922,8 @@ static void writers(struct end *e, int client)
 		get_end(e);
 		return;
 	}
+	if (opt.slow)
+		usleep(200000); /* the threads send more than is left unread on the bypass */
 	for (int i = 0; i < WRITERS * opt.count; i++) {
 		size_t got = 0;
 		struct stream s;
