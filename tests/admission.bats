@@ -31,7 +31,6 @@ assert_bypassed() {
 	before=$(device_bytes "$device")
 	"$@"
 	bytes=$(($(device_bytes "$device") - before))
-	[[ $(counter admitted_passive redirected_messages) -eq 201 ]] || in_box "$ROOT/status.sh" >&2
 	have_want "admitted clients" "$(counter admitted_active)" -eq 1
 	have_want "admitted servers" "$(counter admitted_passive)" -eq 1
 	have_want "redirected messages" "$(counter redirected_messages)" -eq 200

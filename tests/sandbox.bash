@@ -52,6 +52,8 @@ box_up() {
 
 box_down() {
 	local i pid
+	say_why_failed
+	disown -a # bash has nothing to say of their end
 	# Only what runs in the test's own cgroup.
 	for ((i = 0; i < 50; i++)); do
 		while read -r pid; do
@@ -63,6 +65,12 @@ box_down() {
 	done
 	rm -rf "$BOX_TMP"
 	[[ ! -d $BOX_CGROUP ]]
+}
+
+# A test that has failed says what the programs have counted.
+say_why_failed() {
+	[[ -n ${BATS_TEST_NAME:-} && -z ${BATS_TEST_COMPLETED:-} ]] || return 0
+	in_box timeout $((10 * SLOWNESS)) "$ROOT/status.sh" >&2 || true
 }
 
 # For a file whose tests need a sandbox each, and nothing more: its setup and teardown.
@@ -167,12 +175,15 @@ unload_classic() {
 	in_box rm $bpf/bpf_sockops $bpf/bpf_tcpip_bypass $bpf/sock_ops_map
 }
 
-# counter NAME...: the sum over all CPUs of these counters.
-counter() {
-	local names
-	names=$(IFS='|' && echo "$*")
+# counters: a line `NAME VALUE` for each, the sum over all CPUs.
+counters() {
 	in_box bpftool map dump pinned /sys/fs/bpf/sock_ops_stats |
-		awk -v want="^\"($names)\":\$" '$1 ~ want { sum += $2 } END { print sum + 0 }'
+		awk -F '[": ,]+' '/"[a-z_]+": [0-9]+/ { sum[$2] += $3 } END { for (name in sum) print name, sum[name] }'
+}
+
+# counter NAME...: the sum of these.
+counter() {
+	counters | awk -v want=" $* " 'index(want, " " $1 " ") { sum += $2 } END { print sum + 0 }'
 }
 
 # Sockets that are in the map now.  The kernel shows their keys, not their values.
