@@ -26,7 +26,7 @@ guarantees() {
 	local name file filter begin status result
 	while IFS='|' read -r name file filter; do
 		begin=$SECONDS
-		timeout --kill-after 5 300 bats --formatter tap -f "$filter" "tests/$file.bats" </dev/null >/tmp/log 2>&1
+		timeout --kill-after 5 300 bats -T --formatter tap -f "$filter" "tests/$file.bats" </dev/null >/tmp/log 2>&1
 		status=$?
 		cat /tmp/log
 		# A filter that fits nothing proves nothing.

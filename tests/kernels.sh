@@ -11,6 +11,7 @@
 # line `N passed, M failed`, of its cells.
 #
 #   objects, test programs    built once, here: the same for all kernels
+#                             (guest/go-proxy.go kept as well)
 #   kernels, guest's programs,
 #   qemu                      Debian packages, fetched by an apt of our own from
 #                             the mirror that this machine uses, and kept in
@@ -71,7 +72,7 @@ status.sh              | status      | shows what is unread|IPv6|directions
 memory, too little     | guest/memory | .
 nbd, socket taken over | guest/nbd   | .
 guard                  | guest/guard | without it|sees all|takes it off
-guard, proxies         | guest/guard | docker-proxy|HAProxy|systemd-socket
+guard, proxies         | guest/guard | docker-proxy|Go proxy|HAProxy|systemd-socket
 other tool, flags      | other       | flags
 other tool, sockhash   | other       | map: attached
 stateful firewall, NAT | firewall    | long
@@ -120,6 +121,8 @@ GUEST_SUITE=bookworm
 # qemu 10 takes half the time of bookworm's 7.2, and does cmpxchg16b as a CPU does (7.2 not:
 # 6.12 dies of it).
 QEMU_SUITE=trixie
+# Of trixie, as is the compiler for guest/go-proxy.go: listeners of older ones speak plain TCP.
+GO=1.24
 MODULES=(veth inet_diag tcp_diag nf_conntrack nf_tables nft_ct nft_counter nft_objref
 	nft_chain_nat nft_nat nft_redir nft_masq nbd)
 
@@ -218,6 +221,23 @@ in_qemu() {
 		"$QEMU/usr/bin/qemu-system-$cpu" -L "$QEMU/usr/share/qemu" -L "$QEMU/usr/share/seabios" "$@"
 }
 
+# go_proxy ARCHITECTURE: prints the path of guest/go-proxy.go, built.
+go_proxy() {
+	local key file go=$WORK/go/usr/lib/go-$GO
+	key=$(echo "$GO" | cat - tests/guest/go-proxy.go | sha256sum)
+	file=$CACHE/go-proxy-$1-${key:0:12}
+	if [[ ! -e $file ]]; then
+		if [[ ! -e $go ]]; then
+			apt_of "$QEMU_SUITE" amd64
+			mkdir "$WORK/go"
+			unpack "$WORK/go" "golang-$GO-go" "golang-$GO-src"
+		fi
+		GOROOT=$go GOCACHE=$WORK/go/cache GOTOOLCHAIN=local GOARCH=$1 CGO_ENABLED=0 \
+			"$go/bin/go" build -o "$file" tests/guest/go-proxy.go
+	fi
+	echo "$file"
+}
+
 # guest_root ARCHITECTURE: the programs, without maintainer scripts having run;
 # prints the archive's path.
 guest_root() {
@@ -300,6 +320,7 @@ project() {
 			aarch64-linux-gnu-gcc -O2 -g -pthread "${sources[@]}" -o "$dir/project/build/$program"
 		fi
 	done
+	cp "${GO_PROXY_OF[$1]}" "$dir/project/build/go-proxy"
 	cp tests/kernels-guest.sh "$dir/init"
 	while IFS='|' read -r guarantee rest; do
 		exception "$1" "$guarantee" >/dev/null || echo "$guarantee|$rest"
@@ -344,8 +365,8 @@ boot() {
 	rm -f "$file.initrd" "$file.project"
 }
 
-declare -A ARCH_OF ROOT_OF KERNEL_OF # by NAME
-QEMU=                                # of emulators()
+declare -A ARCH_OF ROOT_OF KERNEL_OF GO_PROXY_OF # by NAME
+QEMU=                                            # of emulators()
 
 # fetch NAME SUITE ARCHITECTURE
 fetch() {
@@ -356,11 +377,13 @@ fetch() {
 		set -e
 		guest_root "$arch"
 		kernel "$suite" "$arch"
+		go_proxy "$arch"
 		emulators
 	)
 	status=$?
 	set -e
-	{ read -r ROOT_OF["$name"] && read -r KERNEL_OF["$name"] && read -r QEMU; } <<<"$files" || status=1
+	{ read -r ROOT_OF["$name"] && read -r KERNEL_OF["$name"] && read -r GO_PROXY_OF["$name"] &&
+		read -r QEMU; } <<<"$files" || status=1
 	NAMES+=("$name")
 	ARCH_OF[$name]=$arch
 	if ((status == 0)); then

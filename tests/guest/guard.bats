@@ -21,6 +21,9 @@ proxy() {
 		in_box docker-proxy -proto tcp -host-ip 127.0.0.1 -host-port "$FRONT" \
 			-container-ip 127.0.0.1 -container-port "$2" 3>"$BOX_TMP/proxy" &
 		;;
+	go-proxy)
+		in_box "$ROOT/build/go-proxy" "127.0.0.1:$FRONT" "127.0.0.1:$2" >"$BOX_TMP/proxy" 2>&1 3>&- &
+		;;
 	haproxy)
 		cat >"$BOX_TMP/haproxy.cfg" <<-END
 			defaults
@@ -123,6 +126,17 @@ said() {
 	have_want "ends admitted" "$(counter admitted_active admitted_passive)" -ge 16
 	have_want "sockets read with splice" "$(counter guarded_splice)" -ge 8
 	talk_late docker-proxy
+}
+
+@test "guard: a Go proxy whose listener speaks Multipath TCP has all bytes" {
+	proxy go-proxy 7002
+	[[ $(in_box ss -Hltni "sport = $FRONT") == *mptcp* ]]
+	end_proxy go-proxy
+	load_pair --quiet
+	converse go-proxy talk "--seed 3 --count 6 --size 300000 turns" "--size 300000 duplex" half-close-late
+	have_want "ends admitted" "$(counter admitted_active admitted_passive)" -eq 16
+	have_want "sockets read with splice" "$(counter guarded_splice)" -ge 8
+	talk_late go-proxy
 }
 
 @test "guard: HAProxy with option splice-auto has all bytes" {
