@@ -14,15 +14,7 @@
 
 bats_require_minimum_version 1.5.0
 load sandbox.bash
-
-setup() {
-	box_up
-	load_pair
-}
-
-teardown() {
-	box_down
-}
+box_loaded
 
 # assert_bypassed DEVICE COMMAND...
 assert_bypassed() {
@@ -52,8 +44,9 @@ assert_not_bypassed() {
 	have_want "sockets in the map" "$(in_map)" -eq 0
 }
 
-# Two namespaces of the sandbox, joined by veth: box <-> peer.
+# Two namespaces of the sandbox, joined by veth: box <-> peer.  They stay.
 veth_up() {
+	! in_box test -e /run/netns/peer || return 0
 	in_box ip netns add peer
 	in_box ip link add veth0 type veth peer name veth1 netns peer
 	in_box ip addr add 10.7.0.1/24 dev veth0
@@ -201,7 +194,7 @@ have_sent() {
 	assert_not_bypassed refused_mptcp in_box "$PAIR" --mptcp-client talk
 }
 
-# As on kernels that it could crash; such a socket then looks like any of the kernel's own.
+# The last one, since that lasts.  As on kernels that it could crash; such a socket then looks like any of the kernel's own.
 @test "admission: to a listener of Multipath TCP is not bypassed where load.sh says so" {
 	in_box bash -euc '
 		HERE=$1

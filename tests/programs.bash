@@ -24,18 +24,7 @@ listens() {
 
 # End the servers and what talks to them: their connections end with them.
 stop_servers() {
-	wait_until 20 "the servers to end" servers_have_ended
-}
-
-servers_have_ended() {
-	local pid pids
-	# All at once: while it is read, the list shrinks.
-	mapfile -t pids <"$BOX_CGROUP/cgroup.procs"
-	((${#pids[@]} > 1)) || return 0
-	for pid in "${pids[@]}"; do
-		[[ $pid -eq $BOX_PID ]] || kill "$pid" 2>/dev/null || true
-	done
-	return 1
+	wait_until 20 "the servers to end" programs_have_ended
 }
 
 # with_pair OPTION...: load it, without its lines.

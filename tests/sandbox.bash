@@ -84,6 +84,43 @@ box_each_test() {
 	}
 }
 
+# For a file whose tests share a sandbox with the pair loaded: each begins with an empty map,
+# counters at 0, and no programs of the one before.
+# shellcheck disable=SC2317 # bats calls them
+box_loaded() {
+	setup_file() {
+		box_up
+		export BOX_CGROUP BOX_TMP BOX_PID
+	}
+	setup() {
+		if in_box test -e /sys/fs/bpf/bpf_sockops; then
+			wait_until 5 "the map to be empty" map_is_empty
+			zero_counters
+		else
+			load_pair >/dev/null 2>&1
+		fi
+	}
+	teardown() {
+		say_why_failed
+		wait_until 20 "the programs to end" programs_have_ended
+	}
+	teardown_file() {
+		box_down
+	}
+}
+
+# Those in the sandbox end, and with them their connections; the sandbox stays.
+programs_have_ended() {
+	local pid pids
+	# All at once: while it is read, the list shrinks.
+	mapfile -t pids <"$BOX_CGROUP/cgroup.procs"
+	((${#pids[@]} > 1)) || return 0
+	for pid in "${pids[@]}"; do
+		[[ $pid -eq $BOX_PID ]] || kill "$pid" 2>/dev/null || true
+	done
+	return 1
+}
+
 # in_box COMMAND...: in the sandbox's namespaces and cgroup.
 in_box() {
 	(
@@ -179,6 +216,13 @@ unload_classic() {
 counters() {
 	in_box bpftool map dump pinned /sys/fs/bpf/sock_ops_stats |
 		awk -F '[": ,]+' '/"[a-z_]+": [0-9]+/ { sum[$2] += $3 } END { for (name in sum) print name, sum[name] }'
+}
+
+zero_counters() {
+	local pin=/sys/fs/bpf/sock_ops_stats size
+	size=$(in_box bpftool -j map show pinned $pin | jq .bytes_value)
+	# shellcheck disable=SC2046 # a word for each byte
+	in_box bpftool map update pinned $pin key 0 0 0 0 value $(yes 0 | head -n "$size")
 }
 
 # counter NAME...: the sum of these.

@@ -9,15 +9,7 @@
 bats_require_minimum_version 1.5.0
 load sandbox.bash
 load scenarios.bash
-
-setup() {
-	box_up
-	load_pair >/dev/null 2>&1
-}
-
-teardown() {
-	box_down
-}
+box_loaded
 
 # Both ends on two CPUs, then on one.
 on_each_affinity() {
