@@ -97,7 +97,7 @@ box_loaded() {
 			wait_until 5 "the map to be empty" map_is_empty
 			zero_counters
 		else
-			load_pair >/dev/null 2>&1
+			in_box "$ROOT/load.sh" >/dev/null 2>&1
 		fi
 	}
 	teardown() {
