@@ -13,10 +13,9 @@ bats_require_minimum_version 1.5.0
 load sandbox.bash
 load scenarios.bash
 
-box_each_test
+box_loaded
 
 @test "isolation: two namespaces with one 4-tuple never mix" {
-	load_pair
 	same_tuple_in_two_namespaces in_box
 	have_want "admitted" "$(counter admitted_active admitted_passive)" -eq 4
 	have_want "messages over TCP" "$(counter passed_messages)" -eq 0
@@ -25,7 +24,6 @@ box_each_test
 }
 
 @test "isolation: the same, one server outside the cgroup" {
-	load_pair
 	same_tuple_in_two_namespaces out_of_box
 	have_want "admitted" "$(counter admitted_active admitted_passive)" -eq 2
 	have_want "redirected messages" "$(counter redirected_messages)" -eq 120
@@ -34,7 +32,6 @@ box_each_test
 
 @test "isolation: a port used again meets no old entry" {
 	local i
-	load_pair
 	for i in {1..20}; do
 		in_box "$PAIR" --seed "$i" --port 7000 --client-port 7001 --count 20 --abort talk
 	done

@@ -72,5 +72,8 @@ same_tuple_in_two_namespaces() {
 	for pid in "${HOLDERS[@]}"; do
 		wait "$pid" || status=1
 	done
+	rm "$BOX_TMP"/{one,two}.go
+	in_box ip netns del one
+	in_box ip netns del two
 	return "$status"
 }
