@@ -27,7 +27,8 @@ teardown() {
 }
 
 @test "control: the classic pair holds all that a stopped reader is sent" {
-	have_want "bytes held" "$(held_by_stopped_reader)" -ge $((500 * 1024 * 1024))
+	# Sixteen times what ours may hold; with a whole CPU it is 512 MiB, all that there is.
+	have_want "bytes held" "$(held_by_stopped_reader)" -ge $((128 * 1024 * 1024))
 }
 
 @test "control: the classic pair mixes two namespaces with one 4-tuple" {

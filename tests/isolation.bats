@@ -19,14 +19,14 @@ box_loaded
 	same_tuple_in_two_namespaces in_box
 	have_want "admitted" "$(counter admitted_active admitted_passive)" -eq 4
 	have_want "messages over TCP" "$(counter passed_messages)" -eq 0
-	have_want "redirected messages" "$(counter redirected_messages)" -eq 240
+	have_want "redirected messages" "$(counter redirected_messages)" -eq 120
 	have_want "sockets in the map" "$(in_map)" -eq 0
 }
 
 @test "isolation: the same, one server outside the cgroup" {
 	same_tuple_in_two_namespaces out_of_box
 	have_want "admitted" "$(counter admitted_active admitted_passive)" -eq 2
-	have_want "redirected messages" "$(counter redirected_messages)" -eq 120
+	have_want "redirected messages" "$(counter redirected_messages)" -eq 60
 	have_want "sockets in the map" "$(in_map)" -eq 0
 }
 

@@ -69,7 +69,7 @@ unload, unread         | unload      | unread connections|waits for
 unload, blocking recv  | unload      | blocking recv
 unload, no iterators   | unload      | are refused
 short connections      | short       | build/many
-status.sh              | status      | shows what is unread|IPv6|directions
+status.sh              | status      | shows what is unread|directions
 memory, too little     | guest/memory | .
 nbd, socket taken over | guest/nbd   | .
 guard                  | guest/guard | without it|sees all|takes it off
