@@ -19,8 +19,8 @@
 #   a guest                   qemu without KVM, one CPU (two break it), 10 to 20
 #                             times slower than here; tests/kernels-guest.sh is
 #                             its init, the serial console brings the results; as
-#                             many guests at once as this machine has CPUs, while what the
-#                             next ones need is fetched
+#                             many guests at once as this machine has CPUs, and those that
+#                             rest; meanwhile what the next ones need is fetched
 #
 # KERNELS_TIMEOUT: seconds after which a guest is killed (1800).
 
@@ -71,7 +71,7 @@ unload, no iterators   | unload      | are refused
 short connections      | short       | build/many
 status.sh              | status      | shows what is unread|directions
 memory, too little     | guest/memory | .
-nbd, socket taken over | guest/nbd   | .
+nbd, socket taken over | guest/nbd   | data is right|plain TCP, netlink
 guard                  | guest/guard | without it|sees all|takes it off
 guard, proxies         | guest/guard | docker-proxy|Go proxy|HAProxy|systemd-socket
 other tool, flags      | other       | flags
@@ -79,6 +79,9 @@ other tool, sockhash   | other       | map: attached
 stateful firewall, NAT | firewall    | long
 NAT, each kind         | nat         | each kind is|after an unload
 '
+
+# Files whose tests rest for minutes: a guest of their own plays them, beside the others.
+RESTING=firewall
 
 # GUARANTEE | KERNEL... | why it does not hold there: rows of docs/limits.md, but for bpftool's; or is
 # not played: 6.12 is there twice, and what the CPU has no part in is played on one of the two.
@@ -305,7 +308,7 @@ kernel() {
 }
 
 # project KERNEL ARCHITECTURE PART PARTS: as installed, without sources, which would want
-# a compiler; with one part of the guarantees.
+# a compiler; with one part of the guarantees, or with those that are `resting 1`.
 project() {
 	local dir program guarantee rest sources
 	shopt -s nullglob
@@ -325,7 +328,12 @@ project() {
 	cp tests/kernels-guest.sh "$dir/init"
 	while IFS='|' read -r guarantee rest; do
 		exception "$1" "$guarantee" >/dev/null || echo "$guarantee|$rest"
-	done < <(guarantees) | awk -F '|' -v part="$3" -v parts="$4" '
+	done < <(guarantees) | awk -F '|' -v part="$3" -v parts="$4" -v resting="$RESTING" '
+		$2 == resting || part == "resting" {
+			if ($2 == resting && part == "resting")
+				print
+			next
+		}
 		!($2 in place) { place[$2] = files++ }
 		place[$2] % parts == part' >"$dir/guarantees"
 	archive "$dir"
@@ -425,6 +433,21 @@ evaluate() {
 
 # ---- all ---------------------------------------------------------------------
 
+RESTS=() # pids of boot
+
+# The guests that are to have a CPU each.
+busy() {
+	jobs -rp | grep -cvxF "$(printf '%s\n' "${RESTS[@]:-none}")" || true
+}
+
+has_resting() {
+	local guarantee file
+	while IFS='|' read -r guarantee file _; do
+		[[ $file != "$RESTING" ]] || exception "$1" "$guarantee" >/dev/null || return 0
+	done < <(guarantees)
+	return 1
+}
+
 # Into CELL.
 cell() {
 	local reason
@@ -493,9 +516,15 @@ main() {
 		parts=1
 		((++count <= ${#kernels[@]} / cpus * cpus)) || parts=$cpus
 		for ((part = 0; part < parts; part++)); do
-			(($(jobs -rp | wc -l) < cpus)) || wait -n
+			while (($(busy) >= cpus)); do
+				wait -n
+			done
 			boot "$name" "$part" "$parts" &
 		done
+		if has_resting "$name"; then
+			boot "$name" resting 1 &
+			RESTS+=("$!")
+		fi
 	done
 	wait
 	for name in "${NAMES[@]}"; do
