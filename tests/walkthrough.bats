@@ -56,8 +56,10 @@ assert_line() {
 	start_trace
 	load_pair
 	start_echo_server TCP4-LISTEN:1000,fork,reuseaddr
-	run -0 in_box bash -c '(echo hello; sleep 0.3; echo there; sleep 0.3) | nc -N 127.0.0.1 1000'
-	have_want "output" "$output" = $'hello\nthere'
+	# Each line when the one before has come back: two messages each way.
+	in_box timeout 60 bash -c '(echo hello; until grep -q hello "$1"; do sleep 0.1; done; echo there) |
+		nc -N 127.0.0.1 1000 >"$1"' box "$BOX_TMP/said"
+	have_want "output" "$(<"$BOX_TMP/said")" = $'hello\nthere'
 
 	# By whom is chance: under load the handshake runs in ksoftirqd.
 	assert_line 'bpf_trace_printk: update sockmap: 127\.0\.0\.1 -> 127\.0\.0\.1$'
