@@ -63,7 +63,7 @@ trap 'rm -f "$log"' EXIT
 status=0
 # A test that hangs fails.
 export BATS_TEST_TIMEOUT=300
-bats --formatter tap "${files[@]}" | tee "$log" || status=$?
+bats -T --formatter tap "${files[@]}" | tee "$log" || status=$?
 passed=$((passed + $(grep -c '^ok ' "$log" || true)))
 failed=$((failed + $(grep -c '^not ok ' "$log" || true)))
 # A failure outside of any test, such as in setup_suite.
