@@ -56,9 +56,12 @@ assert_line() {
 	start_trace
 	load_pair
 	start_echo_server TCP4-LISTEN:1000,fork,reuseaddr
-	# Each line when the one before has come back: two messages each way.
-	in_box timeout 60 bash -c '(echo hello; until grep -q hello "$1"; do sleep 0.1; done; echo there) |
-		nc -N 127.0.0.1 1000 >"$1"' box "$BOX_TMP/said"
+	# Each line, and the end, when the one before has come back: two messages each way.
+	in_box timeout 60 bash -c '
+		comes_back() { until grep -q "$1" "$said"; do sleep 0.1; done; }
+		said=$1
+		(echo hello; comes_back hello; echo there; comes_back there) | nc -N 127.0.0.1 1000 >"$said"' \
+		box "$BOX_TMP/said"
 	have_want "output" "$(<"$BOX_TMP/said")" = $'hello\nthere'
 
 	# By whom is chance: under load the handshake runs in ksoftirqd.

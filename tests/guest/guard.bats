@@ -94,7 +94,7 @@ talk_late() {
 @test "guard: without it a proxy that splices never sees bypassed bytes" {
 	load_pair --quiet --no-guard
 	have_want "in status.sh" "$(in_box "$ROOT/status.sh" --json | jq .guard)" = false
-	serve "$BOX_TMP/port" in_box -- --timeout 3 talk
+	serve "$BOX_TMP/port" in_box -- --timeout 30 talk # so that the client gives up first
 	proxy docker-proxy "$(<"$BOX_TMP/port")"
 	run -3 in_box "$PAIR" --timeout 3 --port "$FRONT" talk call
 }
