@@ -99,9 +99,11 @@ trace lines            | arm64    | as on amd64
 short connections      | arm64    | as on amd64
 memory, too little     | arm64    | as on amd64
 nbd, socket taken over | arm64    | as on amd64
+guard, proxies         | arm64    | as on amd64
 other tool, flags      | arm64    | as on amd64
 other tool, sockhash   | arm64    | as on amd64
 stateful firewall, NAT | arm64    | as on amd64
+NAT, each kind         | arm64    | as on amd64
 FIONREAD readers       | 5.10 6.1 | FIONREAD does not count bypassed bytes
 readers that stalled   | 5.10 6.1 | the same
 answers, large         | 5.10 6.1 | an answer of more than 4 KiB is bulk
