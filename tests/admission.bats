@@ -194,7 +194,8 @@ have_sent() {
 	assert_not_bypassed refused_mptcp in_box "$PAIR" --mptcp-client talk
 }
 
-# The last one, since that lasts.  As on kernels that it could crash; such a socket then looks like any of the kernel's own.
+# The last one, since that lasts.  As on kernels that it could crash; such a socket then looks
+# like any of the kernel's own.
 @test "admission: to a listener of Multipath TCP is not bypassed where load.sh says so" {
 	in_box bash -euc '
 		HERE=$1

@@ -312,7 +312,7 @@ kernel() {
 # project KERNEL ARCHITECTURE PART PARTS: as installed, without sources, which would want
 # a compiler; with one part of the guarantees, or with those that are `resting 1`.
 project() {
-	local dir program guarantee rest sources
+	local dir program sources
 	shopt -s nullglob
 	dir=$(mktemp -d "$WORK/project.XXXX")
 	mkdir -p "$dir/project/build"
@@ -328,16 +328,10 @@ project() {
 	done
 	cp "${GO_PROXY_OF[$1]}" "$dir/project/build/go-proxy"
 	cp tests/kernels-guest.sh "$dir/init"
-	while IFS='|' read -r guarantee rest; do
-		exception "$1" "$guarantee" >/dev/null || echo "$guarantee|$rest"
-	done < <(guarantees) | awk -F '|' -v part="$3" -v parts="$4" -v resting="$RESTING" '
-		$2 == resting || part == "resting" {
-			if ($2 == resting && part == "resting")
-				print
-			next
-		}
+	guarantees_of "$1" | awk -F '|' -v part="$3" -v parts="$4" -v resting="$RESTING" '
+		($2 == resting) != (part == "resting") { next }
 		!($2 in place) { place[$2] = files++ }
-		place[$2] % parts == part' >"$dir/guarantees"
+		part == "resting" || place[$2] % parts == part' >"$dir/guarantees"
 	archive "$dir"
 	rm -rf "$dir"
 }
@@ -357,6 +351,14 @@ exception() {
 	awk -F ' *[|] *' -v kernel="$1" -v name="$2" '
 		$1 == name && index(" " $2 " ", " " kernel " ") { print $3; found = 1 }
 		END { exit !found }' <<<"$EXCEPTIONS"
+}
+
+# guarantees_of KERNEL: those that are played there.
+guarantees_of() {
+	local guarantee rest
+	while IFS='|' read -r guarantee rest; do
+		exception "$1" "$guarantee" >/dev/null || echo "$guarantee|$rest"
+	done < <(guarantees)
 }
 
 # boot NAME PART PARTS
@@ -442,14 +444,6 @@ busy() {
 	jobs -rp | grep -cvxF "$(printf '%s\n' "${RESTS[@]:-none}")" || true
 }
 
-has_resting() {
-	local guarantee file
-	while IFS='|' read -r guarantee file _; do
-		[[ $file != "$RESTING" ]] || exception "$1" "$guarantee" >/dev/null || return 0
-	done < <(guarantees)
-	return 1
-}
-
 # Into CELL.
 cell() {
 	local reason
@@ -523,7 +517,7 @@ main() {
 			done
 			boot "$name" "$part" "$parts" &
 		done
-		if has_resting "$name"; then
+		if [[ $(guarantees_of "$name") == *"|$RESTING|"* ]]; then
 			boot "$name" resting 1 &
 			RESTS+=("$!")
 		fi

@@ -18,10 +18,6 @@ start() {
 	}
 }
 
-listens() {
-	[[ -n $(in_box ss -Hltn "sport = :$1") ]]
-}
-
 # End the servers and what talks to them: their connections end with them.
 stop_servers() {
 	wait_until 20 "the servers to end" programs_have_ended

@@ -209,7 +209,7 @@ half_closes_with_eagain() {
 		eagain=$(half_closes_with_eagain)
 		((eagain > 4)) || break
 	done
-	have_want "half-closes that got EAGAIN, at the third try" "$eagain" -le 4
+	have_want "half-closes that got EAGAIN, at the last try" "$eagain" -le 4
 	assert_bypass_used
 	have_want "left when closing" "$(counter left_closing)" -eq 0
 }

@@ -74,10 +74,6 @@ events() {
 	have_want "digits of bytes charged, before $before" "${#after}" -le 8
 }
 
-listens_on() {
-	[[ -n $(in_box ss -Hltn "sport = $1") ]]
-}
-
 # The kernel may count up to 256 pages late for each CPU (SK_MEMORY_PCPU_RESERVE).
 tcp_holds_pages() {
 	[[ $(sed -n 's/^TCP: .* mem //p' /proc/net/sockstat) -ge $1 ]]
@@ -88,7 +84,7 @@ tcp_holds_pages() {
 have_tcp_hold_memory() {
 	in_box sysctl -qw net.ipv4.tcp_wmem="4096 4194304 4194304"
 	in_box sh -c 'nc -l 127.0.0.1 7100 | sleep 1000' 3>&- &
-	wait_until 5 "a server to listen" listens_on 7100
+	wait_until 5 "a server to listen" listens 7100
 	in_box nc 127.0.0.1 7100 </dev/zero 3>&- &
 	wait_until 10 "TCP to hold memory" tcp_holds_pages 257
 }
