@@ -89,6 +89,7 @@ struct send {
 	__u32 state;	 /* of the socket: BPF_TCP_* */
 	__u32 switched;	 /* SWITCH_* */
 	int taken;	 /* either end: by another tool's sockmap, or by the kernel */
+	int option;	 /* either end: has one that only TCP honours */
 	int caught_up;	 /* this end has read all that came over the bypass */
 	int found_empty; /* the peer's queue was empty */
 };
@@ -183,8 +184,10 @@ static __always_inline void see(struct send *s)
 	read_view(&s->peer, rec->peer);
 	s->switched = switch_state();
 	/* Where a read is not just a load, once in a jiffy. */
-	s->taken = (can_cast() || rec->sent_at != s->now) &&
-		   (shared_psock(rec) || !same_handlers(rec->view.sk, rec->peer_sk));
+	if (!can_cast() && rec->sent_at == s->now)
+		return;
+	s->taken = shared_psock(rec) || !same_handlers(rec->view.sk, rec->peer_sk);
+	s->option = needs_tcp(rec->view.sk) || needs_tcp(rec->peer_sk);
 }
 
 /* A burst has ended, with the peer's turn or with a pause. */
@@ -286,7 +289,7 @@ static __always_inline enum counter why_once_read(const struct send *s)
 		return left_taken;
 	if (s->switched != SWITCH_ON)
 		return left_off;
-	if (needs_tcp(rec->view.sk) || needs_tcp(rec->peer_sk))
+	if (s->option)
 		return left_option;
 	if (is_bulk(rec))
 		return left_bulk;

@@ -126,16 +126,12 @@ static __always_inline int has_ulp(__u64 sk)
 
 /*
  * Has a socket an option that only TCP honours: SO_TIMESTAMP, SO_TIMESTAMPING,
- * SO_ZEROCOPY, SO_PEEK_OFF, SO_RCVLOWAT or SO_ATTACH_FILTER?  Asked at each send;
- * where a read is not just a load that would cost too much, and the answer is no.
+ * SO_ZEROCOPY, SO_PEEK_OFF, SO_RCVLOWAT or SO_ATTACH_FILTER?
  */
 static __always_inline int needs_tcp(__u64 sk)
 {
-	unsigned long flags;
+	unsigned long flags = read_kernel(struct sock_common, sk, skc_flags);
 
-	if (!can_cast())
-		return 0;
-	flags = read_kernel(struct sock_common, sk, skc_flags);
 	return flags >> bpf_core_enum_value(enum sock_flags, SOCK_RCVTSTAMP) & 1 ||
 	       flags >> bpf_core_enum_value(enum sock_flags, SOCK_ZEROCOPY) & 1 ||
 	       read_kernel(struct sock, sk, sk_tsflags) ||

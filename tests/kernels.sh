@@ -71,6 +71,7 @@ unload, no iterators   | unload      | are refused
 short connections      | short       | build/many
 status.sh              | status      | shows what is unread|directions
 memory, too little     | guest/memory | .
+options                | guest/options | .
 nbd, socket taken over | guest/nbd   | data is right|plain TCP, netlink
 guard                  | guest/guard | without it|sees all|takes it off
 guard, proxies         | guest/guard | docker-proxy|Go proxy|HAProxy|systemd-socket
@@ -101,6 +102,8 @@ memory, too little     | arm64    | as on amd64
 nbd, socket taken over | arm64    | as on amd64
 guard, proxies         | arm64    | as on amd64
 other tool, flags      | arm64    | as on amd64
+docker-proxy           | arm64    | as on amd64
+options                | newest 6.12 arm64 | semantics.bats has the cases of 6.2 and newer
 other tool, sockhash   | arm64    | as on amd64
 stateful firewall, NAT | arm64    | as on amd64
 NAT, each kind         | arm64    | as on amd64
