@@ -1,23 +1,34 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * bpf_guard: an lsm_cgroup program, attached to the cgroup as bpf_sockops is.  It sees the calls
+ * bpf_guard: two lsm_cgroup programs, attached to the cgroup as bpf_sockops is.  They see the calls
  * coming that read a socket past its psock, where bypassed bytes would never be seen:
  *
- *   splice(2)  waits in tcp_splice_read for bytes of TCP alone.  So from the first splice on
- *              the other end sends over TCP.  Where bypassed bytes wait already the call gets
- *              EINVAL, which it says of files that cannot be spliced: the program then copies
- *              with read and write, as for those.
+ *   splice(2)             waits in tcp_splice_read for bytes of TCP alone
+ *   TCP_ZEROCOPY_RECEIVE  maps and copies bytes of TCP alone
  *
- * file_permission is asked at each read(2), write(2) and splice(2) of programs under the
- * cgroup, of any file: what is cheap and rules most out comes first.
+ * From the first such call on the other end sends over TCP.  Where bypassed bytes wait already the
+ * call gets EINVAL, which splice(2) says of files that cannot be spliced, and the other of memory
+ * that it cannot use: programs then read and copy.
+ *
+ * A program that takes EINVAL for an error is excluded by name (excluded_programs.h).  A listener
+ * that it has been given shows here at the latest: systemd-socket-proxyd asks whether it is one.
+ *
+ * bpf_guard (file_permission) is asked at each read(2), write(2) and splice(2) of programs under
+ * the cgroup, of any file: what is cheap and rules most out comes first.  bpf_guard_get is asked at
+ * getsockopt(2).
  *
  * Needs 6.0, and BPF among the active LSMs.  A splice that io_uring makes is not seen: it is
  * done by a worker, which has no system call.
  */
+#include "excluded_programs.h"
 #include "handover.h"
 
-#define MAY_READ 4
-#define EINVAL	 22
+#define MAY_READ	     4
+#define EINVAL		     22
+#define SOL_SOCKET	     1
+#define SO_ACCEPTCONN	     30
+#define IPPROTO_TCP	     6
+#define TCP_ZEROCOPY_RECEIVE 35
 
 /* x86's 64-bit and 32-bit ones, and arm64's: no other call of these numbers reads a socket. */
 #define SYS_SPLICE_X86	 275
@@ -66,13 +77,27 @@ static __always_inline int has_unread(struct sock_record *rec)
 	return queue && !queue_empty(queue);
 }
 
+/* This call reads a socket past its psock. */
+static __always_inline void guard(struct sock *sk)
+{
+	struct sock_record *rec = bpf_sk_storage_get(&sock_ops_record, sk, 0, 0);
+	struct sock_cpu *cpu = this_cpu();
+
+	if (!rec || !rec->in_map || !cpu)
+		return;
+	if (!rec->view.reads_tcp)
+		count(cpu, guarded, 1);
+	if (has_unread(rec)) {
+		count(cpu, guarded_unread, 1);
+		bpf_set_retval(-EINVAL);
+	}
+}
+
 SEC("lsm_cgroup/file_permission")
 int bpf_guard(unsigned long long *ctx)
 {
 	struct file *file = (struct file *)ctx[0];
 	int mask = ctx[1];
-	struct sock_record *rec;
-	struct sock_cpu *cpu;
 	struct socket *socket;
 	struct sock *sk;
 
@@ -82,18 +107,24 @@ int bpf_guard(unsigned long long *ctx)
 	if (!socket)
 		return 1;
 	sk = socket->sk;
-	if (!sk || !sk->sk_user_data || !in_splice())
+	if (sk && sk->sk_user_data && in_splice())
+		guard(sk);
+	return 1;
+}
+
+SEC("lsm_cgroup/socket_getsockopt")
+int bpf_guard_get(unsigned long long *ctx)
+{
+	struct socket *socket = (struct socket *)ctx[0];
+	int level = ctx[1], option = ctx[2];
+	struct sock *sk = socket->sk;
+
+	if (!sk)
 		return 1;
-	rec = bpf_sk_storage_get(&sock_ops_record, sk, 0, 0);
-	cpu = this_cpu();
-	if (!rec || !rec->in_map || !cpu)
-		return 1;
-	if (!rec->view.reads_tcp)
-		count(cpu, guarded_splice, 1);
-	if (has_unread(rec)) {
-		count(cpu, guarded_unread, 1);
-		bpf_set_retval(-EINVAL);
-	}
+	if (level == IPPROTO_TCP && option == TCP_ZEROCOPY_RECEIVE)
+		guard(sk);
+	if (level == SOL_SOCKET && option == SO_ACCEPTCONN && runs_excluded_program())
+		exclude_socket((__u64)sk);
 	return 1;
 }
 

@@ -18,6 +18,7 @@
  */
 #include "effective_programs.h"
 #include "excluded_cgroups.h"
+#include "excluded_programs.h"
 #include "handover.h"
 #include "socket_options.h"
 
@@ -232,37 +233,33 @@ static __always_inline int admit(struct bpf_sock_ops *skops, __u64 sk, struct so
  * which looks like the kernel's own: it has sk_kern_sock from the listener.  What the
  * listener is, its request sock tells, at the SYN; so the server leaves itself a note then.
  */
-static __always_inline int is_mptcp_listener(__u64 req)
-{
-	__u64 listener = (__u64)read_kernel(struct sock_common, req, skc_listener);
-
-	return listener && is_mptcp(listener) && admits(ADMIT_MPTCP);
-}
-
 static __always_inline int has_mptcp_listener(const struct sock_key *key)
 {
-	struct meet_key note = own_note(key);
-
-	note.note = NOTE_MPTCP_LISTENER;
-	return take_note(&note);
+	return take_note_to_self(key, NOTE_MPTCP_LISTENER);
 }
 
 /* The filter of ports is the server's: through NAT a client may know another port. */
 static __always_inline void announce_server(struct bpf_sock_ops *skops)
 {
 	struct meet_key note = {.note = NOTE_END};
-	__u64 req;
+	__u64 req, listener;
 
 	if (skops->is_fullsock || switch_state() != SWITCH_ON)
 		return;
 	req = kernel_sock(skops);
+	listener = (__u64)read_kernel(struct sock_common, req, skc_listener);
 	if (budget_spent(req) || !in_scope(read_kernel(struct sock_common, req, skc_num)))
 		return;
 	note.local_seq = read_kernel(struct tcp_request_sock, req, snt_isn) + 1;
 	note.remote_seq = read_kernel(struct tcp_request_sock, req, rcv_isn) + 1;
+	if (is_excluded(listener)) {
+		note.note = NOTE_EXCLUDED;
+		leave_note(&note, 0);
+		return;
+	}
 	/* Failing, the client finds nothing and is not admitted. */
 	leave_note(&note, 0);
-	if (is_mptcp_listener(req)) {
+	if (listener && is_mptcp(listener) && admits(ADMIT_MPTCP)) {
 		note.note = NOTE_MPTCP_LISTENER;
 		leave_note(&note, 0);
 	}
@@ -281,6 +278,8 @@ static __always_inline enum counter refuse_client(struct bpf_sock_ops *skops, __
 	refused = reason_to_refuse(sk, is_kernels(sk));
 	if (refused != NO_REASON)
 		return refused;
+	if (is_excluded(sk))
+		return refused_program;
 	if (read_kernel(struct sock_common, sk, skc_dport) == bpf_htons(PORT_ISCSI))
 		return refused_port;
 	if (former || others_wait(sk))
@@ -347,7 +346,7 @@ static __always_inline enum counter refuse_server(__u64 sk, struct sock_key *key
 		 * still to come and must not find the announcement.
 		 */
 		take_note(&own);
-		return refused_no_client;
+		return take_note_to_self(key, NOTE_EXCLUDED) ? refused_program : refused_no_client;
 	}
 	refused = reason_to_refuse(sk, kernels);
 	if (refused != NO_REASON)
@@ -501,6 +500,10 @@ SEC("sockops")
 int bpf_sockops(struct bpf_sock_ops *skops)
 {
 	switch (skops->op) {
+	case BPF_SOCK_OPS_TCP_LISTEN_CB:
+	case BPF_SOCK_OPS_TCP_CONNECT_CB:
+		judge_program(kernel_sock(skops));
+		break;
 	case BPF_SOCK_OPS_RWND_INIT:
 		announce_server(skops);
 		break;

@@ -27,6 +27,7 @@
  *
  *   effective_programs.h  which other sock_ops programs run for a socket
  *   excluded_cgroups.h    whose sockets stay on TCP
+ *   excluded_programs.h   the same, by the name of the program
  *   socket_options.h      keepalive, and what else is set on a socket in the map
  */
 #ifndef BPF_SOCKOPS_H

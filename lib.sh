@@ -21,7 +21,10 @@ CONFIG=sock_ops_config
 
 SOCKOPS_PIN=$BPFFS/$SOCKOPS
 BYPASS_PIN=$BPFFS/$BYPASS
-GUARD_PIN=$BPFFS/$GUARD # where the kernel has what it needs
+# Where the kernel has what it needs.  A directory: bpftool mounts a BPF file system of its own upon
+# the parent of where it is told to pin all programs of an object.
+GUARD_DIR=$BPFFS/$GUARD
+GUARD_PINS=("$GUARD_DIR/$GUARD" "$GUARD_DIR/${GUARD}_get")
 MAP_PIN=$BPFFS/$MAP
 STATS_PIN=$BPFFS/sock_ops_stats
 RECORD_PIN=$BPFFS/sock_ops_record
@@ -29,9 +32,10 @@ BTF=/sys/kernel/btf/vmlinux
 CONFIG_PIN=$BPFFS/$CONFIG
 PORTS_PIN=$BPFFS/sock_ops_ports
 CGROUPS_PIN=$BPFFS/sock_ops_cgroups
+NAMES_PIN=$BPFFS/sock_ops_names
 # libbpf pins the maps when it loads the first program (bpf_sockops.h).
 MAP_PINS=("$MAP_PIN" "$RECORD_PIN" "$BPFFS/sock_ops_meet" "$BPFFS/sock_ops_accounts" "$STATS_PIN" "$CONFIG_PIN"
-	"$PORTS_PIN" "$CGROUPS_PIN")
+	"$PORTS_PIN" "$CGROUPS_PIN" "$NAMES_PIN" "$BPFFS/sock_ops_excluded")
 PINS=("$BYPASS_PIN" "$SOCKOPS_PIN" "${MAP_PINS[@]}")
 
 say() {
@@ -147,7 +151,7 @@ ours_on() {
 	list=$(programs_on '[a-z_]+' "$1") || return
 	awk -v sockops="$SOCKOPS" -v guard="$GUARD" '
 		$3 == sockops { print $1, "sock_ops" }
-		$3 == guard { print $1, "lsm_cgroup" }' <<<"$list"
+		index($3, guard) == 1 { print $1, "lsm_cgroup" }' <<<"$list"
 }
 
 # ---- programs and maps -----------------------------------------------------
@@ -264,9 +268,13 @@ reason_in() {
 # The pins that are there.
 pins() {
 	local pin
-	for pin in "${PINS[@]}" "$GUARD_PIN"; do
+	for pin in "${PINS[@]}" "$GUARD_DIR"; do
 		[[ ! -e $pin ]] || say "$pin"
 	done
+}
+
+is_guarded() {
+	[[ -e ${GUARD_PINS[0]} && -e ${GUARD_PINS[1]} ]]
 }
 
 # All is pinned, and switched on: the last thing that load.sh does, and the first

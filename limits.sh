@@ -50,14 +50,14 @@ mptcp_is_safe() {
 	! kernel_before "5.10.247, 5.15.197, 6.1.159, 6.6.119, 6.12.60, 6.17.10, 6.18.0"
 }
 
-# limits_here COUNTED GUARD-PIN: the names of those that hold here.  FIONREAD's depends on what
+# limits_here COUNTED: the names of those that hold here.  FIONREAD's depends on what
 # the programs go by, whatever the version says: 1: the kernel counts bypassed bytes.
 limits_here() {
 	local name kernels guard
 	while IFS=$'\t' read -r name kernels guard; do
 		if [[ $name == FIONREAD ]]; then
 			(($1)) || say "$name"
-		elif applies "$kernels" && ! [[ $guard == yes && -e $2 ]]; then
+		elif applies "$kernels" && ! { [[ $guard == yes ]] && is_guarded; }; then
 			say "$name"
 		fi
 	done <"$HERE/docs/limits.tsv"

@@ -15,45 +15,50 @@ HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 # shellcheck source=splicers.sh
 . "$HERE/splicers.sh"
 
-MAX_RANGES=64  # bpf_sockops.h
-MAX_CGROUPS=64 # excluded_cgroups.h
+MAX_RANGES=64   # bpf_sockops.h
+MAX_CGROUPS=64  # excluded_cgroups.h
+MAX_PROGRAMS=60 # excluded_programs.h, less those of splicers.sh
 
 usage() {
 	cat <<-END
 		load.sh - let TCP between programs of this host skip the TCP/IP stack
 
 		SYNOPSIS
-		    sudo ./load.sh [--cgroup PATH] [--exclude-cgroup PATH]... [--port LIST]
-		                   [--exclude-port LIST] [--all-connections] [--no-guard]
-		                   [--admit-splicing] [--quiet] [--install-deps]
+		    sudo ./load.sh [--cgroup PATH] [--exclude-cgroup PATH]...
+		                   [--exclude-program NAME]... [--port LIST] [--exclude-port LIST]
+		                   [--all-connections] [--no-guard] [--admit-splicing] [--quiet]
+		                   [--install-deps]
 		    ./load.sh --help
 
 		DESCRIPTION
 		    Loads two BPF programs and attaches them.  From then on new TCP connections between
 		    programs of this host are accelerated.  If a step fails, what was done is undone.
-		    Where the kernel has what it needs, a third one guards programs that read their
-		    sockets with splice(2).
+		    Where the kernel has what it needs, two more guard programs that read their sockets
+		    with splice(2).
 
 		OPTIONS
-		    --cgroup PATH          only connections with both ends under this cgroup, a directory
-		                           of cgroup v2; default: the root, that is, all programs
-		    --exclude-cgroup PATH  no connections with an end under this cgroup; up to $MAX_CGROUPS times
-		    --port LIST            only connections to servers that listen on these ports: numbers
-		                           from 1 to 65535 and ranges, as in 80,8000-8100
-		    --exclude-port LIST    no connections to these ports, whatever --port says; at most
-		                           $MAX_RANGES numbers and ranges in both lists together
-		    --all-connections      also those of programs whose last connections to the server were
-		                           short: a connection with one or two requests takes longer on
-		                           the bypass than over TCP, and is left to it
-		    --no-guard             without the third program, which is asked at each read(2), write(2)
-		                           and splice(2) of programs under the cgroup
-		    --admit-splicing       the cgroups of running programs that are known to read with
-		                           splice(2), and cannot be guarded, are excluded, and named; not so
-		                           with this option
-		    --quiet                write no lines to the kernel's trace
-		    --install-deps         first install what is missing to compile and load, from the
-		                           distribution's packages
-		    --help                 show this text
+		    --cgroup PATH           only connections with both ends under this cgroup, a directory
+		                            of cgroup v2; default: the root, that is, all programs
+		    --exclude-cgroup PATH   no connections with an end under this cgroup; up to $MAX_CGROUPS times
+		    --exclude-program NAME  no connections with an end that a program of this name listens or
+		                            connects with, now or later; a name as in /proc/PID/comm, of
+		                            which 15 characters count; up to $MAX_PROGRAMS times
+		    --port LIST             only connections to servers that listen on these ports: numbers
+		                            from 1 to 65535 and ranges, as in 80,8000-8100
+		    --exclude-port LIST     no connections to these ports, whatever --port says; at most
+		                            $MAX_RANGES numbers and ranges in both lists together
+		    --all-connections       also those of programs whose last connections to the server were
+		                            short: a connection with one or two requests takes longer on
+		                            the bypass than over TCP, and is left to it
+		    --no-guard              without the programs that are asked at each read(2), write(2)
+		                            and splice(2) of programs under the cgroup
+		    --admit-splicing        programs that are known to read with splice(2), and cannot be
+		                            guarded, are excluded by name, those that run by their cgroup as
+		                            well, and named; not so with this option
+		    --quiet                 write no lines to the kernel's trace
+		    --install-deps          first install what is missing to compile and load, from the
+		                            distribution's packages
+		    --help                  show this text
 
 		EXIT STATUS
 		    0  loaded
@@ -68,9 +73,10 @@ usage() {
 # ---- arguments -------------------------------------------------------------
 
 CGROUP=
-PORTS=()   # ranges for --port, as FIRST-LAST
-EXCLUDE=() # and for --exclude-port
-CGROUPS=() # inode numbers for --exclude-cgroup
+PORTS=()    # ranges for --port, as FIRST-LAST
+EXCLUDE=()  # and for --exclude-port
+CGROUPS=()  # inode numbers for --exclude-cgroup
+PROGRAMS=() # names for --exclude-program
 QUIET=0
 GUARD_WANTED=1
 ADMIT_SPLICING=0
@@ -102,7 +108,7 @@ parse() {
 	local list
 	while [[ $# -gt 0 ]]; do
 		case $1 in
-		--cgroup | --exclude-cgroup | --port | --exclude-port)
+		--cgroup | --exclude-cgroup | --exclude-program | --port | --exclude-port)
 			[[ $# -ge 2 ]] || usage_error "$1 needs an argument"
 			;;&
 		--cgroup)
@@ -112,6 +118,11 @@ parse() {
 		--exclude-cgroup)
 			check_cgroup "$1" "$2"
 			CGROUPS+=("$(stat -c %i "$2")")
+			shift
+			;;
+		--exclude-program)
+			[[ -n $2 && $2 != */* ]] || usage_error "$1: not a name as in /proc/PID/comm: '$2'"
+			PROGRAMS+=("${2:0:15}")
 			shift
 			;;
 		--port)
@@ -136,6 +147,7 @@ parse() {
 	((${#PORTS[@]} + ${#EXCLUDE[@]} <= MAX_RANGES)) ||
 		usage_error "--port and --exclude-port: more than $MAX_RANGES ports and ranges"
 	((${#CGROUPS[@]} <= MAX_CGROUPS)) || usage_error "--exclude-cgroup: more than $MAX_CGROUPS times"
+	((${#PROGRAMS[@]} <= MAX_PROGRAMS)) || usage_error "--exclude-program: more than $MAX_PROGRAMS times"
 }
 
 # ---- what is needed --------------------------------------------------------
@@ -285,12 +297,6 @@ undo_with() {
 	UNDO=("$(printf '%q ' "$@")" "${UNDO[@]}")
 }
 
-# The last step is already.
-undone() {
-	UNDO=("${UNDO[@]:1}")
-	UNDOES=("${UNDOES[@]:1}")
-}
-
 # ---- the steps -------------------------------------------------------------
 
 build() {
@@ -310,28 +316,33 @@ mount_bpffs() {
 	undo_with "the BPF file system on $BPFFS" umount "$BPFFS"
 }
 
-# load_program NAME [type TYPE]: and pins it.  Fails where the kernel refuses it: LOG says why.
+# load_program NAME TYPE: and pins it.
 load_program() {
-	LOG=$(cmd bpftool prog load "$HERE/$1.o" "$BPFFS/$1" "${@:2}" 2>&1) || return
-	say "$LOG" >&2
+	local log
+	log=$(cmd bpftool prog load "$HERE/$1.o" "$BPFFS/$1" type "$2" 2>&1) || {
+		tail -n 20 <<<"$log" >&2 # the verifier's reason comes last
+		die "the kernel refuses $1"
+	}
+	say "$log" >&2
 	undo_with "$BPFFS/$1" rm "$BPFFS/$1"
 }
 
-# must_load NAME TYPE
-must_load() {
-	load_program "$1" type "$2" && return
-	tail -n 20 <<<"$LOG" >&2 # the verifier's reason comes last
-	die "the kernel refuses $1"
+# name_in_memory NAME: struct program_name.
+name_in_memory() {
+	printf '%s' "$1" | od -An -v -t u1 | awk '{ for (i = 1; i <= 16; i++) print $i + 0 }'
 }
 
 set_switch() {
 	set_config "$(stat -c %i "$CGROUP")" "$1" "$QUIET" "$(id_of prog pinned "$SOCKOPS_PIN")" "$ADMIT" pinned "$CONFIG_PIN"
 }
 
-# What would hang, or fail, stays on TCP.  A program in the root has no cgroup of its own.
+# What would hang, or fail, stays on TCP: by name what listens or connects from now on, by cgroup what
+# listens already.  A program in the root has no cgroup of its own.
 exclude_splicers() {
-	local root pid name cgroup inode names=$SPLICERS
-	[[ ! -e $GUARD_PIN ]] || names=$UNGUARDED
+	local root pid name cgroup inode names=("${UNGUARDED[@]}") may=()
+	is_guarded || names+=("${GUARDED[@]}") may=("${MAY_SPLICE[@]}")
+	PROGRAMS+=("${names[@]}")
+	LEFT_OUT+=("stay on TCP, because they read with splice(2), now or later: ${names[*]}")
 	root=$(cgroup2_root)
 	while read -r pid name cgroup; do
 		# One that is out of sight, or was removed, has no directory.
@@ -342,17 +353,21 @@ exclude_splicers() {
 			CGROUPS+=("$inode")
 			LEFT_OUT+=("stays on TCP, because it reads with splice(2): $name (pid $pid), and all of $root$cgroup")
 		fi
-	done < <(splicers "$names")
+	done < <(splicers "${names[@]}" "${may[@]}")
 }
 
 # Everything but the switch.
 configure() {
-	local i=0 range admit cgroup
+	local i=0 range admit cgroup program
 	((${#CGROUPS[@]})) || ((ADMIT |= ADMIT_ALL_CGROUPS))
 	set_switch "$OFF"
 	for cgroup in "${CGROUPS[@]}"; do
 		# shellcheck disable=SC2046 # words
 		cmd bpftool map update pinned "$CGROUPS_PIN" key $(in_memory 8 "$cgroup") value 0 0 0 0
+	done
+	for program in "${PROGRAMS[@]}"; do
+		# shellcheck disable=SC2046 # words
+		cmd bpftool map update pinned "$NAMES_PIN" key $(name_in_memory "$program") value 0 0 0 0
 	done
 	# In the order of decision: exclusions first.
 	for range in "${EXCLUDE[@]/%/ 0}" "${PORTS[@]/%/ 1}"; do
@@ -390,21 +405,37 @@ why_no_guard() {
 NO_GUARD=   # why it is not loaded
 LEFT_OUT=() # what is not guarded
 
-# Without it the rest does its work all the same.  What cannot be attached (arm64 lacks what it
-# takes in some kernels that load it) does not stay.
+# Without it the rest does its work all the same.
 load_guard() {
+	local log pin
 	NO_GUARD=$(why_no_guard)
 	[[ -z $NO_GUARD ]] || return 0
-	if ! load_program "$GUARD"; then
-		NO_GUARD="the kernel refuses $GUARD: $(reason_in "$LOG")"
-	elif ! LOG=$(cmd bpftool cgroup attach "$CGROUP" lsm_cgroup pinned "$GUARD_PIN" multi 2>&1); then
-		NO_GUARD="$GUARD cannot be attached: $(reason_in "$LOG")"
-		cmd rm "$GUARD_PIN"
-		undone
-	else
-		say "$LOG" >&2
-		undo_with "$GUARD attached to $CGROUP" bpftool cgroup detach "$CGROUP" lsm_cgroup pinned "$GUARD_PIN"
+	undo_with "$GUARD_DIR" rm -rf "$GUARD_DIR"
+	if ! log=$(cmd bpftool prog loadall "$HERE/$GUARD.o" "$GUARD_DIR" 2>&1); then
+		NO_GUARD="the kernel refuses $GUARD: $(reason_in "$log")"
+		drop_guard
+		return
 	fi
+	say "$log" >&2
+	for pin in "${GUARD_PINS[@]}"; do
+		if ! log=$(cmd bpftool cgroup attach "$CGROUP" lsm_cgroup pinned "$pin" multi 2>&1); then
+			NO_GUARD="$GUARD cannot be attached: $(reason_in "$log")"
+			drop_guard
+			return
+		fi
+		say "$log" >&2
+		undo_with "$pin attached to $CGROUP" bpftool cgroup detach "$CGROUP" lsm_cgroup pinned "$pin"
+	done
+}
+
+# What cannot be attached (arm64 lacks what it takes in some kernels that load it) does not stay.
+# Its steps are the last ones.
+drop_guard() {
+	while [[ ${UNDOES[0]} == *"$GUARD"* ]]; do
+		cmd bash -c "${UNDO[0]}"
+		UNDO=("${UNDO[@]:1}")
+		UNDOES=("${UNDOES[@]:1}")
+	done
 }
 
 # Last: a socket that entered the map before its program was attached there
@@ -457,7 +488,7 @@ report() {
 		say "not accelerated on this kernel: servers that listen for Multipath TCP, as those in Go do from 1.24 on"
 	[[ -z $NO_GUARD ]] || say "no guard, a program that reads with splice(2) hangs unless it is excluded (docs/limits.md): $NO_GUARD"
 	[[ ${#LEFT_OUT[@]} -eq 0 ]] || say_each "${LEFT_OUT[@]}"
-	say "not as in TCP while bypassed (docs/limits.md): $(limits_here "$counted" "$GUARD_PIN" | paste -sd ';' | sed 's/;/; /g')"
+	say "not as in TCP while bypassed (docs/limits.md): $(limits_here "$counted" | paste -sd ';' | sed 's/;/; /g')"
 }
 
 main() {
@@ -483,14 +514,14 @@ main() {
 	build
 	mount_bpffs
 	undo_with "maps in $BPFFS" rm -f "${MAP_PINS[@]}"
-	must_load "$SOCKOPS" sockops
+	load_program "$SOCKOPS" sockops
 	if ((GUARD_WANTED)); then
 		load_guard
 	fi
 	((ADMIT_SPLICING)) || exclude_splicers
 	configure
 	attach_sockops
-	must_load "$BYPASS" sk_msg
+	load_program "$BYPASS" sk_msg
 	attach_bypass
 	open=$(report_open)
 	switch_on

@@ -25,6 +25,7 @@ struct meet_key {
 enum {
 	NOTE_END,	     /* 0: a server's announcement; else the address of an end's record */
 	NOTE_MPTCP_LISTENER, /* 0: the server's listener speaks Multipath TCP */
+	NOTE_EXCLUDED,	     /* 0: it is an excluded program's; there is no announcement */
 	NOTE_NONE,	     /* never there */
 };
 
@@ -65,6 +66,15 @@ static __always_inline int leave_note(const struct meet_key *key, __u64 value)
 static __always_inline int take_note(const struct meet_key *key)
 {
 	return !bpf_map_delete_elem(&sock_ops_meet, key);
+}
+
+/* What the server's end has found out at the SYN, of its listener. */
+static __always_inline int take_note_to_self(const struct sock_key *key, __u32 which)
+{
+	struct meet_key note = own_note(key);
+
+	note.note = which;
+	return take_note(&note);
 }
 
 /* The server's announcement, but not its record, which is for the client that took that. */

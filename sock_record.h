@@ -41,7 +41,7 @@ struct sock_view {
 	__u32 turn;	     /* counts sends that found the own queue empty: all was read */
 	__u32 answers;	     /* sends before which the peer had had its turn */
 	__u16 account;	     /* of a server: its place in sock_ops_accounts */
-	__u8 reads_tcp;	     /* this end reads past its psock, with splice(2) */
+	__u8 reads_tcp;	     /* this end reads past its psock (bpf_guard.c) */
 	__u8 unused;
 	__u8 left;    /* this end has left the bypass: it sends over TCP for good */
 	__u8 ended;   /* this end has ended its direction (SHUT_WR, close) */

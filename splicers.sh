@@ -1,17 +1,21 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Which running programs read their sockets with splice(2), by nature: on the bypass they would
-# hang without the guard.  Go programs cannot be told cheaply, but for docker-proxy; nor what is
-# started later.  Sourced by load.sh, after lib.sh.
+# Which programs read their sockets with splice(2), by nature: on the bypass they would hang without
+# the guard.  Go programs cannot be told cheaply, but for docker-proxy.  Sourced by load.sh, after
+# lib.sh.
+#
+# Names are as the kernel has them, 15 characters.
 #
 # shellcheck disable=SC2034 # load.sh reads the names
 
-# As the kernel keeps them, 15 characters: the second is systemd-socket-proxyd, and
-# systemd-socket-activate, which starts it.
-SPLICERS='docker-proxy|systemd-socket-|haproxy'
-# Those that take the guard's EINVAL for an error.
-UNGUARDED='systemd-socket-'
+# systemd-socket-proxyd, and systemd-socket-activate, which starts it, take the guard's EINVAL for an
+# error.
+UNGUARDED=(systemd-socket-)
+# From 28 on it is dockerd that calls listen(2) for docker-proxy.
+GUARDED=(docker-proxy dockerd)
+# HAProxy does so with an option alone: of those that run it can be told.
+MAY_SPLICE=(haproxy)
 
 # haproxy_splices PID: has a file of its configuration an option splice-*?
 haproxy_splices() {
@@ -28,11 +32,11 @@ haproxy_splices() {
 	return 1
 }
 
-# splicers NAMES: a line `PID NAME CGROUP` for each, the cgroup as /proc/PID/cgroup has it.  Of
-# several in one cgroup, as docker-proxy for each published port, one.
+# splicers NAME...: a line `PID NAME CGROUP` for each that runs, the cgroup as /proc/PID/cgroup has
+# it.  Of several in one cgroup, as docker-proxy for each published port, one.
 splicers() {
 	local file pid name cgroup
-	{ grep -lxE "$1" /proc/[0-9]*/comm 2>/dev/null || true; } | while read -r file; do
+	{ grep -lxF "$(say_each "$@")" /proc/[0-9]*/comm 2>/dev/null || true; } | while read -r file; do
 		pid=${file//[^0-9]/}
 		{ read -r name <"$file"; } 2>/dev/null || continue # it has ended
 		cgroup=$(sed -n 's/^0:://p' "/proc/$pid/cgroup" 2>/dev/null) || continue

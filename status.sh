@@ -112,6 +112,11 @@ excluded_cgroups() {
 		done | sort
 }
 
+# Those of --exclude-program, and of load.sh's own.
+excluded_programs() {
+	bpftool map dump pinned "$NAMES_PIN" 2>/dev/null | sed -n 's/.*"text": "\(.*\)".*/\1/p' | sed 's/\\\(.\)/\1/g' | sort
+}
+
 # ---- one look --------------------------------------------------------------
 
 # Into the variables that the two ways to show it use.
@@ -125,6 +130,7 @@ look() {
 	EXCEPT=$(filter 0 | paste -sd,)
 	NOT_UNDER=
 	((${values[4]/-/0} & ADMIT_ALL_CGROUPS)) || NOT_UNDER=$(excluded_cgroups)
+	NOT_OF=$(excluded_programs)
 	SINCE=$(number_of loaded_at prog pinned "$SOCKOPS_PIN")
 	MOST=$(number_of max_entries map pinned "$MAP_PIN")
 	COUNTERS=$(counters)
@@ -173,8 +179,9 @@ show() {
 	say "cgroup       ${CGROUP:-gone, or not visible from here}"
 	say "filter       $scope of the listening side$( ((!ALL)) || echo ', short connections as well')"
 	[[ -z $NOT_UNDER ]] || say "on TCP       ${NOT_UNDER//$'\n'/, }"
+	[[ -z $NOT_OF ]] || say "on TCP       programs: ${NOT_OF//$'\n'/, }"
 	say "trace        $( ((QUIET)) && echo off || echo on)"
-	say "guard        $([[ -e $GUARD_PIN ]] && echo on || echo off)"
+	say "guard        $(is_guarded && echo on || echo off)"
 	say "map          $SOCKETS of $MOST sockets"
 	say "open         $(show_directions)"
 	if [[ -n $LATER ]]; then
@@ -333,7 +340,8 @@ show_json() {
 	printf ',"ports":[%s],"exclude_ports":[%s],"trace":%s' \
 		"$(list_of "${ONLY//,/$'\n'}")" "$(list_of "${EXCEPT//,/$'\n'}")" "$( ((QUIET)) && echo false || echo true)"
 	printf ',"exclude_cgroups":[%s]' "$(list_of "$NOT_UNDER")"
-	printf ',"guard":%s' "$([[ -e $GUARD_PIN ]] && echo true || echo false)"
+	printf ',"exclude_programs":[%s]' "$(list_of "$NOT_OF")"
+	printf ',"guard":%s' "$(is_guarded && echo true || echo false)"
 	printf ',"all_connections":%s' "$( ((ALL)) && echo true || echo false)"
 	printf ',"later_programs":[%s]' "$(list_of "$LATER")"
 	printf ',"map":{"sockets":%s,"max":%s},"counters":{' "$SOCKETS" "$MOST"

@@ -300,13 +300,15 @@ map_of() {
 
 # The pinned program, from where load.sh has attached it.
 detach_pinned() {
-	local values cgroup
+	local values cgroup pin
 	read -ra values < <(config_of "$@") || true
 	[[ -n ${values[0]:-} && -e $SOCKOPS_PIN ]] || return 0
 	cgroup=$(cgroup_path "${values[0]}")
 	[[ -n $cgroup ]] || return 0 # removed, and the attachment with it
 	attempt bpftool cgroup detach "$cgroup" sock_ops pinned "$SOCKOPS_PIN" || true
-	[[ ! -e $GUARD_PIN ]] || attempt bpftool cgroup detach "$cgroup" lsm_cgroup pinned "$GUARD_PIN" || true
+	for pin in "${GUARD_PINS[@]}"; do
+		[[ ! -e $pin ]] || attempt bpftool cgroup detach "$cgroup" lsm_cgroup pinned "$pin" || true
+	done
 	detach_unpinned "$cgroup"
 }
 
@@ -332,7 +334,11 @@ detach_unpinned() {
 unpin() {
 	local pin
 	while read -r pin; do
-		try rm "$pin"
+		if [[ -d $pin ]]; then
+			try rm -r "$pin"
+		else
+			try rm "$pin"
+		fi
 	done < <(pins)
 	for pin in "$BPFFS/$STATUS"-* "$BPFFS/$OPEN"-* "$BPFFS/$RELEASE"-*; do # of scripts that were killed
 		if [[ -e $pin && ! -e /proc/${pin##*-} ]]; then

@@ -69,8 +69,10 @@ enum {
 
 enum {
 	BPF_SOCK_OPS_RWND_INIT = 2,
+	BPF_SOCK_OPS_TCP_CONNECT_CB = 3,
 	BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB = 4,
 	BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB = 5,
+	BPF_SOCK_OPS_TCP_LISTEN_CB = 11,
 	BPF_SOCK_OPS_PARSE_HDR_OPT_CB = 13,
 	BPF_SOCK_OPS_HDR_OPT_LEN_CB = 14,
 };
@@ -422,6 +424,7 @@ struct tcp_sock {
 
 struct task_struct {
 	int tgid;
+	char comm[16];
 };
 
 struct tcp_request_sock {

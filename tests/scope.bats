@@ -45,7 +45,7 @@ box_each_test
 @test "--cgroup: with all pins lost, unload.sh --cgroup detaches" {
 	child_up
 	load_pair --cgroup "$CHILD"
-	in_box rm -f /sys/fs/bpf/{bpf_sockops,bpf_tcpip_bypass,bpf_guard,sock_ops_{map,record,meet,accounts,stats,config,ports,cgroups}}
+	in_box rm -rf /sys/fs/bpf/{bpf_sockops,bpf_tcpip_bypass,bpf_guard,sock_ops_{map,record,meet,accounts,stats,config,ports,cgroups,names,excluded}}
 	run -1 load_pair --cgroup "$CHILD"
 	output_has "unload.sh --cgroup $CHILD"
 	run -0 unload_pair --cgroup "$CHILD"
@@ -110,6 +110,64 @@ assert_ports() {
 	assert_no_pins
 }
 
+# pair_as NAME: PAIR under that name.
+pair_as() {
+	cp "$PAIR" "$BOX_TMP/$1"
+	echo "$BOX_TMP/$1"
+}
+
+@test "--exclude-program: nothing that it listens or connects with is bypassed" {
+	local excluded longer ends server client options
+	excluded=$(pair_as 'sixteen "letters')
+	longer=$(pair_as 'sixteen "letter') # the same to the kernel
+	load_pair --quiet --exclude-program 'sixteen "letters' --exclude-program other
+	for options in "--listen 127.0.0.1" "--listen ::1" "--listen :: --connect 127.0.0.1" --mptcp-server; do
+		for ends in "$excluded|$PAIR" "$PAIR|$excluded" "$longer|$excluded" "$PAIR|$PAIR"; do
+			IFS='|' read -r server client <<<"$ends"
+			zero_counters
+			# shellcheck disable=SC2086 # words
+			PAIR=$server serve "$BOX_TMP/port" in_box -- $options talk
+			# shellcheck disable=SC2086 # words
+			in_box "$client" $options --port "$(<"$BOX_TMP/port")" talk call
+			wait "$SERVER"
+			[[ $ends != "$PAIR|$PAIR" ]] || break
+			have_want "redirected, $ends, $options" "$(counter redirected_messages)" -eq 0
+			have_want "refused, $ends, $options" "$(counter refused_program)" -eq 1
+			have_want "others" "$(counter refused_remote refused_no_client)" -eq 1
+		done
+		have_want "redirected, $options" "$(counter redirected_messages)" -eq 200
+	done
+	run -0 in_box "$ROOT/status.sh"
+	output_has 'on TCP       programs: docker-proxy, dockerd, other, sixteen "letter, systemd-socket-'
+	have_want "in status.sh" "$(in_box "$ROOT/status.sh" --json | jq -r '.exclude_programs[]' | grep -c .)" -eq 5
+}
+
+@test "--exclude-program: a socket that has gone leaves nothing behind for the next one" {
+	local excluded other
+	excluded=$(pair_as excluded)
+	other=$(pair_as exclude)
+	load_pair --quiet --exclude-program excluded --all-connections
+	for _ in {1..20}; do # the kernel gives the same memory to the next socket
+		in_box "$excluded" talk
+		in_box "$other" talk
+	done
+	have_want "refused" "$(counter refused_program)" -eq 20
+	have_want "redirected" "$(counter redirected_messages)" -eq $((20 * 200))
+}
+
+@test "splice: without the guard a docker-proxy that is started later stays on TCP" {
+	local name
+	load_pair --quiet --no-guard
+	for name in docker-proxy dockerd systemd-socket-proxyd; do
+		in_box "$(pair_as "$name")" talk
+	done
+	have_want "refused" "$(counter refused_program)" -eq 3
+	unload_pair
+	load_pair --quiet --no-guard --admit-splicing
+	in_box "$BOX_TMP/docker-proxy" talk
+	have_want "redirected" "$(counter redirected_messages)" -eq 200
+}
+
 @test "splice: without the guard HAProxy that splices stays on TCP, and is named" {
 	local backend proxy
 	child_up
@@ -155,7 +213,7 @@ both_run() {
 	run -0 load_pair --no-guard
 	output_has "stays on TCP, because it reads with splice(2): docker-proxy" "and all of $CHILD"
 	[[ $output == *"has no cgroup that could be excluded: systemd-socket-"* ]]
-	have_want "lines about docker-proxy" "$(grep -c docker-proxy <<<"$output")" -eq 1
+	have_want "lines about docker-proxy" "$(grep -c "docker-proxy (pid" <<<"$output")" -eq 1
 	have_want "in status.sh" "$(in_box "$ROOT/status.sh" --json | jq -c .exclude_cgroups)" = "[\"$CHILD\"]"
 }
 
@@ -226,6 +284,8 @@ both_run() {
 		load.sh|--port 90-80|--port: the range ends before it begins: '90-80'
 		load.sh|--exclude-port -5|--exclude-port: not a port or a range: '-5'
 		load.sh|--exclude-port 80-|--exclude-port: not a port or a range: '80-'
+		load.sh|--exclude-program|--exclude-program needs an argument
+		load.sh|--exclude-program /bin/nc|--exclude-program: not a name as in /proc/PID/comm: '/bin/nc'
 		load.sh|--cgroup|--cgroup needs an argument
 		load.sh|--cgroup /no/such|--cgroup: no such directory: /no/such
 		load.sh|--cgroup /proc|--cgroup: not a directory of cgroup v2: /proc

@@ -140,13 +140,13 @@ KILL='
 
 @test "load.sh: undoes everything when any bpftool command fails" {
 	local n
-	for n in {1..8}; do
+	for n in {1..11}; do
 		fake_nth "$n" 'echo injected >&2; exit 1'
 		run ! with_fakes "$ROOT/load.sh" --no-guard --port 80 --exclude-port 81
 		output_has injected "not loaded"
 		assert_nothing_loaded
 	done
-	fake_nth 9 'echo injected >&2; exit 1' # there are eight
+	fake_nth 12 'echo injected >&2; exit 1' # there are eleven
 	with_fakes "$ROOT/load.sh" --no-guard --port 80 --exclude-port 81
 	unload_pair
 }
@@ -275,7 +275,7 @@ KILL='
 
 @test "unload.sh: works when a pin is lost, whichever" {
 	local pin
-	for pin in bpf_sockops bpf_tcpip_bypass sock_ops_{map,record,meet,accounts,stats,config,ports,cgroups}; do
+	for pin in bpf_sockops bpf_tcpip_bypass sock_ops_{map,record,meet,accounts,stats,config,ports,cgroups,names,excluded}; do
 		load_pair
 		in_box rm "/sys/fs/bpf/$pin"
 		run -1 load_pair
@@ -287,7 +287,7 @@ KILL='
 
 @test "unload.sh: works when all pins are lost" {
 	load_pair
-	in_box rm -f /sys/fs/bpf/{bpf_sockops,bpf_tcpip_bypass,bpf_guard,sock_ops_{map,record,meet,accounts,stats,config,ports,cgroups}}
+	in_box rm -rf /sys/fs/bpf/{bpf_sockops,bpf_tcpip_bypass,bpf_guard,sock_ops_{map,record,meet,accounts,stats,config,ports,cgroups,names,excluded}}
 	run -1 load_pair
 	output_has "attached to " ", but not pinned" "unload.sh"
 	run -0 unload_pair

@@ -13,6 +13,7 @@ load ../sandbox.bash
 box_each_test
 
 FRONT=7001 # the proxy's port
+ACTIVATE_IN=in_box
 
 # proxy NAME BACKEND-PORT: on FRONT, to that port.
 proxy() {
@@ -41,7 +42,7 @@ proxy() {
 		in_box haproxy -db -f "$BOX_TMP/haproxy.cfg" >"$BOX_TMP/proxy" 2>&1 3>&- &
 		;;
 	socket-proxyd)
-		in_child systemd-socket-activate -l "127.0.0.1:$FRONT" \
+		"$ACTIVATE_IN" systemd-socket-activate -l "127.0.0.1:$FRONT" \
 			/lib/systemd/systemd-socket-proxyd "127.0.0.1:$2" >"$BOX_TMP/proxy" 2>&1 3>&- &
 		;;
 	esac
@@ -65,14 +66,16 @@ converse() {
 
 end_proxy() {
 	local pid
-	while pid=$(pid_of "${1:0:15}"); do
+	local name=${1:0:15}
+	[[ $1 != socket-proxyd ]] || name=systemd-socket-
+	while pid=$(pid_of "$name"); do
 		kill "$pid" 2>/dev/null || true
 		sleep 0.05
 	done
 }
 
 spliced() {
-	[[ $(counter guarded_splice) -ge $1 ]]
+	[[ $(counter guarded) -ge $1 ]]
 }
 
 # talk_late NAME: the first bytes come when the proxy waits for them in splice(2).
@@ -92,11 +95,17 @@ talk_late() {
 }
 
 @test "guard: without it a proxy that splices never sees bypassed bytes" {
-	load_pair --quiet --no-guard
+	load_pair --quiet --no-guard --admit-splicing
 	have_want "in status.sh" "$(in_box "$ROOT/status.sh" --json | jq .guard)" = false
 	serve "$BOX_TMP/port" in_box -- --timeout 30 talk # so that the client gives up first
 	proxy docker-proxy "$(<"$BOX_TMP/port")"
 	run -3 in_box "$PAIR" --timeout 3 --port "$FRONT" talk call
+}
+
+@test "guard: without it docker-proxy, started later, stays on TCP" {
+	load_pair --quiet --no-guard
+	converse docker-proxy talk half-close-late
+	have_want "sockets refused" "$(counter refused_program)" -eq 4
 }
 
 # said CASE: what tests/semantics says of it.
@@ -104,18 +113,25 @@ said() {
 	in_box "$ROOT/build/semantics" "$1"
 }
 
-@test "guard: splice(2) sees all bytes, as over TCP; bypassed ones that wait are EINVAL" {
-	local over_tcp without
-	over_tcp=$(said splice_from)
+@test "guard: what reads past the psock sees all bytes, as over TCP; bypassed ones that wait are EINVAL" {
+	local case over_tcp=() without
+	for case in splice_from zerocopy_receives; do
+		over_tcp+=("$(said "$case")")
+	done
 	load_pair --quiet --no-guard
 	without=$(said splice_from)
-	have_want "without the guard" "$without" != "$over_tcp"
-	[[ $(said splice_behind) != *EINVAL* ]]
+	have_want "without the guard" "$without" != "${over_tcp[0]}"
+	without=$(said zerocopy_receives)
+	have_want "without the guard" "$without" != "${over_tcp[1]}"
+	[[ $(said splice_behind) != *EINVAL* && $(said zerocopy_receive) != *EINVAL* ]]
 	unload_pair
 	load_pair --quiet
-	have_want "with it" "$(said splice_from)" = "$over_tcp"
+	have_want "with it" "$(said splice_from)" = "${over_tcp[0]}"
+	have_want "with it" "$(said zerocopy_receives)" = "${over_tcp[1]}"
+	have_want "calls that got EINVAL" "$(counter guarded_unread)" -eq 0
 	[[ $(said splice_behind) == *"server to pipe splice -> EINVAL"* ]]
-	have_want "calls that got EINVAL" "$(counter guarded_unread)" -eq 1
+	[[ $(said zerocopy_receive) == *"server TCP_ZEROCOPY_RECEIVE -> EINVAL"*'recv DONTWAIT 100 -> 5 "hello"'* ]]
+	have_want "calls that got EINVAL" "$(counter guarded_unread)" -eq 2
 }
 
 @test "guard: docker-proxy, which is written in Go, has all bytes" {
@@ -124,7 +140,7 @@ said() {
 	converse docker-proxy talk "--seed 3 --count 6 --size 300000 turns" "--size 300000 duplex" \
 		half-close-late
 	have_want "ends admitted" "$(counter admitted_active admitted_passive)" -ge 16
-	have_want "sockets read with splice" "$(counter guarded_splice)" -ge 8
+	have_want "sockets read with splice" "$(counter guarded)" -ge 8
 	talk_late docker-proxy
 }
 
@@ -135,7 +151,7 @@ said() {
 	load_pair --quiet
 	converse go-proxy talk "--seed 3 --count 6 --size 300000 turns" "--size 300000 duplex" half-close-late
 	have_want "ends admitted" "$(counter admitted_active admitted_passive)" -eq 16
-	have_want "sockets read with splice" "$(counter guarded_splice)" -ge 8
+	have_want "sockets read with splice" "$(counter guarded)" -ge 8
 	talk_late go-proxy
 }
 
@@ -144,11 +160,12 @@ said() {
 	converse haproxy talk "--seed 3 --count 6 --size 300000 turns" "--size 300000 duplex" \
 		half-close-late
 	have_want "ends admitted" "$(counter admitted_active admitted_passive)" -ge 16
-	have_want "sockets read with splice" "$(counter guarded_splice)" -ge 1
+	have_want "sockets read with splice" "$(counter guarded)" -ge 1
 }
 
 @test "guard: systemd-socket-proxyd, which it cannot help, stays on TCP, and is named" {
 	child_up
+	ACTIVATE_IN=in_child
 	serve "$BOX_TMP/port" in_box -- --timeout 10 --seed 3 --count 6 --size 300000 turns
 	proxy socket-proxyd "$(<"$BOX_TMP/port")"
 	run -0 load_pair --quiet
@@ -159,12 +176,37 @@ said() {
 	have_want "calls that got EINVAL" "$(counter guarded_unread)" -eq 0
 }
 
+@test "guard: systemd-socket-proxyd that is started later stays on TCP, both its connections" {
+	load_pair --quiet
+	converse socket-proxyd talk "--seed 3 --count 6 --size 300000 turns" "--size 300000 duplex"
+	have_want "redirected messages" "$(counter redirected_messages)" -eq 0
+	have_want "sockets refused" "$(counter refused_program)" -eq 6
+}
+
+# As by systemd itself: the listener is there before the program, which a first connection starts.
+@test "guard: systemd-socket-proxyd that is given its listener stays on TCP from its start on" {
+	load_pair --quiet
+	cp "$(command -v systemd-socket-activate)" "$BOX_TMP/activate"
+	in_box "$BOX_TMP/activate" -l "127.0.0.1:$FRONT" \
+		/lib/systemd/systemd-socket-proxyd 127.0.0.1:7002 >"$BOX_TMP/proxy" 2>&1 3>&- &
+	wait_until 10 "the listener" listens "$FRONT"
+	# There is nothing behind it yet: so it ends this one.
+	in_box timeout 30 socat -u "TCP:127.0.0.1:$FRONT" -
+	have_want "clients admitted" "$(counter admitted_active)" -eq 1
+	serve "$BOX_TMP/port" in_box -- --timeout 10 --port 7002 --seed 3 --count 6 --size 300000 turns
+	in_box "$PAIR" --timeout 10 --port "$FRONT" --seed 3 --count 6 --size 300000 turns call
+	wait "$SERVER"
+	have_want "redirected messages" "$(counter redirected_messages)" -eq 0
+	have_want "sockets refused" "$(counter refused_program)" -ge 2
+	end_proxy systemd-socket-
+}
+
 @test "guard: unload.sh takes it off, also when its pin is lost" {
 	local lost
-	for lost in '' /sys/fs/bpf/bpf_guard; do
+	for lost in '' /sys/fs/bpf/bpf_guard /sys/fs/bpf/bpf_guard/bpf_guard{,_get}; do
 		load_pair --quiet
-		have_want "guards" "$(guards)" -eq 1
-		[[ -z $lost ]] || in_box rm "$lost"
+		have_want "guards" "$(guards)" -eq 2
+		[[ -z $lost ]] || in_box rm -r "$lost"
 		unload_pair
 		have_want "guards" "$(guards)" -eq 0
 		assert_no_pins

@@ -51,23 +51,44 @@ CASE(zerocopy_unset, bypass, "MSG_ZEROCOPY without SO_ZEROCOPY")
 	hang_up(c);
 }
 
+static void receive_mapped(int fd, void *at)
+{
+	struct tcp_zerocopy_receive z = {.address = (uintptr_t)at, .length = 4096};
+	socklen_t len = sizeof(z);
+
+	tell("%s TCP_ZEROCOPY_RECEIVE -> %s", names[fd],
+	     res(getsockopt(fd, IPPROTO_TCP, TCP_ZEROCOPY_RECEIVE, &z, &len)));
+	tell("mapped %u, to be read %u, in the queue %u", z.length, z.recv_skip_hint, z.inq);
+	get(fd, 100, MSG_DONTWAIT);
+}
+
+static void *map_socket(int fd)
+{
+	void *at = mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0);
+
+	tell("%s mmap -> %s", names[fd], at == MAP_FAILED ? res(-1) : "0");
+	return at;
+}
+
 CASE(zerocopy_receive, bypass, "TCP_ZEROCOPY_RECEIVE")
 {
 	struct conn c = dial();
-	struct tcp_zerocopy_receive z = {0};
-	socklen_t len = sizeof(z);
-	void *at = mmap(NULL, 4096, PROT_READ, MAP_SHARED, c.server, 0);
+	void *at = map_socket(c.server);
 
-	tell("server mmap -> %s", at == MAP_FAILED ? res(-1) : "0");
-	if (at == MAP_FAILED)
-		return;
 	put(c.client, "hello", 0);
 	settle();
-	z.address = (uintptr_t)at;
-	z.length = 4096;
-	tell("server TCP_ZEROCOPY_RECEIVE -> %s",
-	     res(getsockopt(c.server, IPPROTO_TCP, TCP_ZEROCOPY_RECEIVE, &z, &len)));
-	tell("mapped %u, to be read %u, in the queue %u", z.length, z.recv_skip_hint, z.inq);
-	get(c.server, 100, MSG_DONTWAIT);
+	receive_mapped(c.server, at);
+	hang_up(c);
+}
+
+CASE(zerocopy_receives, bypass, "TCP_ZEROCOPY_RECEIVE, the first before any byte has come")
+{
+	struct conn c = dial();
+	void *at = map_socket(c.server);
+
+	receive_mapped(c.server, at);
+	put(c.client, "hello", 0);
+	settle();
+	receive_mapped(c.server, at);
 	hang_up(c);
 }
