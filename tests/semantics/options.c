@@ -78,6 +78,24 @@ CASE(keepalive, bypass, "keepalive of a quiet connection")
 	hang_up(c);
 }
 
+/* As CRIU does to save a connection: what is unread, and what was sent. */
+CASE(repair, bypass, "TCP_REPAIR: the queues of a connection, which then goes on")
+{
+	struct conn c = dial();
+
+	greet(c);
+	put(c.client, "hello", 0);
+	settle();
+	set(c.server, IPPROTO_TCP, TCP_REPAIR, 1);
+	set(c.server, IPPROTO_TCP, TCP_REPAIR_QUEUE, TCP_RECV_QUEUE);
+	get(c.server, 100, MSG_PEEK | MSG_DONTWAIT);
+	set(c.server, IPPROTO_TCP, TCP_REPAIR_QUEUE, TCP_SEND_QUEUE);
+	get(c.server, 100, MSG_PEEK | MSG_DONTWAIT);
+	set(c.server, IPPROTO_TCP, TCP_REPAIR, 0);
+	exchange(c);
+	hang_up(c);
+}
+
 CASE(info, bypass, "TCP_INFO: the state")
 {
 	struct conn c = dial();
