@@ -124,6 +124,13 @@ static __always_inline int has_ulp(__u64 sk)
 	return read_kernel(struct tcp_sock, sk, inet_conn.icsk_ulp_ops) != 0;
 }
 
+/* 16 bits before 6.8; only a load is resized by libbpf. */
+static __always_inline int timestamping(__u64 sk)
+{
+	return can_cast() ? read_kernel(struct sock, sk, sk_tsflags) != 0
+			  : read_kernel_bit(struct sock, sk, sk_tsflags) != 0;
+}
+
 /*
  * Has a socket an option that only TCP honours: SO_TIMESTAMP, SO_TIMESTAMPING,
  * SO_ZEROCOPY, SO_PEEK_OFF, SO_RCVLOWAT or SO_ATTACH_FILTER?
@@ -134,8 +141,7 @@ static __always_inline int needs_tcp(__u64 sk)
 
 	return flags >> bpf_core_enum_value(enum sock_flags, SOCK_RCVTSTAMP) & 1 ||
 	       flags >> bpf_core_enum_value(enum sock_flags, SOCK_ZEROCOPY) & 1 ||
-	       read_kernel(struct sock, sk, sk_tsflags) ||
-	       read_kernel(struct sock, sk, sk_peek_off) >= 0 ||
+	       timestamping(sk) || read_kernel(struct sock, sk, sk_peek_off) >= 0 ||
 	       read_kernel(struct sock, sk, sk_rcvlowat) > 1 ||
 	       read_kernel(struct sock, sk, sk_filter);
 }

@@ -17,6 +17,7 @@ box_each_test
 	for case in "${!cases[@]}"; do
 		have_want "${cases[case]}" "$(in_box "$ROOT/build/semantics" "${cases[case]}")" = "${over_tcp[case]}"
 	done
+	in_box "$ROOT/build/semantics" shut_rd >/dev/null # its flags are beside one of the options
 	have_want "not admitted" "$(counter refused_special)" -eq 1
 	have_want "directions that have left" "$(counter left_option)" -eq 2
 }
