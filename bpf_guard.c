@@ -8,7 +8,7 @@
  *
  * From the first such call on the other end sends over TCP.  Where bypassed bytes wait already the
  * call gets EINVAL, which splice(2) says of files that cannot be spliced, and the other of memory
- * that it cannot use: programs then read and copy.
+ * that it cannot use: most programs then read and copy.
  *
  * A program that takes EINVAL for an error is excluded by name (excluded_programs.h).  A listener
  * that it has been given shows here at the latest: systemd-socket-proxyd asks whether it is one.
@@ -27,6 +27,7 @@
 #define EINVAL		     22
 #define SOL_SOCKET	     1
 #define SO_ACCEPTCONN	     30
+#define TCP_LISTEN	     10
 #define IPPROTO_TCP	     6
 #define TCP_ZEROCOPY_RECEIVE 35
 
@@ -112,6 +113,11 @@ int bpf_guard(unsigned long long *ctx)
 	return 1;
 }
 
+static __always_inline int is_tcp_listener(struct sock *sk)
+{
+	return sk->sk_protocol == IPPROTO_TCP && sk->__sk_common.skc_state == TCP_LISTEN;
+}
+
 SEC("lsm_cgroup/socket_getsockopt")
 int bpf_guard_get(unsigned long long *ctx)
 {
@@ -123,7 +129,8 @@ int bpf_guard_get(unsigned long long *ctx)
 		return 1;
 	if (level == IPPROTO_TCP && option == TCP_ZEROCOPY_RECEIVE)
 		guard(sk);
-	if (level == SOL_SOCKET && option == SO_ACCEPTCONN && runs_excluded_program())
+	if (level == SOL_SOCKET && option == SO_ACCEPTCONN && is_tcp_listener(sk) &&
+	    runs_excluded_program())
 		exclude_socket((__u64)sk);
 	return 1;
 }

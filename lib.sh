@@ -21,8 +21,8 @@ CONFIG=sock_ops_config
 
 SOCKOPS_PIN=$BPFFS/$SOCKOPS
 BYPASS_PIN=$BPFFS/$BYPASS
-# Where the kernel has what it needs.  A directory: bpftool mounts a BPF file system of its own upon
-# the parent of where it is told to pin all programs of an object.
+# Where the kernel has what it needs.  A directory of its own: bpftool mounts a BPF file system upon the
+# parent of the directory that it is to pin all programs of an object in, unless that is one.
 GUARD_DIR=$BPFFS/$GUARD
 GUARD_PINS=("$GUARD_DIR/$GUARD" "$GUARD_DIR/${GUARD}_get")
 MAP_PIN=$BPFFS/$MAP
@@ -151,7 +151,7 @@ ours_on() {
 	list=$(programs_on '[a-z_]+' "$1") || return
 	awk -v sockops="$SOCKOPS" -v guard="$GUARD" '
 		$3 == sockops { print $1, "sock_ops" }
-		index($3, guard) == 1 { print $1, "lsm_cgroup" }' <<<"$list"
+		$3 == guard || $3 == guard "_get" { print $1, "lsm_cgroup" }' <<<"$list"
 }
 
 # ---- programs and maps -----------------------------------------------------

@@ -354,6 +354,7 @@ struct sock {
 	int sk_rcvbuf;
 	int sk_sndbuf;
 	u8 sk_kern_sock : 1;
+	__u16 sk_protocol;
 	int sk_peek_off;
 	int sk_rcvlowat;
 	u32 sk_tsflags;
@@ -424,6 +425,7 @@ struct tcp_sock {
 
 struct task_struct {
 	int tgid;
+	struct task_struct *group_leader;
 	char comm[16];
 };
 

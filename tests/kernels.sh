@@ -73,7 +73,7 @@ status.sh              | status      | shows what is unread|directions
 memory, too little     | guest/memory | .
 options                | guest/options | .
 nbd, socket taken over | guest/nbd   | data is right|plain TCP, netlink
-guard                  | guest/guard | without it a proxy|sees all|takes it off
+guard                  | guest/guard | without it a proxy|sees all|takes it off|does not stay
 guard, proxies         | guest/guard | docker-proxy, which|Go proxy|HAProxy|systemd-socket
 docker-proxy           | guest/guard | docker-proxy, started later
 other tool, flags      | other       | flags
@@ -102,8 +102,6 @@ short connections      | arm64    | as on amd64
 memory, too little     | arm64    | as on amd64
 nbd, socket taken over | arm64    | as on amd64
 guard, proxies         | arm64    | as on amd64
-docker-proxy           | arm64    | as on amd64
-options                | newest 6.12 arm64 | semantics.bats has the cases of 6.2 and newer
 other tool, flags      | arm64    | as on amd64
 docker-proxy           | arm64    | as on amd64
 options                | newest 6.12 arm64 | semantics.bats has the cases of 6.2 and newer

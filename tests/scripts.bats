@@ -5,16 +5,8 @@
 
 bats_require_minimum_version 1.5.0
 load sandbox.bash
-
-setup() {
-	box_up
-	FAKE=$BOX_TMP/bin
-	mkdir "$FAKE"
-}
-
-teardown() {
-	box_down
-}
+load fakes.bash
+box_each_test
 
 # Nothing of the pair is in the sandbox.
 assert_nothing_loaded() {
@@ -22,16 +14,6 @@ assert_nothing_loaded() {
 	assert_no_pins
 	cgroup=$(box_root)
 	have_want "programs of the cgroup" "$(in_box bpftool cgroup show "$cgroup")" = ""
-}
-
-# fake TOOL SCRIPT: comes before the real one in PATH; $REAL is the real one.
-fake() {
-	printf '#!/bin/bash\nREAL=%q\n%s\n' "$(command -v "$1")" "$2" >"$FAKE/$1"
-	chmod +x "$FAKE/$1"
-}
-
-with_fakes() {
-	in_box env PATH="$FAKE:$PATH" "$@"
 }
 
 # reach ADDRESS: a dual-stack listener by IPv4.
@@ -129,24 +111,15 @@ fake_nth() {
 		exec \"\$REAL\" \"\$@\""
 }
 
-# For the fakes: kill -9 of the script that has called them, subshells included.
-KILL='
-	p=$PPID
-	while tr "\0" " " </proc/$p/cmdline | grep -qE "/(un)?load.sh"; do
-		next=$(cut -d" " -f4 /proc/$p/stat)
-		kill -9 $p
-		p=$next
-	done'
-
 @test "load.sh: undoes everything when any bpftool command fails" {
 	local n
-	for n in {1..11}; do
+	for n in {1..15}; do
 		fake_nth "$n" 'echo injected >&2; exit 1'
 		run ! with_fakes "$ROOT/load.sh" --no-guard --port 80 --exclude-port 81
 		output_has injected "not loaded"
 		assert_nothing_loaded
 	done
-	fake_nth 12 'echo injected >&2; exit 1' # there are eleven
+	fake_nth 16 'echo injected >&2; exit 1' # there are fifteen
 	with_fakes "$ROOT/load.sh" --no-guard --port 80 --exclude-port 81
 	unload_pair
 }
@@ -165,7 +138,7 @@ KILL='
 	output_has "no guard" "failed: injected" loaded
 	unload_pair
 	# One that loads, and cannot be attached as the guard is.
-	fake bpftool '[[ $* != *bpf_guard.o* ]] || set -- prog load "'"$ROOT"'/bpf_tcpip_bypass.o" /sys/fs/bpf/bpf_guard type sk_msg; exec "$REAL" "$@"'
+	fake bpftool '[[ $* != *bpf_guard.o* ]] || { mkdir /sys/fs/bpf/bpf_guard; set -- prog load "'"$ROOT"'/bpf_tcpip_bypass.o" /sys/fs/bpf/bpf_guard/bpf_guard type sk_msg; }; exec "$REAL" "$@"'
 	run -0 with_fakes "$ROOT/load.sh"
 	output_has "no guard" "bpf_guard cannot be attached: " loaded
 	have_want "in status.sh" "$(in_box "$ROOT/status.sh" --json | jq .guard)" = false
@@ -212,7 +185,7 @@ KILL='
 			assert_nothing_loaded
 		done
 	done
-	rm "$FAKE/bpftool"
+	rm "$BOX_TMP/bin/bpftool"
 	for n in {1..8}; do # the pins
 		load_pair
 		echo 0 >"$BOX_TMP/calls"

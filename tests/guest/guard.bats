@@ -10,6 +10,7 @@
 
 bats_require_minimum_version 1.5.0
 load ../sandbox.bash
+load ../fakes.bash
 box_each_test
 
 FRONT=7001 # the proxy's port
@@ -214,5 +215,20 @@ said() {
 }
 
 guards() {
-	in_box bpftool cgroup show /sys/fs/cgroup | grep -c bpf_guard || true
+	in_box bpftool cgroup show "${1:-/sys/fs/cgroup}" | grep -c bpf_guard || true
+}
+
+@test "guard: one of its two programs alone does not stay, nor where load.sh is killed" {
+	fake bpftool '[[ $* != *attach*bpf_guard_get* ]] || { echo "failed: injected" >&2; exit 1; }; exec "$REAL" "$@"'
+	run -0 with_fakes "$ROOT/load.sh"
+	output_has "no guard" "failed: injected" loaded
+	have_want "guards" "$(guards)" -eq 0
+	unload_pair
+	child_up
+	fake bpftool "[[ \$* != *attach*bpf_guard_get* ]] || { $KILL; exit 1; }; exec \"\$REAL\" \"\$@\""
+	run -137 with_fakes "$ROOT/load.sh" --cgroup "$CHILD"
+	have_want "guards" "$(guards "$CHILD")" -eq 1
+	unload_pair
+	have_want "guards" "$(guards "$CHILD")" -eq 0
+	assert_no_pins
 }
