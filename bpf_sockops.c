@@ -252,7 +252,7 @@ static __always_inline void announce_server(struct bpf_sock_ops *skops)
 		return;
 	note.local_seq = read_kernel(struct tcp_request_sock, req, snt_isn) + 1;
 	note.remote_seq = read_kernel(struct tcp_request_sock, req, rcv_isn) + 1;
-	if (is_excluded(listener)) {
+	if (is_excluded_listener(listener)) {
 		note.note = NOTE_EXCLUDED;
 		leave_note(&note, 0);
 		return;
@@ -270,7 +270,7 @@ static __always_inline enum counter refuse_client(struct bpf_sock_ops *skops, __
 						  const struct sock_key *key)
 {
 	struct meet_key server = peer_note(key);
-	int former = end_former_connection(skops);
+	int former = end_former_connection(skops), excluded = was_excluded(sk);
 	enum counter refused;
 
 	if (!take_announcement(&server))
@@ -278,7 +278,7 @@ static __always_inline enum counter refuse_client(struct bpf_sock_ops *skops, __
 	refused = reason_to_refuse(sk, is_kernels(sk));
 	if (refused != NO_REASON)
 		return refused;
-	if (is_excluded(sk))
+	if (excluded)
 		return refused_program;
 	if (read_kernel(struct sock_common, sk, skc_dport) == bpf_htons(PORT_ISCSI))
 		return refused_port;

@@ -5,7 +5,7 @@
  *
  * listen(2) and connect(2) are the calls in which a program shows itself.  What it makes there,
  * a listener, and with it all that is accepted from there, or a client's socket, is kept in
- * sock_ops_excluded.
+ * sock_ops_excluded.  The name is that of the process, which is its main thread's.
  */
 #ifndef EXCLUDED_PROGRAMS_H
 #define EXCLUDED_PROGRAMS_H
@@ -29,20 +29,21 @@ struct {
 
 /*
  * By the address of the struct sock.  Each of these calls says anew what holds for its socket, so
- * that what is left of one that has gone does not count.
+ * that what is left of one that has gone does not count.  No LRU map: a listener may be idle for
+ * weeks.
  */
 struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 4096);
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
 	__type(key, __u64);
 	__type(value, __u32); /* not in use */
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } sock_ops_excluded SEC(".maps");
 
-/* The running thread's name. */
 static __always_inline int runs_excluded_program(void)
 {
-	__u64 task = bpf_get_current_task();
+	__u64 task = (__u64)read_kernel(struct task_struct, bpf_get_current_task(), group_leader);
 	struct program_name name = {};
 
 	/* What follows the end may be left of a longer name. */
@@ -67,9 +68,15 @@ static __always_inline void judge_program(__u64 sk)
 		bpf_map_delete_elem(&sock_ops_excluded, &sk);
 }
 
-static __always_inline int is_excluded(__u64 sk)
+static __always_inline int is_excluded_listener(__u64 sk)
 {
 	return bpf_map_lookup_elem(&sock_ops_excluded, &sk) != 0;
+}
+
+/* A client's socket is asked about once. */
+static __always_inline int was_excluded(__u64 sk)
+{
+	return !bpf_map_delete_elem(&sock_ops_excluded, &sk);
 }
 
 #endif /* EXCLUDED_PROGRAMS_H */

@@ -17,7 +17,7 @@ HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 
 MAX_RANGES=64   # bpf_sockops.h
 MAX_CGROUPS=64  # excluded_cgroups.h
-MAX_PROGRAMS=60 # excluded_programs.h, less those of splicers.sh
+MAX_PROGRAMS=56 # excluded_programs.h, less those of splicers.sh
 
 usage() {
 	cat <<-END
@@ -33,15 +33,16 @@ usage() {
 		DESCRIPTION
 		    Loads two BPF programs and attaches them.  From then on new TCP connections between
 		    programs of this host are accelerated.  If a step fails, what was done is undone.
-		    Where the kernel has what it needs, two more guard programs that read their sockets
-		    with splice(2).
+		    Where the kernel has what it needs, two more, the guard, see the calls of programs
+		    that read their sockets with splice(2).
 
 		OPTIONS
 		    --cgroup PATH           only connections with both ends under this cgroup, a directory
 		                            of cgroup v2; default: the root, that is, all programs
 		    --exclude-cgroup PATH   no connections with an end under this cgroup; up to $MAX_CGROUPS times
 		    --exclude-program NAME  no connections with an end that a program of this name listens or
-		                            connects with, now or later; a name as in /proc/PID/comm, of
+		                            connects with from now on, or listens on now: for that its
+		                            cgroup is excluded as well; a name as in /proc/PID/comm, of
 		                            which 15 characters count; up to $MAX_PROGRAMS times
 		    --port LIST             only connections to servers that listen on these ports: numbers
 		                            from 1 to 65535 and ranges, as in 80,8000-8100
@@ -50,11 +51,11 @@ usage() {
 		    --all-connections       also those of programs whose last connections to the server were
 		                            short: a connection with one or two requests takes longer on
 		                            the bypass than over TCP, and is left to it
-		    --no-guard              without the programs that are asked at each read(2), write(2)
-		                            and splice(2) of programs under the cgroup
+		    --no-guard              without these two, which are asked at each read(2), write(2),
+		                            splice(2) and getsockopt(2) of programs under the cgroup
 		    --admit-splicing        programs that are known to read with splice(2), and cannot be
-		                            guarded, are excluded by name, those that run by their cgroup as
-		                            well, and named; not so with this option
+		                            guarded, are excluded as by --exclude-program, and named; not so
+		                            with this option
 		    --quiet                 write no lines to the kernel's trace
 		    --install-deps          first install what is missing to compile and load, from the
 		                            distribution's packages
@@ -336,31 +337,42 @@ set_switch() {
 	set_config "$(stat -c %i "$CGROUP")" "$1" "$QUIET" "$(id_of prog pinned "$SOCKOPS_PIN")" "$ADMIT" pinned "$CONFIG_PIN"
 }
 
-# What would hang, or fail, stays on TCP: by name what listens or connects from now on, by cgroup what
-# listens already.  A program in the root has no cgroup of its own.
-exclude_splicers() {
-	local root pid name cgroup inode names=("${UNGUARDED[@]}") may=()
+# exclude_running WHY NAME...: what programs of these names listen on already, by its cgroup.  One in
+# the root has no cgroup of its own.
+exclude_running() {
+	local root pid name cgroup inode where
+	root=$(cgroup2_root)
+	while IFS=$'\t' read -r pid name cgroup; do
+		# One that is out of sight, or was removed, has no directory.
+		where=$root$cgroup
+		inode=$(stat -c %i "$where" 2>/dev/null) || inode=''
+		if [[ $cgroup == unreachable:* ]]; then
+			inode=$((16#${cgroup#*:})) where="cgroup $inode, which was removed"
+		fi
+		if [[ $cgroup == / || $cgroup == /..* || -z $inode || ${#CGROUPS[@]} -ge $MAX_CGROUPS ]]; then
+			LEFT_OUT+=("has no cgroup that could be excluded, so that what it listens on already is not: $name (pid $pid); restart it, or leave its ports out: --exclude-port")
+		else
+			CGROUPS+=("$inode")
+			LEFT_OUT+=("stays on TCP, because $1: $name (pid $pid), and all of $where")
+		fi
+	done < <(running "${@:2}")
+}
+
+# By name what listens or connects from now on.  What would hang, or fail, is never admitted.
+exclude_programs() {
+	local names=("${UNGUARDED[@]}") may=()
+	((!${#PROGRAMS[@]})) || exclude_running "it is excluded by name" "${PROGRAMS[@]}"
+	((!ADMIT_SPLICING)) || return 0
 	is_guarded || names+=("${GUARDED[@]}") may=("${MAY_SPLICE[@]}")
 	PROGRAMS+=("${names[@]}")
 	LEFT_OUT+=("stay on TCP, because they read with splice(2), now or later: ${names[*]}")
-	root=$(cgroup2_root)
-	while read -r pid name cgroup; do
-		# One that is out of sight, or was removed, has no directory.
-		inode=$(stat -c %i "$root$cgroup" 2>/dev/null) || inode=''
-		if [[ $cgroup == / || $cgroup == /..* || -z $inode || ${#CGROUPS[@]} -ge $MAX_CGROUPS ]]; then
-			LEFT_OUT+=("reads with splice(2), which fails on the bypass, and has no cgroup that could be excluded: $name (pid $pid); leave its ports out: --exclude-port")
-		else
-			CGROUPS+=("$inode")
-			LEFT_OUT+=("stays on TCP, because it reads with splice(2): $name (pid $pid), and all of $root$cgroup")
-		fi
-	done < <(splicers "${names[@]}" "${may[@]}")
+	exclude_running "it reads with splice(2)" "${names[@]}" "${may[@]}"
 }
 
 # Everything but the switch.
 configure() {
 	local i=0 range admit cgroup program
 	((${#CGROUPS[@]})) || ((ADMIT |= ADMIT_ALL_CGROUPS))
-	set_switch "$OFF"
 	for cgroup in "${CGROUPS[@]}"; do
 		# shellcheck disable=SC2046 # words
 		cmd bpftool map update pinned "$CGROUPS_PIN" key $(in_memory 8 "$cgroup") value 0 0 0 0
@@ -515,10 +527,11 @@ main() {
 	mount_bpffs
 	undo_with "maps in $BPFFS" rm -f "${MAP_PINS[@]}"
 	load_program "$SOCKOPS" sockops
+	set_switch "$OFF" # so that unload.sh knows the cgroup
 	if ((GUARD_WANTED)); then
 		load_guard
 	fi
-	((ADMIT_SPLICING)) || exclude_splicers
+	exclude_programs
 	configure
 	attach_sockops
 	load_program "$BYPASS" sk_msg

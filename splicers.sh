@@ -2,16 +2,16 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # Which programs read their sockets with splice(2), by nature: on the bypass they would hang without
-# the guard.  Go programs cannot be told cheaply, but for docker-proxy.  Sourced by load.sh, after
-# lib.sh.
+# the guard.  Go programs cannot be told cheaply, but for these.  And which programs of a name run.
+# Sourced by load.sh, after lib.sh.
 #
 # Names are as the kernel has them, 15 characters.
 #
 # shellcheck disable=SC2034 # load.sh reads the names
 
-# systemd-socket-proxyd, and systemd-socket-activate, which starts it, take the guard's EINVAL for an
-# error.
-UNGUARDED=(systemd-socket-)
+# They take the guard's EINVAL for an error: systemd-socket-proxyd, and systemd-socket-activate, which
+# starts it; pasta, the network of rootless Podman, which runs the one or the other of its programs.
+UNGUARDED=(systemd-socket- pasta pasta.avx2 passt passt.avx2)
 # From 28 on it is dockerd that calls listen(2) for docker-proxy.
 GUARDED=(docker-proxy dockerd)
 # HAProxy does so with an option alone: of those that run it can be told.
@@ -32,16 +32,44 @@ haproxy_splices() {
 	return 1
 }
 
-# splicers NAME...: a line `PID NAME CGROUP` for each that runs, the cgroup as /proc/PID/cgroup has
-# it.  Of several in one cgroup, as docker-proxy for each published port, one.
-splicers() {
+# running NAME...: a line `PID<tab>NAME<tab>CGROUP` for each that runs, and for each of its listeners,
+# which may be in another cgroup: that of the program that has made them, as systemd.  CGROUP is as
+# /proc/PID/cgroup has it, or unreachable:ID, in hexadecimal, of one that was removed.  Of several in
+# one cgroup, as docker-proxy for each published port, one.
+running() {
+	local pid name cgroup
+	{ processes "$@" && listeners "$@"; } | while IFS=$'\t' read -r pid name cgroup; do
+		if [[ $name != haproxy ]] || haproxy_splices "$pid"; then
+			printf '%s\t%s\t%s\n' "$pid" "$name" "$cgroup"
+		fi
+	done | sort -t $'\t' -u -k 2
+}
+
+processes() {
 	local file pid name cgroup
 	{ grep -lxF "$(say_each "$@")" /proc/[0-9]*/comm 2>/dev/null || true; } | while read -r file; do
 		pid=${file//[^0-9]/}
 		{ read -r name <"$file"; } 2>/dev/null || continue # it has ended
 		cgroup=$(sed -n 's/^0:://p' "/proc/$pid/cgroup" 2>/dev/null) || continue
-		if [[ $name != haproxy ]] || haproxy_splices "$pid"; then
-			say "$pid $name $cgroup"
-		fi
-	done | sort -u -k 2
+		printf '%s\t%s\t%s\n' "$pid" "$name" "$cgroup"
+	done
+}
+
+# Of this network namespace.
+listeners() {
+	{ ss -Htlnp --cgroup 2>/dev/null || true; } | awk -v names="$(say_each "$@")" '
+		BEGIN {
+			n = split(names, list, "\n")
+			while (n)
+				wanted[list[n--]]
+		}
+		match($0, / cgroup:[^ ]+/) {
+			cgroup = substr($0, RSTART + 8, RLENGTH - 8)
+			while (match($0, /"[^"]*",pid=[0-9]+/)) {
+				split(substr($0, RSTART + 1, RLENGTH - 1), user, /",pid=/)
+				if (user[1] in wanted)
+					print user[2] "\t" user[1] "\t" cgroup
+				$0 = substr($0, RSTART + RLENGTH)
+			}
+		}'
 }

@@ -138,8 +138,8 @@ pair_as() {
 		have_want "redirected, $options" "$(counter redirected_messages)" -eq 200
 	done
 	run -0 in_box "$ROOT/status.sh"
-	output_has 'on TCP       programs: docker-proxy, dockerd, other, sixteen "letter, systemd-socket-'
-	have_want "in status.sh" "$(in_box "$ROOT/status.sh" --json | jq -r '.exclude_programs[]' | grep -c .)" -eq 5
+	output_has 'on TCP       programs: docker-proxy, dockerd, other, ' ', sixteen "letter, systemd-socket-'
+	have_want "in status.sh" "$(in_box "$ROOT/status.sh" --json | jq -r '.exclude_programs[]' | grep -c .)" -eq 9
 }
 
 @test "--exclude-program: a socket that has gone leaves nothing behind for the next one" {
@@ -153,6 +153,61 @@ pair_as() {
 	done
 	have_want "refused" "$(counter refused_program)" -eq 20
 	have_want "redirected" "$(counter redirected_messages)" -eq $((20 * 200))
+}
+
+@test "--exclude-program: a thread with a name of its own is of its program" {
+	load_pair --quiet --exclude-program python3
+	in_box socat TCP-LISTEN:7002,bind=127.0.0.1,reuseaddr EXEC:cat 3>&- &
+	wait_until 10 "socat" listens 7002
+	in_box python3 - <<-END
+		import socket, threading
+		def call():
+		    open(f"/proc/self/task/{threading.get_native_id()}/comm", "w").write("worker")
+		    with socket.create_connection(("127.0.0.1", 7002)) as s:
+		        s.sendall(b"hello")
+		        s.shutdown(socket.SHUT_WR)
+		        print(s.recv(100), open(f"/proc/self/task/{threading.get_native_id()}/comm").read())
+		thread = threading.Thread(target=call)
+		thread.start()
+		thread.join()
+	END
+	have_want "refused" "$(counter refused_program)" -eq 1
+	have_want "redirected" "$(counter redirected_messages)" -eq 0
+}
+
+@test "--exclude-program: what listens already stays on TCP by the cgroup of its listener" {
+	local server port how pid
+	server=$(pair_as excluded)
+	for how in running moved removed; do
+		child_up
+		serve_in_child "$server"
+		port=$(<"$BOX_TMP/port")
+		pid=$(<"$BOX_CGROUP/child/cgroup.procs")
+		if [[ $how != running ]]; then # as one that systemd has made the listener for
+			echo "$pid" >"$BOX_CGROUP/cgroup.procs"
+		fi
+		if [[ $how == removed ]]; then
+			rmdir "$BOX_CGROUP/child"
+		fi
+		run -0 load_pair --quiet --exclude-program excluded --admit-splicing
+		if [[ $how == removed ]]; then
+			output_has "stays on TCP, because it is excluded by name: excluded (pid $pid), and all of cgroup" "which was removed"
+		else
+			output_has "stays on TCP, because it is excluded by name: excluded (pid $pid), and all of $CHILD"
+		fi
+		in_box "$PAIR" --port "$port" talk call
+		wait "$SERVER"
+		have_want "redirected, $how" "$(counter redirected_messages)" -eq 0
+		in_box "$PAIR" talk
+		have_want "redirected, of others" "$(counter redirected_messages)" -eq 200
+		unload_pair
+		[[ $how == removed ]] || rmdir "$BOX_CGROUP/child"
+	done
+}
+
+# serve_in_child PROGRAM
+serve_in_child() {
+	PAIR=$1 serve "$BOX_TMP/port" in_child -- talk
 }
 
 @test "splice: without the guard a docker-proxy that is started later stays on TCP" {
@@ -212,7 +267,7 @@ both_run() {
 	wait_until 5 "both" both_run
 	run -0 load_pair --no-guard
 	output_has "stays on TCP, because it reads with splice(2): docker-proxy" "and all of $CHILD"
-	[[ $output == *"has no cgroup that could be excluded: systemd-socket-"* ]]
+	[[ $output == *"has no cgroup that could be excluded, "*": systemd-socket-"* ]]
 	have_want "lines about docker-proxy" "$(grep -c "docker-proxy (pid" <<<"$output")" -eq 1
 	have_want "in status.sh" "$(in_box "$ROOT/status.sh" --json | jq -c .exclude_cgroups)" = "[\"$CHILD\"]"
 }
