@@ -10,8 +10,8 @@
 # shellcheck disable=SC2034 # load.sh reads the names
 
 # They take the guard's EINVAL for an error: systemd-socket-proxyd, and systemd-socket-activate, which
-# starts it; pasta, the network of rootless Podman, which runs the one or the other of its programs.
-UNGUARDED=(systemd-socket- pasta pasta.avx2 passt passt.avx2)
+# starts it; pasta, the network of rootless Podman, which becomes passt.avx2 where the CPU has AVX2.
+UNGUARDED=(systemd-socket- pasta passt.avx2)
 # From 28 on it is dockerd that calls listen(2) for docker-proxy.
 GUARDED=(docker-proxy dockerd)
 # HAProxy does so with an option alone: of those that run it can be told.
