@@ -330,7 +330,12 @@ load_program() {
 
 # name_in_memory NAME: struct program_name.
 name_in_memory() {
-	printf '%s' "$1" | od -An -v -t u1 | awk '{ for (i = 1; i <= 16; i++) print $i + 0 }'
+	local i byte bytes=()
+	for ((i = 0; i < 16; i++)); do
+		printf -v byte %d "'${1:i:1}" # nothing: 0
+		bytes+=($((byte & 255)))
+	done
+	say "${bytes[@]}"
 }
 
 set_switch() {
