@@ -161,7 +161,8 @@ static __always_inline int reader_waits(const struct sock_record *rec)
 /*
  * Once TCP's memory has come to its limit, a redirect fails with ENOMEM, where TCP
  * makes the sender wait (sk_wmem_schedule in bpf_tcp_ingress).  The pressure begins
- * before that (tcp_mem[1]).
+ * before that (tcp_mem[1]), but each CPU counts up to 1 MiB late (SK_MEMORY_PCPU_RESERVE):
+ * where tcp_mem leaves less than that and a message between the two, a send may fail.
  */
 static __always_inline int memory_pressure(struct sock_record *rec)
 {
