@@ -228,16 +228,6 @@ static __always_inline int admit(struct bpf_sock_ops *skops, __u64 sk, struct so
 	return 1;
 }
 
-/*
- * A listener of Multipath TCP, as those of Go are, gives a plain TCP client a plain TCP socket,
- * which looks like the kernel's own: it has sk_kern_sock from the listener.  What the
- * listener is, its request sock tells, at the SYN; so the server leaves itself a note then.
- */
-static __always_inline int has_mptcp_listener(const struct sock_key *key)
-{
-	return take_note_to_self(key, NOTE_MPTCP_LISTENER);
-}
-
 /* The filter of ports is the server's: through NAT a client may know another port. */
 static __always_inline void announce_server(struct bpf_sock_ops *skops)
 {
@@ -259,6 +249,10 @@ static __always_inline void announce_server(struct bpf_sock_ops *skops)
 	}
 	/* Failing, the client finds nothing and is not admitted. */
 	leave_note(&note, 0);
+	/*
+	 * A listener of Multipath TCP, as those of Go are, gives a plain TCP client a plain TCP
+	 * socket, which looks like the kernel's own: it has sk_kern_sock from the listener.
+	 */
 	if (listener && is_mptcp(listener) && admits(ADMIT_MPTCP)) {
 		note.note = NOTE_MPTCP_LISTENER;
 		leave_note(&note, 0);
@@ -339,7 +333,7 @@ static __always_inline enum counter refuse_server(__u64 sk, struct sock_key *key
 		return refused_short;
 	if (!in_scope(read_kernel(struct sock_common, sk, skc_num)))
 		return refused_port;
-	kernels = is_kernels(sk) && !has_mptcp_listener(key);
+	kernels = is_kernels(sk) && !take_note_to_self(key, NOTE_MPTCP_LISTENER);
 	if (!find_client(sk, key, peer, peer_key)) {
 		/*
 		 * A Fast Open server is established at the SYN: its client is

@@ -561,7 +561,7 @@ in_container() {
 	sed -i '/^SEC("sk_msg")/,$s/^\tif (!sk || !cpu)/\tasm volatile("r1 = 0; r1 = *(u64 *)(r1 + 0)" ::: "r1");\n&/' "$BOX_TMP/copy/bpf_tcpip_bypass.c"
 	run -1 in_box "$BOX_TMP/copy/load.sh"
 	output_has "END PROG LOAD LOG" "the kernel refuses bpf_tcpip_bypass" "not loaded: nothing has changed"
-	have_want "lines" "$(wc -l <<<"$output")" -le 45
+	have_want "lines, without the commands" "$(grep -vc '^\[#\]' <<<"$output")" -le 30
 	assert_nothing_loaded
 }
 
