@@ -148,27 +148,34 @@ let_them_go() {
 	done
 }
 
-# pin_release [NAME]: pins the iterator that gives sockets back what they had, and prints
-# where.  Kernels before 5.15 refuse it: sockets keep the keepalive there.  Not echoed, as all
-# that serves unload.sh itself and is gone at its end.
+# release_pin MAP-ID: where the iterator is pinned that gives the sockets of this map back what they
+# had.
+release_pin() {
+	say "$BPFFS/$RELEASE-$1-$ITERATES"
+}
+
+# pin_release MAP-ID.  Kernels before 5.15 refuse it: sockets keep the keepalive there.  Not echoed,
+# as all that serves unload.sh itself and is gone at its end.
 pin_release() {
-	local pin=$BPFFS/$RELEASE${1:+-$1}-$$
 	# Without its pin libbpf would make a map of records anew.
-	[[ -e $RECORD_PIN ]] || return 0
-	if cmd -q bpftool iter pin "$HERE/$RELEASE.o" "$pin" >/dev/null 2>&1; then
-		say "$pin"
-	fi
+	[[ ! -e $RECORD_PIN ]] ||
+		cmd -q bpftool iter pin "$HERE/$RELEASE.o" "$(release_pin "$1")" >/dev/null 2>&1 || true
 }
 
-# unpin_release [PIN]
+# unpin_release MAP-ID...
 unpin_release() {
-	[[ -z $1 ]] || cmd -q rm -f "$1"
+	local id
+	for id; do
+		cmd -q rm -f "$(release_pin "$id")"
+	done
 }
 
-# release [PIN]: sockets that were taken out get back what they had before
+# release MAP-ID: sockets that were taken out get back what they had before
 # (sock_ops_release.c).  Not echoed: it is done after each batch, in each namespace.
 release() {
-	[[ -z $1 ]] || cmd -q in_each_namespace cat "$1" >/dev/null 2>&1
+	local pin
+	pin=$(release_pin "$1")
+	[[ ! -e $pin ]] || cmd -q in_each_namespace cat "$pin" >/dev/null 2>&1
 }
 
 # idle_keys: of the sockets of idle connections, of what connections() prints.
@@ -176,14 +183,15 @@ idle_keys() {
 	of_connections '$at["idle"] { print $at["client_key"] "\n" $at["server_key"] }' | sed '/^-$/d' | sort
 }
 
-# take_out SECONDS RELEASE-PIN MAP: until the map is empty, or for so long.  Fails with 1 and
-# prints the connections that are left, or with 2 where they cannot be seen.
+# take_out SECONDS MAP: until the map is empty, or for so long.  Fails with 1 and prints the
+# connections that are left, or with 2 where they cannot be seen.
 take_out() {
-	local start=$SECONDS end=$((SECONDS + $1)) pin=$2 round=0 unseen=0 lines idle before='' both
-	shift 2
+	local start=$SECONDS end=$((SECONDS + $1)) map_id round=0 unseen=0 lines idle before='' both
+	shift
+	map_id=$(id_of map "$@")
 	while lines=$(connections "$@" 2>/dev/null); do
 		if [[ -z $lines ]] && map_is_empty "$@"; then
-			release "$pin" # what an unload.sh that was killed has taken out
+			release "$map_id" # what an unload.sh that was killed has taken out
 			return 0
 		fi
 		idle=$(idle_keys <<<"$lines")
@@ -191,7 +199,7 @@ take_out() {
 		before=$idle
 		if [[ -n $both ]]; then
 			delete_keys "$@" <<<"$both"
-			release "$pin"
+			release "$map_id"
 		elif [[ -z $lines ]]; then
 			((++unseen < 20)) || break # one that is being closed is soon gone
 		elif ((SECONDS >= end && ++round > 3)); then
@@ -210,8 +218,12 @@ take_out() {
 
 STAY=() # ids of maps that are not empty
 
-# not_empty STATUS MAP-ID: the status is take_out's.
-not_empty() {
+# taken_out STATUS MAP-ID: the status is take_out's.
+taken_out() {
+	if (($1 == 0)); then
+		unpin_release "$2"
+		return
+	fi
 	STAY+=("$2")
 	(($1 == 1)) || FAILED=$((FAILED + 1))
 }
@@ -226,15 +238,13 @@ delete_keys() {
 # take_out_earlier SECONDS PROGRAM-ID MAP-ID: the same as take_out for what an earlier load
 # has left, whose map of records has no pin.
 take_out_earlier() {
-	local records pin='' status=0
+	local records
 	if records=$(map_id sock_ops_record id "$2") && [[ ! -e $RECORD_PIN ]] &&
 		cmd -q bpftool map pin id "$records" "$RECORD_PIN" 2>/dev/null; then
-		pin=$(pin_release "$3")
+		pin_release "$3"
 		cmd -q rm "$RECORD_PIN"
 	fi
-	take_out "$1" "$pin" id "$3" || status=$?
-	unpin_release "$pin"
-	return "$status"
+	take_out "$1" id "$3"
 }
 
 describe() {
@@ -252,15 +262,13 @@ describe() {
 		}'
 }
 
-# linger RELEASE-PIN MAP-ID...: in the background, for what is left; it ends when the maps are
-# empty.
+# linger MAP-ID...: in the background, for what is left; it ends when the maps are empty.
 linger() {
-	local pin=$1 id fd own
-	shift
+	local id fd from=$ITERATES
 	# Maps without a pin are to be had by id, which takes CAP_SYS_ADMIN.
 	if ! bpftool map show id "$1" >/dev/null 2>&1; then
 		say "they stay until they are closed, or unload.sh is run with CAP_SYS_ADMIN"
-		unpin_release "$pin"
+		unpin_release "$@"
 		return
 	fi
 	(
@@ -270,16 +278,14 @@ linger() {
 			((fd <= 2)) || exec {fd}>&-
 		done
 		ITERATES=$BASHPID # the pins of a process that has ended are cleared away
-		if [[ -n $pin ]]; then
-			own=$BPFFS/$RELEASE-$BASHPID
-			cmd -q mv "$pin" "$own"
-			pin=$own
-		fi
 		for id; do
-			take_out "$LINGER" "$pin" id "$id" || true
+			cmd -q mv "$BPFFS/$RELEASE-$id-$from" "$(release_pin "$id")" || true
+		done
+		for id; do
+			take_out "$LINGER" id "$id" || true
 		done
 		end_iterators
-		unpin_release "$pin"
+		unpin_release "$@"
 	) </dev/null >/dev/null 2>&1 &
 	say "process $! takes them off the bypass once they are read"
 }
@@ -294,7 +300,7 @@ map_of() {
 		return
 	fi
 	for program in "$SOCKOPS_PIN" "$BYPASS_PIN"; do
-		map_id "$1" pinned "$program" | sed 's/^/id /'
+		{ map_id "$1" pinned "$program" || true; } | sed 's/^/id /'
 	done | sed -n 1p
 }
 
@@ -401,7 +407,7 @@ report() {
 }
 
 main() {
-	local sockops bypass config map pin='' map_id='' end found=0 left='' lines program id
+	local sockops bypass config map map_id='' end found=0 left='' lines program id status
 	parse "$@"
 	need_root
 	command -v bpftool >/dev/null ||
@@ -416,7 +422,8 @@ main() {
 	end=$((SECONDS + TIMEOUT))
 
 	if [[ ${#map[@]} -gt 0 ]]; then
-		pin=$(pin_release)
+		map_id=$(id_of map "${map[@]}")
+		pin_release "$map_id"
 		found=$(connections_now "${map[@]}")
 		switch_to $GOING_OFF "${config[@]}"
 		let_them_go "$TIMEOUT" "${map[@]}"
@@ -424,22 +431,27 @@ main() {
 	switch_to $OFF "${config[@]}"
 	# While it is on, a message could be on its way to an idle socket.
 	if switch_is $OFF "${config[@]}" && [[ ${#map[@]} -gt 0 ]]; then
-		map_id=$(id_of map "${map[@]}")
-		left=$(take_out "$((end - SECONDS))" "$pin" "${map[@]}") || not_empty $? "$map_id"
+		status=0
+		left=$(take_out "$((end - SECONDS))" "${map[@]}") || status=$?
+		taken_out "$status" "$map_id"
+	else
+		unpin_release "$map_id"
 	fi
 	take_apart "${config[@]}"
 	while read -r program id; do
 		[[ $id != "$map_id" ]] || continue
 		found=$((found + $(connections_now id "$id")))
-		lines=$(take_out_earlier "$((end - SECONDS))" "$program" "$id") || not_empty $? "$id"
+		status=0
+		lines=$(take_out_earlier "$((end - SECONDS))" "$program" "$id") || status=$?
+		taken_out "$status" "$id"
 		left+=${left:+${lines:+$'\n'}}$lines
 	done < <(rest_of_earlier_loads "$bypass")
 
 	report "$found" "$left"
 	if [[ -n $left ]]; then
-		linger "$pin" "${STAY[@]}"
+		linger "${STAY[@]}"
 	else
-		unpin_release "$pin"
+		unpin_release "${STAY[@]}" # those that cannot be seen
 		if ! is_gone "$bypass" || ! is_gone "$sockops"; then
 			say "a program stays in the kernel until threads that wait in a recv have received something"
 		fi

@@ -258,6 +258,20 @@ fake_nth() {
 	done
 }
 
+@test "unload.sh: takes connections out when the pins of the map and of one program are lost" {
+	local program
+	for program in bpf_sockops bpf_tcpip_bypass; do
+		load_pair --quiet
+		hold_many 3 0
+		in_box rm "/sys/fs/bpf/$program" /sys/fs/bpf/sock_ops_map
+		run -0 unload_pair
+		output_has "connections taken off the bypass: 3"
+		exec 8>&-
+		wait "$MANY"
+		assert_nothing_loaded
+	done
+}
+
 @test "unload.sh: works when all pins are lost" {
 	load_pair
 	in_box rm -rf /sys/fs/bpf/{bpf_sockops,bpf_tcpip_bypass,bpf_guard,sock_ops_{map,record,meet,accounts,stats,config,ports,cgroups,names,excluded}}

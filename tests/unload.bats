@@ -194,6 +194,37 @@ assert_sockops_gone_alone() {
 	wait "$MANY"
 }
 
+# As the systemd unit's stop, and unload.sh by hand later.
+@test "unload: what it leaves behind a second time gets its keepalive back when it is read" {
+	hold_many 3 3
+	have_want "sockets with probes" "$(probing)" -eq 3
+	run -0 without_background
+	output_has "they stay until they are closed, or unload.sh is run with CAP_SYS_ADMIN"
+	run -0 unload_pair --timeout 0
+	output_has "takes them off the bypass once they are read"
+	many_talk 1
+	assert_programs_gone 15
+	have_want "sockets with probes" "$(probing)" -eq 0
+	exec 8>&-
+	wait "$MANY"
+}
+
+probing() {
+	in_box ss -tnoH state established | grep -c timer:.keepalive || true
+}
+
+# As one who may not have maps by their id: then nothing stays to take them out.
+without_background() {
+	mkdir -p "$BOX_TMP/bin"
+	cat >"$BOX_TMP/bin/bpftool" <<-END
+		#!/bin/bash
+		[[ "\$1 \$2 \$3" != "map show id" ]] || exit 255
+		exec $(command -v bpftool) "\$@"
+	END
+	chmod +x "$BOX_TMP/bin/bpftool"
+	in_box env PATH="$BOX_TMP/bin:$PATH" "$ROOT/unload.sh" --timeout 0
+}
+
 @test "unload: busy connections lose nothing, and end up on plain TCP" {
 	local seed pids=() pid
 	for seed in 1 2 3; do
