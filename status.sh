@@ -112,17 +112,18 @@ excluded_cgroups() {
 		done | sort
 }
 
-# Those of --exclude-program, and of load.sh's own.
+# Those of --exclude-program, of load.sh's own, and those that have been remembered.
 excluded_programs() {
-	bpftool map dump pinned "$NAMES_PIN" 2>/dev/null | sed -n 's/.*"text": "\(.*\)".*/\1/p' | sed 's/\\\(.\)/\1/g' | sort
+	bpftool map dump pinned "$NAMES_PIN" 2>/dev/null | sed -n 's/.*"text": "\(.*\)".*/\1/p' | sed 's/\\\(.\)/\1/g' | sort -u
 }
 
 # ---- one look --------------------------------------------------------------
 
-# Into the variables that the two ways to show it use.
+# Into the variables that the two ways to show it use.  Fails, and has said why, where something
+# cannot be read.
 look() {
 	local values
-	read -ra values < <(config_of pinned "$CONFIG_PIN")
+	read -ra values < <(config_of pinned "$CONFIG_PIN") || return
 	CGROUP=$(cgroup_path "${values[0]}")
 	QUIET=${values[2]}
 	ALL=$((${values[4]/-/0} & ADMIT_SHORT))
@@ -135,11 +136,10 @@ look() {
 	MOST=$(number_of max_entries map pinned "$MAP_PIN")
 	COUNTERS=$(counters)
 	[[ -n $COUNTERS ]] || {
-		warn "cannot read the counters: that takes CAP_SYS_ADMIN"
+		! is_loaded || warn "cannot read the counters: that takes CAP_SYS_ADMIN"
 		return 1
 	}
-	OPEN_SOCKETS=$(iterate "$OPEN")
-	CONNECTIONS=$(connections pinned "$MAP_PIN")
+	OPEN_SOCKETS=$(iterate "$OPEN") && CONNECTIONS=$(connections pinned "$MAP_PIN") || return
 	if [[ -n $CONNECTIONS ]]; then
 		CONNECTIONS=$(with_programs <<<"$CONNECTIONS")
 	fi
@@ -375,12 +375,13 @@ watch() {
 	local screen lines
 	trap end_iterators EXIT
 	while :; do
-		if is_loaded; then
-			look
+		if is_loaded && look; then
 			screen=$(show)
 			THEN=$NOW
 			COUNTERS_THEN=$COUNTERS
-		else
+		elif is_loaded; then
+			exit 2
+		else # perhaps unloaded amid the look
 			screen=$(not_loaded)
 			THEN='' COUNTERS_THEN=''
 		fi

@@ -204,6 +204,45 @@ unread_is() {
 	kill "$(pid_of timeout)"
 }
 
+# fake_bpftool SCRIPT: in its place, before it.
+fake_bpftool() {
+	mkdir -p "$BOX_TMP/bin"
+	printf '#!/bin/bash\n%s\nexec %s "$@"\n' "$1" "$(command -v bpftool)" >"$BOX_TMP/bin/bpftool"
+	chmod +x "$BOX_TMP/bin/bpftool"
+}
+
+with_fake() {
+	in_box env PATH="$BOX_TMP/bin:$PATH" "$@"
+}
+
+@test "status.sh: --watch goes on when the pair is unloaded amid a look, and loaded again" {
+	local watches
+	load_pair --quiet
+	fake_bpftool "[[ \$* != *dump*sock_ops_stats* ]] || ! rm '$BOX_TMP/now' 2>/dev/null || '$ROOT/unload.sh' >/dev/null 2>&1"
+	with_fake "$ROOT/status.sh" --watch 1 >"$BOX_TMP/watch" 2>&1 3>&- &
+	watches=$!
+	wait_until 20 "a look" watched '0 +0\.0  messages that skipped'
+	touch "$BOX_TMP/now"
+	wait_until 20 "a look without it" grep -q "not loaded" "$BOX_TMP/watch"
+	: >"$BOX_TMP/watch"
+	load_pair --quiet
+	wait_until 20 "a look again" grep -q "messages that skipped" "$BOX_TMP/watch"
+	have_want "warnings" "$(grep -c "cannot read" "$BOX_TMP/watch")" -eq 0
+	kill "$watches"
+}
+
+@test "status.sh: what cannot be listed is an error, and not shown as nothing" {
+	local how
+	fake_bpftool '[[ $1 != iter ]] || { echo "failed: Operation not permitted" >&2; exit 255; }'
+	load_pair --quiet
+	for how in '' --json; do
+		# shellcheck disable=SC2086 # nothing, or a word
+		run -2 with_fake "$ROOT/status.sh" $how
+		output_has "cannot list the sockets: failed: Operation not permitted"
+		output_lacks "sockets in" "connections"
+	done
+}
+
 watched() {
 	grep -qE "^ +$1" "$BOX_TMP/watch"
 }
