@@ -335,15 +335,15 @@ enum backlog { FITS, WAS_READ, TOO_MUCH };
 static __always_inline enum backlog backlog(const struct send *s)
 {
 	struct sock_record *rec = s->rec;
-	__u64 most, first;
+	__u64 most, waiting, first;
 
 	if (rec->unread <= ALWAYS_FITS)
 		return FITS;
 	most = room(rec);
+	waiting = counts_bypassed() ? ROOM_WAITING * most : most;
 	if (rec->in_parts)
-		most *= ROOM_WAITING;
-	if (rec->unread > most &&
-	    (rec->in_parts || rec->unread > ROOM_WAITING * most || !reader_waits(rec)))
+		most = waiting;
+	if (rec->unread > most && (rec->in_parts || rec->unread > waiting || !reader_waits(rec)))
 		return TOO_MUCH;
 	if (rec->unread <= most && (rec->unread <= most / 2 || rec->waits >= PATIENCE))
 		return FITS;

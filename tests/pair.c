@@ -391,7 +391,7 @@ static void duplex(struct end *e, int client)
 
 static void stopped(struct end *e, int client)
 {
-	unsigned char buf[64 * KIB];
+	static unsigned char buf[1 * MIB]; /* --size, 64 KiB by default */
 	struct pollfd p = {.fd = e->fd, .events = POLLOUT};
 	size_t limit = 512 * MIB, total = 0;
 	time_t end = time(NULL) + STOP;
@@ -408,7 +408,7 @@ static void stopped(struct end *e, int client)
 	}
 	fcntl(e->fd, F_SETFL, O_NONBLOCK);
 	while (total < limit && time(NULL) <= end) {
-		size_t len = opt.size ?: sizeof(buf);
+		size_t len = opt.size ?: 64 * KIB;
 		struct stream before = e->out;
 		ssize_t n;
 
