@@ -90,6 +90,7 @@ static __always_inline void guard(struct sock *sk)
 		count(cpu, guarded, 1);
 	if (has_unread(rec)) {
 		count(cpu, guarded_unread, 1);
+		rec->refused = this_program();
 		bpf_set_retval(-EINVAL);
 	}
 }

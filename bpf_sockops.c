@@ -242,7 +242,7 @@ static __always_inline void announce_server(struct bpf_sock_ops *skops)
 		return;
 	note.local_seq = read_kernel(struct tcp_request_sock, req, snt_isn) + 1;
 	note.remote_seq = read_kernel(struct tcp_request_sock, req, rcv_isn) + 1;
-	if (is_excluded_listener(listener)) {
+	if (is_excluded_listener(listener, req)) {
 		note.note = NOTE_EXCLUDED;
 		leave_note(&note, 0);
 		return;
@@ -468,6 +468,8 @@ static __always_inline void on_packet(struct bpf_sock_ops *skops, int sent)
 	if (state != BPF_TCP_ESTABLISHED && state != BPF_TCP_CLOSE_WAIT) {
 		fin = set_ended(rec);
 		judge(rec, state == BPF_TCP_CLOSE);
+		if (fin && remember_program(rec))
+			count(cpu, remembered, 1);
 	} else if (sent) {
 		note_early_send(rec, cpu);
 	}

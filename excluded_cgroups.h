@@ -28,11 +28,10 @@ struct {
  */
 static __noinline int in_excluded_cgroup(__u64 sk)
 {
-	__u64 cgroup = cgroup_of(sk), node, id;
+	__u64 cgroup = cgroup_of(sk), id;
 
 	for (int i = 0; i < MOST_LEVELS && cgroup; i++) {
-		node = (__u64)read_kernel(struct cgroup, cgroup, kn);
-		id = read_kernel(struct kernfs_node, node, id);
+		id = cgroup_id(cgroup);
 		if (bpf_map_lookup_elem(&sock_ops_cgroups, &id))
 			return 1;
 		/* The first member of a cgroup, so that its address is the cgroup's. */

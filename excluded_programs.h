@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * Programs whose sockets stay on TCP, by name (load.sh --exclude-program): also of those that are
- * started later, whatever their cgroup.
+ * started later, whatever their cgroup.  And those that have taken the guard's EINVAL for an error.
  *
  * listen(2) and connect(2) are the calls in which a program shows itself.  What it makes there,
  * a listener, and with it all that is accepted from there, or a client's socket, is kept in
@@ -12,12 +12,8 @@
 
 #include "bpf_sockops.h"
 
-#define MAX_PROGRAMS 64
-
-/* As the kernel has it (TASK_COMM_LEN): at most 15 characters, then zeroes. */
-struct program_name {
-	char text[16];
-};
+/* Of load.sh, and those that are remembered. */
+#define MAX_PROGRAMS 128
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -29,8 +25,9 @@ struct {
 
 /*
  * By the address of the struct sock.  Each of these calls says anew what holds for its socket, so
- * that what is left of one that has gone does not count.  No LRU map: a listener may be idle for
- * weeks.
+ * that what is left of one that has gone, or of a connect that has failed, does not count.  No LRU
+ * map: a listener may be idle for weeks.  Beside these the listeners of which one connection was
+ * enough: port_of().
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -41,14 +38,28 @@ struct {
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } sock_ops_excluded SEC(".maps");
 
-static __always_inline int runs_excluded_program(void)
+/* The process that runs, in its own cgroup alone. */
+static __always_inline struct program_name this_program(void)
 {
 	__u64 task = (__u64)read_kernel(struct task_struct, bpf_get_current_task(), group_leader);
+	__u64 set = (__u64)read_kernel(struct task_struct, task, cgroups);
+	__u64 cgroup = (__u64)read_kernel(struct css_set, set, dfl_cgrp);
 	struct program_name name = {};
 
 	/* What follows the end may be left of a longer name. */
 	bpf_probe_read_kernel_str(name.text, sizeof(name.text),
 				  (void *)(task + offset_of(struct task_struct, comm)));
+	name.cgroup = cgroup_id(cgroup);
+	return name;
+}
+
+static __always_inline int runs_excluded_program(void)
+{
+	struct program_name name = this_program();
+
+	if (bpf_map_lookup_elem(&sock_ops_names, &name))
+		return 1;
+	name.cgroup = 0;
 	return bpf_map_lookup_elem(&sock_ops_names, &name) != 0;
 }
 
@@ -68,9 +79,41 @@ static __always_inline void judge_program(__u64 sk)
 		bpf_map_delete_elem(&sock_ops_excluded, &sk);
 }
 
-static __always_inline int is_excluded_listener(__u64 sk)
+/* Where a server's socket, or its request sock, listens: no address of the kernel is as small. */
+static __always_inline __u64 port_of(__u64 sk)
 {
-	return bpf_map_lookup_elem(&sock_ops_excluded, &sk) != 0;
+	__u64 netns = read_kernel(struct net, netns_of(sk), ns.inum);
+
+	return netns << 16 | read_kernel(struct sock_common, sk, skc_num);
+}
+
+static __always_inline int is_excluded_listener(__u64 listener, __u64 req)
+{
+	__u64 port = port_of(req);
+
+	return bpf_map_lookup_elem(&sock_ops_excluded, &listener) ||
+	       bpf_map_lookup_elem(&sock_ops_excluded, &port);
+}
+
+/*
+ * A socket is closed on which the guard has said EINVAL: with bypassed bytes unread its program
+ * took that for an error, and will do so again.  A close takes the psock first (sock_map_close),
+ * which a half-close does not; TCP's own bytes are gone by then as well (tcp_close), and the
+ * psock's are charged until it is destroyed.  In its cgroup alone, so that nobody's
+ * program takes the bypass from others that are called the same.
+ */
+static __always_inline int remember_program(const struct sock_record *rec)
+{
+	struct program_name name = rec->refused;
+	__u64 sk = rec->view.sk;
+	__u32 unused = 0;
+
+	if (!name.text[0] || psock_of(sk) ||
+	    !read_kernel(struct sock, sk, sk_backlog.rmem_alloc.counter))
+		return 0;
+	if (rec->server)
+		exclude_socket(port_of(sk));
+	return !bpf_map_update_elem(&sock_ops_names, &name, &unused, BPF_ANY);
 }
 
 /* A client's socket is asked about once. */

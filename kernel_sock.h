@@ -119,6 +119,14 @@ static __always_inline __u64 cgroup_of(__u64 sk)
 	return cgroup & 3 ? 0 : cgroup;
 }
 
+/* The inode number of its directory. */
+static __always_inline __u64 cgroup_id(__u64 cgroup)
+{
+	__u64 node = (__u64)read_kernel(struct cgroup, cgroup, kn);
+
+	return read_kernel(struct kernfs_node, node, id);
+}
+
 static __always_inline int has_ulp(__u64 sk)
 {
 	return read_kernel(struct tcp_sock, sk, inet_conn.icsk_ulp_ops) != 0;

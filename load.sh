@@ -328,14 +328,14 @@ load_program() {
 	undo_with "$BPFFS/$1" rm "$BPFFS/$1"
 }
 
-# name_in_memory NAME: struct program_name.
+# name_in_memory NAME: struct program_name, of any cgroup.
 name_in_memory() {
 	local i byte bytes=()
 	for ((i = 0; i < 16; i++)); do
 		printf -v byte %d "'${1:i:1}" # nothing: 0
 		bytes+=($((byte & 255)))
 	done
-	say "${bytes[@]}"
+	say "${bytes[@]}" 0 0 0 0 0 0 0 0
 }
 
 set_switch() {

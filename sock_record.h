@@ -29,6 +29,12 @@ struct sock_key {
 
 _Static_assert(sizeof(struct sock_key) == 48, "no padding: maps hash all its bytes");
 
+/* A program by name, everywhere or in one cgroup. */
+struct program_name {
+	char text[16]; /* as the kernel has it (TASK_COMM_LEN): 15 characters, then zeroes */
+	__u64 cgroup;  /* inode number of its directory, 0: everywhere */
+};
+
 /*
  * What the other end reads of a record, by address (read_view): it has no
  * reference to it.  Stale memory is harmless: once a socket has gone its key
@@ -62,7 +68,7 @@ _Static_assert(sizeof(struct sock_view) % sizeof(struct in6_addr) == 0,
  *
  * and read by these.  The peer's programs read `view`, without a lock; so does
  * sock_ops_status and sock_ops_open, which read the fields marked S as well.  bpf_guard alone
- * writes without the lock: reads_tcp, which nobody takes back, and `fence`, atomically.
+ * writes without the lock: reads_tcp, which nobody takes back, `refused`, and `fence`, atomically.
  */
 struct sock_record {
 	struct sock_view view;	  /* first, a pointer to the record is one to it: O, B; S */
@@ -86,6 +92,8 @@ struct sock_record {
 	__u32 write_seq;	  /* O: tcp_sock.write_seq while nothing went over TCP */
 	__u32 thread;		  /* B: id of the thread that sent last */
 	__u32 cb_flags;		  /* O: callback flags that we have set on the socket */
+	/* By bpf_guard: the program whose call got EINVAL here. */
+	struct program_name refused;
 	/* O, R: what socket_options.h has set, and what it was before; 0: not set. */
 	__u32 probe_idle;	/* jiffies */
 	__u32 program_idle;	/* jiffies */

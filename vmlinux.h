@@ -350,6 +350,9 @@ struct sock_cgroup_data {
 struct sock {
 	struct sock_common __sk_common;
 	socket_lock_t sk_lock;
+	struct {
+		atomic_t rmem_alloc;
+	} sk_backlog;
 	struct timer_list sk_timer;
 	int sk_rcvbuf;
 	int sk_sndbuf;
@@ -423,7 +426,12 @@ struct tcp_sock {
 	_Bool is_mptcp;
 };
 
+struct css_set {
+	struct cgroup *dfl_cgrp;
+};
+
 struct task_struct {
+	struct css_set *cgroups;
 	int tgid;
 	struct task_struct *group_leader;
 	char comm[16];

@@ -73,7 +73,7 @@ status.sh              | status      | shows what is unread|directions
 memory, too little     | guest/memory | .
 options                | guest/options | .
 nbd, socket taken over | guest/nbd   | data is right|plain TCP, netlink
-guard                  | guest/guard | without it a proxy|sees all|takes it off|does not stay
+guard                  | guest/guard | without it a proxy|sees all|loses one|takes it off|does not stay
 guard, proxies         | guest/guard | docker-proxy, which|Go proxy|HAProxy|systemd-socket
 docker-proxy           | guest/guard | docker-proxy, started later
 other tool, flags      | other       | flags

@@ -130,8 +130,9 @@ said() {
 	have_want "with it" "$(said splice_from)" = "${over_tcp[0]}"
 	have_want "with it" "$(said zerocopy_receives)" = "${over_tcp[1]}"
 	have_want "calls that got EINVAL" "$(counter guarded_unread)" -eq 0
-	[[ $(said splice_behind) == *"server to pipe splice -> EINVAL"* ]]
 	[[ $(said zerocopy_receive) == *"server TCP_ZEROCOPY_RECEIVE -> EINVAL"*'recv DONTWAIT 100 -> 5 "hello"'* ]]
+	have_want "its program, which then has read them, stays on TCP" "$(counter remembered)" -eq 0
+	[[ $(said splice_behind) == *"server to pipe splice -> EINVAL"* ]]
 	have_want "calls that got EINVAL" "$(counter guarded_unread)" -eq 2
 }
 
@@ -200,6 +201,33 @@ said() {
 	have_want "redirected messages" "$(counter redirected_messages)" -eq 0
 	have_want "sockets refused" "$(counter refused_program)" -ge 2
 	end_proxy systemd-socket-
+}
+
+# said_through_proxy: the answer of an echo server behind it, if any.  No half-close before it:
+# at that systemd-socket-proxyd ends both directions.
+said_through_proxy() {
+	in_box timeout 20 socat "TCP:127.0.0.1:$FRONT" \
+		"SYSTEM:echo hello; read -r answer; echo \"\$answer\" >$BOX_TMP/answer" || true
+	cat "$BOX_TMP/answer"
+}
+
+@test "guard: a program that takes EINVAL for an error loses one connection, and stays on TCP then" {
+	local over_tcp
+	over_tcp=$(said splice_relay)
+	load_pair --quiet --admit-splicing
+	[[ $(said splice_relay) == *"server splice -> EINVAL"* ]]
+	have_want "its second connection" "$(said splice_relay)" = "$over_tcp"
+	child_up
+	[[ $(in_child "$ROOT/build/semantics" splice_relay) == *"server splice -> EINVAL"* ]] # nobody else's
+	in_box socat TCP-LISTEN:7002,bind=127.0.0.1,fork,reuseaddr EXEC:cat 3>&- &
+	wait_until 10 "socat" listens 7002
+	proxy socket-proxyd 7002
+	have_want "through a listener that is there, first" "$(said_through_proxy)" = ""
+	have_want "then" "$(said_through_proxy)" = hello
+	have_want "sockets closed with bytes unread" "$(counter remembered)" -ge 2
+	run -0 in_box "$ROOT/status.sh"
+	output_has "on TCP       programs: semantics, systemd-socket-"
+	end_proxy socket-proxyd
 }
 
 @test "guard: unload.sh takes it off, also when its pin is lost" {

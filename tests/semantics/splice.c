@@ -50,6 +50,47 @@ CASE(splice_from, bypass, "splice(2) from the socket")
 	close(c.server);
 }
 
+/* From t->fd to the socket `want`, until the end of the stream or an error. */
+static long relay(struct task *t)
+{
+	long r, sum = 0;
+	int p[2];
+
+	if (pipe(p))
+		return -1;
+	while ((r = splice(t->fd, NULL, p[1], NULL, 64 * KIB, 0)) > 0) {
+		if (splice(p[0], NULL, t->want, NULL, r, 0) != r)
+			return -1;
+		sum += r;
+	}
+	shutdown(t->want, SHUT_WR);
+	return r ? r : sum;
+}
+
+/* The first bytes are there before it comes. */
+CASE(splice_relay, bypass, "a proxy that reads with splice(2) alone, and blocks")
+{
+	struct conn front = dial(), back = dial();
+	struct task there = {.fd = front.server, .want = back.client};
+	struct task here = {.fd = back.client, .want = front.server};
+
+	put(front.client, "hello", 0);
+	settle();
+	begin(&there, "splice", relay);
+	get(back.server, 100, 0);
+	put(back.server, "and back", 0);
+	settle();
+	begin(&here, "splice", relay);
+	get(front.client, 100, 0);
+	put(front.client, "again", 0);
+	get(back.server, 100, 0);
+	shut(front.client);
+	must_return(&there);
+	hang_up(back);
+	must_return(&here);
+	close(front.server);
+}
+
 /* A reader that has not kept up: more is there than the bypass holds. */
 CASE(splice_behind, bypass, "splice(2) from the socket of a reader that has not kept up")
 {
