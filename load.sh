@@ -342,6 +342,12 @@ set_switch() {
 	set_config "$(stat -c %i "$CGROUP")" "$1" "$QUIET" "$(id_of prog pinned "$SOCKOPS_PIN")" "$ADMIT" pinned "$CONFIG_PIN"
 }
 
+# exclude_cgroup INODE: fails where there is no place for it.
+exclude_cgroup() {
+	[[ " ${CGROUPS[*]} " != *" $1 "* ]] || return 0
+	((${#CGROUPS[@]} < MAX_CGROUPS)) && CGROUPS+=("$1")
+}
+
 # exclude_running WHY NAME...: what programs of these names listen on already, by its cgroup.  One in
 # the root has no cgroup of its own.
 exclude_running() {
@@ -354,11 +360,12 @@ exclude_running() {
 		if [[ $cgroup == unreachable:* ]]; then
 			inode=$((16#${cgroup#*:})) where="cgroup $inode, which was removed"
 		fi
-		if [[ $cgroup == / || $cgroup == /..* || -z $inode || ${#CGROUPS[@]} -ge $MAX_CGROUPS ]]; then
+		if [[ $cgroup == / || $cgroup == /..* || -z $inode ]]; then
 			LEFT_OUT+=("has no cgroup that could be excluded, so that what it listens on already is not: $name (pid $pid); restart it, or leave its ports out: --exclude-port")
-		else
-			CGROUPS+=("$inode")
+		elif exclude_cgroup "$inode"; then
 			LEFT_OUT+=("stays on TCP, because $1: $name (pid $pid), and all of $where")
+		else
+			LEFT_OUT+=("is not excluded, as $MAX_CGROUPS cgroups are already: $name (pid $pid), in $where; leave its ports out: --exclude-port")
 		fi
 	done < <(running "${@:2}")
 }

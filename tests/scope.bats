@@ -255,7 +255,7 @@ both_run() {
 }
 
 @test "splice: docker-proxy and systemd-socket-proxyd are known, in a cgroup of their own or not" {
-	local name
+	local name full=()
 	child_up
 	for name in docker-proxy systemd-socket-proxyd; do
 		cp "$(command -v sleep)" "$BOX_TMP/$name"
@@ -270,6 +270,14 @@ both_run() {
 	[[ $output == *"has no cgroup that could be excluded, "*": systemd-socket-"* ]]
 	have_want "lines about docker-proxy" "$(grep -c "docker-proxy (pid" <<<"$output")" -eq 1
 	have_want "in status.sh" "$(in_box "$ROOT/status.sh" --json | jq -c .exclude_cgroups)" = "[\"$CHILD\"]"
+	unload_pair
+	for name in {1..64}; do
+		mkdir "$BOX_CGROUP/full$name"
+		full+=(--exclude-cgroup "${CHILD%/*}/full$name")
+	done
+	run -0 load_pair --no-guard "${full[@]}"
+	output_has "is not excluded, as 64 cgroups are already: docker-proxy" "in $CHILD"
+	rmdir "$BOX_CGROUP"/full*
 }
 
 @test "--port: only connections to these ports are bypassed" {
