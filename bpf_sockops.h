@@ -23,12 +23,13 @@
  *   meet.h             where the two ends of a connection find each other
  *   handover.h         how a direction goes from the bypass to TCP: why no byte is lost
  *
- * and beside them, for bpf_sockops.c:
+ * and beside them, for bpf_sockops.c and others:
  *
  *   effective_programs.h  which other sock_ops programs run for a socket
  *   excluded_cgroups.h    whose sockets stay on TCP
  *   excluded_programs.h   the same, by the name of the program
  *   socket_options.h      keepalive, and what else is set on a socket in the map
+ *   status_line.h         what sock_ops_status and sock_ops_open print of a socket
  */
 #ifndef BPF_SOCKOPS_H
 #define BPF_SOCKOPS_H

@@ -51,11 +51,11 @@ usage() {
 		    --all-connections       also those of programs whose last connections to the server were
 		                            short: a connection with one or two requests takes longer on
 		                            the bypass than over TCP, and is left to it
-		    --no-guard              without these two, which are asked at each read(2), write(2),
-		                            splice(2) and getsockopt(2) of programs under the cgroup
-		    --admit-splicing        programs that are known to read with splice(2), and cannot be
-		                            guarded, are excluded as by --exclude-program, and named; not so
-		                            with this option
+		    --no-guard              without the guard, two programs that are asked at each read(2),
+		                            write(2), splice(2) and getsockopt(2) under the cgroup
+		    --admit-splicing        do not exclude the programs that are known to read with splice(2),
+		                            and cannot be guarded; otherwise they are excluded as by
+		                            --exclude-program, and named
 		    --quiet                 write no lines to the kernel's trace
 		    --install-deps          first install what is missing to compile and load, from the
 		                            distribution's packages

@@ -66,7 +66,7 @@ _Static_assert(sizeof(struct sock_view) % sizeof(struct in6_addr) == 0,
  *   B  bpf_tcpip_bypass  for sends
  *   R  sock_ops_release  at an unload
  *
- * and read by these.  The peer's programs read `view`, without a lock; so does
+ * and read by these.  The peer's programs read `view`, and to meet `key`, without a lock; so does
  * sock_ops_status and sock_ops_open, which read the fields marked S as well.  bpf_guard alone
  * writes without the lock: reads_tcp, which nobody takes back, `refused`, and `fence`, atomically.
  */
@@ -102,7 +102,7 @@ struct sock_record {
 	__u16 probe_hz;		/* jiffies of a second */
 	__u8 in_map;		/* O, R: 0: OUT, plain TCP; S */
 	__u8 waits;		/* B: past half of ROOM, since the peer had read all */
-	__u8 alone;		/* B: no peer was admitted, and none will be */
+	__u8 alone;		/* O, B: no peer was admitted, and none will be */
 	__u8 server;		/* O: accepted here; S */
 	__u8 probe_seconds;	/* probe_idle in seconds, 0: the keepalive is the program's */
 	__u8 probe_switched;	/* SO_KEEPALIVE was off */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The few kernel types that the two programs use, so that building needs no
+ * The few kernel types that the programs use, so that building needs no
  * running kernel's BTF.  `make vmlinux` writes the full dump of the running
  * kernel to build against instead.
  *

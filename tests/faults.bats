@@ -125,7 +125,7 @@ load_small() {
 	assert_nothing_left
 }
 
-@test "faults: 10,000 idle connections beside 1,000 busy ones" {
+@test "faults: 9,000 idle connections beside 1,000 busy ones" {
 	local i
 	quiet_load
 	hold_many 9000 0

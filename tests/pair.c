@@ -216,7 +216,7 @@ static void finish_sending(struct end *e)
 
 /*
  * Requests and answers of up to --size bytes, --count times.  By default 4 KiB, which
- * stay on the bypass on every kernel (bpf_sockops.h).
+ * stay on the bypass on every kernel (bpf_tcpip_bypass.c).
  */
 static void talk(struct end *e, int client)
 {

@@ -155,6 +155,13 @@ skipped() {
 	have_want "names that stand twice" "$(entries | cut -d ' ' -f 1 | sort | uniq -d)" = ""
 }
 
+@test "semantics: the documents say how many cases there are" {
+	local count documents
+	count=$(cases | wc -l)
+	documents=$(cd "$ROOT" && grep -l "plays $count cases" README.md docs/limits.md docs/testing.md | wc -l)
+	have_want "documents that say $count" "$documents" -eq 3
+}
+
 @test "semantics: each row of docs/limits.md has its case" {
 	local row bad=0
 	while read -r row; do
