@@ -17,7 +17,7 @@ HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 
 MAX_RANGES=64   # bpf_sockops.h
 MAX_CGROUPS=64  # excluded_cgroups.h
-MAX_PROGRAMS=59 # excluded_programs.h, less those of splicers.sh
+MAX_PROGRAMS=59 # of those in excluded_programs.h; the rest is for those of splicers.sh, and those remembered
 
 usage() {
 	cat <<-END
