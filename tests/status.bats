@@ -5,6 +5,7 @@
 
 bats_require_minimum_version 1.5.0
 load sandbox.bash
+load fakes.bash
 
 box_each_test
 
@@ -204,22 +205,12 @@ unread_is() {
 	kill "$(pid_of timeout)"
 }
 
-# fake_bpftool SCRIPT: in its place, before it.
-fake_bpftool() {
-	mkdir -p "$BOX_TMP/bin"
-	printf '#!/bin/bash\n%s\nexec %s "$@"\n' "$1" "$(command -v bpftool)" >"$BOX_TMP/bin/bpftool"
-	chmod +x "$BOX_TMP/bin/bpftool"
-}
-
-with_fake() {
-	in_box env PATH="$BOX_TMP/bin:$PATH" "$@"
-}
-
 @test "status.sh: --watch goes on when the pair is unloaded amid a look, and loaded again" {
 	local watches
 	load_pair --quiet
-	fake_bpftool "[[ \$* != *dump*sock_ops_stats* ]] || ! rm '$BOX_TMP/now' 2>/dev/null || '$ROOT/unload.sh' >/dev/null 2>&1"
-	with_fake "$ROOT/status.sh" --watch 1 >"$BOX_TMP/watch" 2>&1 3>&- &
+	fake bpftool "[[ \$* != *dump*sock_ops_stats* ]] || ! rm '$BOX_TMP/now' 2>/dev/null || '$ROOT/unload.sh' >/dev/null 2>&1
+		exec \"\$REAL\" \"\$@\""
+	with_fakes "$ROOT/status.sh" --watch 1 >"$BOX_TMP/watch" 2>&1 3>&- &
 	watches=$!
 	wait_until 20 "a look" watched '0 +0\.0  messages that skipped'
 	touch "$BOX_TMP/now"
@@ -233,11 +224,12 @@ with_fake() {
 
 @test "status.sh: what cannot be listed is an error, and not shown as nothing" {
 	local how
-	fake_bpftool '[[ $1 != iter ]] || { echo "failed: Operation not permitted" >&2; exit 255; }'
+	fake bpftool '[[ $1 != iter ]] || { echo "failed: Operation not permitted" >&2; exit 255; }
+		exec "$REAL" "$@"'
 	load_pair --quiet
 	for how in '' --json; do
 		# shellcheck disable=SC2086 # nothing, or a word
-		run -2 with_fake "$ROOT/status.sh" $how
+		run -2 with_fakes "$ROOT/status.sh" $how
 		output_has "cannot list the sockets: failed: Operation not permitted"
 		output_lacks "sockets in" "connections"
 	done

@@ -12,6 +12,7 @@
 
 bats_require_minimum_version 1.5.0
 load sandbox.bash
+load fakes.bash
 
 setup() {
 	box_up
@@ -78,21 +79,17 @@ lo_bytes() {
 
 # refuse_map_iterators: as some hosts' policies do.
 refuse_map_iterators() {
-	mkdir "$BOX_TMP/bin"
-	cat >"$BOX_TMP/bin/bpftool" <<-END
-		#!/bin/bash
-		if [[ \$1 == iter && \$3 == *sock_ops_status.o ]]; then
-			echo "libbpf: prog 'sock_ops_status': BPF program load failed: \$REFUSED" >&2
+	fake bpftool '
+		if [[ $1 == iter && $3 == *sock_ops_status.o ]]; then
+			echo "libbpf: prog '"'sock_ops_status'"': BPF program load failed: $REFUSED" >&2
 			exit 255
 		fi
-		exec $(command -v bpftool) "\$@"
-	END
-	chmod +x "$BOX_TMP/bin/bpftool"
+		exec "$REAL" "$@"'
 }
 
 # without_map_iterators SCRIPT ARGUMENT...: in the words of an older libbpf or of a newer one.
 without_map_iterators() {
-	in_box env REFUSED="${REFUSED:-Operation not permitted}" PATH="$BOX_TMP/bin:$PATH" "$ROOT/$1.sh" "${@:2}"
+	with_fakes env REFUSED="${REFUSED:-Operation not permitted}" "$ROOT/$1.sh" "${@:2}"
 }
 
 @test "unload: the same where iterators over maps are refused, in each network namespace" {
@@ -215,14 +212,8 @@ probing() {
 
 # As one who may not have maps by their id: then nothing stays to take them out.
 without_background() {
-	mkdir -p "$BOX_TMP/bin"
-	cat >"$BOX_TMP/bin/bpftool" <<-END
-		#!/bin/bash
-		[[ "\$1 \$2 \$3" != "map show id" ]] || exit 255
-		exec $(command -v bpftool) "\$@"
-	END
-	chmod +x "$BOX_TMP/bin/bpftool"
-	in_box env PATH="$BOX_TMP/bin:$PATH" "$ROOT/unload.sh" --timeout 0
+	fake bpftool '[[ "$1 $2 $3" != "map show id" ]] || exit 255; exec "$REAL" "$@"'
+	with_fakes "$ROOT/unload.sh" --timeout 0
 }
 
 @test "unload: busy connections lose nothing, and end up on plain TCP" {
