@@ -78,6 +78,19 @@ static __always_inline int has_unread(struct sock_record *rec)
 	return queue && !queue_empty(queue);
 }
 
+/* What it does with these bytes, shows whether it can live with EINVAL (excluded_programs.h). */
+static __always_inline void refuse(struct sock_record *rec)
+{
+	__u64 queue = psock_queue(psock_of(rec->view.sk));
+
+	bpf_set_retval(-EINVAL);
+	if (!queue || queue_empty(queue))
+		return;
+	rec->refused = this_program();
+	rec->refused_queue = queue;
+	rec->refused_first = read_word(queue);
+}
+
 /* This call reads a socket past its psock. */
 static __always_inline void guard(struct sock *sk)
 {
@@ -90,8 +103,7 @@ static __always_inline void guard(struct sock *sk)
 		count(cpu, guarded, 1);
 	if (has_unread(rec)) {
 		count(cpu, guarded_unread, 1);
-		rec->refused = this_program();
-		bpf_set_retval(-EINVAL);
+		refuse(rec);
 	}
 }
 
@@ -132,7 +144,7 @@ int bpf_guard_get(unsigned long long *ctx)
 		guard(sk);
 	if (level == SOL_SOCKET && option == SO_ACCEPTCONN && is_tcp_listener(sk) &&
 	    runs_excluded_program())
-		exclude_socket((__u64)sk);
+		exclude_socket((__u64)sk, 0);
 	return 1;
 }
 

@@ -51,9 +51,9 @@
  * leave in its midst would leave much unread.  A wait that finds this reader where it was is the
  * last one of such a burst.  What ALWAYS_FITS needs no look at
  * the buffers: they are never smaller (SOCK_MIN_SNDBUF and SOCK_MIN_RCVBUF in
- * net/sock.h).  Kernels without msg_tot_len get ROOM_UNCOUNTED: 5.10 does not add
- * redirected bytes to sk_rmem_alloc, and an edge-triggered reader that had paused
- * stalls there at the boundary between the two queues.
+ * net/sock.h).  Kernels without msg_tot_len get ROOM_UNCOUNTED, and no more in either
+ * case: 5.10 does not add redirected bytes to sk_rmem_alloc, and an edge-triggered reader that
+ * had paused stalls there at the boundary between the two queues.
  */
 #define MESSAGE_COST   1024
 #define ROOM_WAITING   4 /* times ROOM, while another thread waits in a recv, or in one send */

@@ -37,6 +37,6 @@ COUNTER(left_off, "directions back to TCP: switched off")
 COUNTER(ejected, "sockets taken off the bypass while open")
 COUNTER(guarded, "sockets read with splice(2) or TCP_ZEROCOPY_RECEIVE")
 COUNTER(guarded_unread, "calls of these that got EINVAL: bypassed bytes waited")
-COUNTER(remembered, "of these sockets closed with the bytes unread: their programs stay on TCP from then on")
+COUNTER(remembered, "of these sockets ended with the bytes unread: their programs stay on TCP from then on")
 COUNTER(trace_unshown, "trace lines not shown")
 /* clang-format on */

@@ -34,7 +34,7 @@ struct {
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, 65536);
 	__type(key, __u64);
-	__type(value, __u32); /* not in use */
+	__type(value, __u64); /* of port_of(): inode number of the listener's cgroup */
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } sock_ops_excluded SEC(".maps");
 
@@ -63,18 +63,16 @@ static __always_inline int runs_excluded_program(void)
 	return bpf_map_lookup_elem(&sock_ops_names, &name) != 0;
 }
 
-static __always_inline void exclude_socket(__u64 sk)
+static __always_inline void exclude_socket(__u64 sk, __u64 cgroup)
 {
-	__u32 unused = 0;
-
-	bpf_map_update_elem(&sock_ops_excluded, &sk, &unused, BPF_ANY);
+	bpf_map_update_elem(&sock_ops_excluded, &sk, &cgroup, BPF_ANY);
 }
 
 /* In a system call of the program. */
 static __always_inline void judge_program(__u64 sk)
 {
 	if (runs_excluded_program())
-		exclude_socket(sk);
+		exclude_socket(sk, 0);
 	else
 		bpf_map_delete_elem(&sock_ops_excluded, &sk);
 }
@@ -89,18 +87,20 @@ static __always_inline __u64 port_of(__u64 sk)
 
 static __always_inline int is_excluded_listener(__u64 listener, __u64 req)
 {
-	__u64 port = port_of(req);
+	__u64 port = port_of(req), *cgroup;
 
-	return bpf_map_lookup_elem(&sock_ops_excluded, &listener) ||
-	       bpf_map_lookup_elem(&sock_ops_excluded, &port);
+	if (bpf_map_lookup_elem(&sock_ops_excluded, &listener))
+		return 1;
+	cgroup = bpf_map_lookup_elem(&sock_ops_excluded, &port);
+	return cgroup && *cgroup == cgroup_id(cgroup_of(listener));
 }
 
 /*
- * A socket is closed on which the guard has said EINVAL: with bypassed bytes unread its program
- * took that for an error, and will do so again.  A close takes the psock first (sock_map_close),
- * which a half-close does not; TCP's own bytes are gone by then as well (tcp_close), and the
- * psock's are charged until it is destroyed.  In its cgroup alone, so that nobody's
- * program takes the bypass from others that are called the same.
+ * A socket ends its direction, on which the guard has said EINVAL.  With the bytes still unread
+ * that waited then, its program took that for an error, and will do so again.  At a close the
+ * psock has gone (sock_map_close), but its memory stays for a while (RCU).  In its cgroup alone,
+ * so that nobody's program takes the bypass from others that are called the same, or that listen
+ * on the same port of another address.
  */
 static __always_inline int remember_program(const struct sock_record *rec)
 {
@@ -108,12 +108,13 @@ static __always_inline int remember_program(const struct sock_record *rec)
 	__u64 sk = rec->view.sk;
 	__u32 unused = 0;
 
-	if (!name.text[0] || psock_of(sk) ||
-	    !read_kernel(struct sock, sk, sk_backlog.rmem_alloc.counter))
+	if (!rec->refused_first || read_word(rec->refused_queue) != rec->refused_first)
 		return 0;
+	if (bpf_map_update_elem(&sock_ops_names, &name, &unused, BPF_ANY))
+		return 0; /* there is no room */
 	if (rec->server)
-		exclude_socket(port_of(sk));
-	return !bpf_map_update_elem(&sock_ops_names, &name, &unused, BPF_ANY);
+		exclude_socket(port_of(sk), cgroup_id(cgroup_of(sk)));
+	return 1;
 }
 
 /* A client's socket is asked about once. */

@@ -92,8 +92,6 @@ struct sock_record {
 	__u32 write_seq;	  /* O: tcp_sock.write_seq while nothing went over TCP */
 	__u32 thread;		  /* B: id of the thread that sent last */
 	__u32 cb_flags;		  /* O: callback flags that we have set on the socket */
-	/* By bpf_guard: the program whose call got EINVAL here. */
-	struct program_name refused;
 	/* O, R: what socket_options.h has set, and what it was before; 0: not set. */
 	__u32 probe_idle;	/* jiffies */
 	__u32 program_idle;	/* jiffies */
@@ -110,6 +108,10 @@ struct sock_record {
 	__u8 reason;   /* O, B: why this direction is back on TCP: an enum counter; S */
 	__u8 in_parts; /* B: a message of this burst was PART_OF_SEND or more */
 	__u8 unused[5];
+	/* By bpf_guard: the program whose call got EINVAL here, and what it has not read. */
+	struct program_name refused;
+	__u64 refused_queue; /* &sk_psock.ingress_msg */
+	__u64 refused_first; /* its first message, 0: none */
 };
 
 static __always_inline int is_mapped(const __be32 ip[4])

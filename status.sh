@@ -120,7 +120,7 @@ excluded_programs() {
 # ---- one look --------------------------------------------------------------
 
 # Into the variables that the two ways to show it use.  Fails, and has said why, where something
-# cannot be read.
+# cannot be read; silently where the pair is unloaded meanwhile.
 look() {
 	local values
 	read -ra values < <(config_of pinned "$CONFIG_PIN") || return
@@ -139,7 +139,10 @@ look() {
 		! is_loaded || warn "cannot read the counters: that takes CAP_SYS_ADMIN"
 		return 1
 	}
-	OPEN_SOCKETS=$(iterate "$OPEN") && CONNECTIONS=$(connections pinned "$MAP_PIN") || return
+	if ! OPEN_SOCKETS=$(iterate "$OPEN") || ! CONNECTIONS=$(connections pinned "$MAP_PIN"); then
+		end_iterators
+		return 1
+	fi
 	if [[ -n $CONNECTIONS ]]; then
 		CONNECTIONS=$(with_programs <<<"$CONNECTIONS")
 	fi
@@ -373,7 +376,6 @@ show_json() {
 
 watch() {
 	local screen lines
-	trap end_iterators EXIT
 	while :; do
 		if is_loaded && look; then
 			screen=$(show)
@@ -402,9 +404,11 @@ main() {
 		warn "bpftool is missing; to install it: sudo $HERE/load.sh --install-deps"
 		exit 2
 	}
+	trap end_iterators EXIT
 	if ((WATCH)); then
 		watch
-	elif ! is_loaded; then
+	elif ! is_loaded || ! look; then
+		! is_loaded || exit 2
 		if ((JSON)); then
 			say '{"loaded":false}'
 		else
@@ -412,8 +416,6 @@ main() {
 		fi
 		exit 1
 	fi
-	trap end_iterators EXIT
-	look || exit 2
 	if ((JSON)); then
 		show_json
 	else

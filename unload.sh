@@ -273,13 +273,14 @@ linger() {
 	fi
 	(
 		trap '' HUP
+		# Before the lock is given back: the next one clears the pins of processes that have ended.
+		ITERATES=$BASHPID
+		for id; do
+			cmd -q mv "$BPFFS/$RELEASE-$id-$from" "$(release_pin "$id")" || true
+		done
 		for fd in /proc/self/fd/*; do # the lock, and what the caller has open
 			fd=${fd##*/}
 			((fd <= 2)) || exec {fd}>&-
-		done
-		ITERATES=$BASHPID # the pins of a process that has ended are cleared away
-		for id; do
-			cmd -q mv "$BPFFS/$RELEASE-$id-$from" "$(release_pin "$id")" || true
 		done
 		for id; do
 			take_out "$LINGER" id "$id" || true

@@ -350,9 +350,6 @@ struct sock_cgroup_data {
 struct sock {
 	struct sock_common __sk_common;
 	socket_lock_t sk_lock;
-	struct {
-		atomic_t rmem_alloc;
-	} sk_backlog;
 	struct timer_list sk_timer;
 	int sk_rcvbuf;
 	int sk_sndbuf;
