@@ -128,8 +128,9 @@ without_map_iterators() {
 }
 
 @test "unload: unread connections are named and left alone, until they are read" {
-	local begin=$SECONDS line
+	local begin line
 	hold_many 20 3
+	begin=$SECONDS
 	run -0 unload_pair --timeout 1
 	have_want "seconds" $((SECONDS - begin)) -le $((6 * SLOWNESS))
 	output_has "connections taken off the bypass: 17"
