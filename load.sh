@@ -17,7 +17,7 @@ HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 
 MAX_RANGES=64   # bpf_sockops.h
 MAX_CGROUPS=64  # excluded_cgroups.h
-MAX_PROGRAMS=59 # of those in excluded_programs.h; the rest is for those of splicers.sh, and those remembered
+MAX_PROGRAMS=59 # of 128 in excluded_programs.h: the rest is for splicers.sh, and for the guard
 
 usage() {
 	cat <<-END

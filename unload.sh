@@ -148,9 +148,9 @@ let_them_go() {
 	done
 }
 
-# release_pin MAP-ID: where the iterator is pinned that gives the sockets of this map back what they
+# release_path MAP-ID: where the iterator is pinned that gives the sockets of this map back what they
 # had.
-release_pin() {
+release_path() {
 	say "$BPFFS/$RELEASE-$1-$ITERATES"
 }
 
@@ -159,14 +159,14 @@ release_pin() {
 pin_release() {
 	# Without its pin libbpf would make a map of records anew.
 	[[ ! -e $RECORD_PIN ]] ||
-		cmd -q bpftool iter pin "$HERE/$RELEASE.o" "$(release_pin "$1")" >/dev/null 2>&1 || true
+		cmd -q bpftool iter pin "$HERE/$RELEASE.o" "$(release_path "$1")" >/dev/null 2>&1 || true
 }
 
 # unpin_release MAP-ID...
 unpin_release() {
 	local id
 	for id; do
-		cmd -q rm -f "$(release_pin "$id")"
+		cmd -q rm -f "$(release_path "$id")"
 	done
 }
 
@@ -174,7 +174,7 @@ unpin_release() {
 # (sock_ops_release.c).  Not echoed: it is done after each batch, in each namespace.
 release() {
 	local pin
-	pin=$(release_pin "$1")
+	pin=$(release_path "$1")
 	[[ ! -e $pin ]] || cmd -q in_each_namespace cat "$pin" >/dev/null 2>&1
 }
 
@@ -183,12 +183,11 @@ idle_keys() {
 	of_connections '$at["idle"] { print $at["client_key"] "\n" $at["server_key"] }' | sed '/^-$/d' | sort
 }
 
-# take_out SECONDS MAP: until the map is empty, or for so long.  Fails with 1 and prints the
+# take_out SECONDS MAP-ID MAP: until the map is empty, or for so long.  Fails with 1 and prints the
 # connections that are left, or with 2 where they cannot be seen.
 take_out() {
-	local start=$SECONDS end=$((SECONDS + $1)) map_id round=0 unseen=0 lines idle before='' both
-	shift
-	map_id=$(id_of map "$@")
+	local start=$SECONDS end=$((SECONDS + $1)) map_id=$2 round=0 unseen=0 lines idle before='' both
+	shift 2
 	while lines=$(connections "$@" 2>/dev/null); do
 		if [[ -z $lines ]] && map_is_empty "$@"; then
 			release "$map_id" # what an unload.sh that was killed has taken out
@@ -244,7 +243,7 @@ take_out_earlier() {
 		pin_release "$3"
 		cmd -q rm "$RECORD_PIN"
 	fi
-	take_out "$1" id "$3"
+	take_out "$1" "$3" id "$3"
 }
 
 describe() {
@@ -276,14 +275,14 @@ linger() {
 		# Before the lock is given back: the next one clears the pins of processes that have ended.
 		ITERATES=$BASHPID
 		for id; do
-			cmd -q mv "$BPFFS/$RELEASE-$id-$from" "$(release_pin "$id")" || true
+			cmd -q mv "$BPFFS/$RELEASE-$id-$from" "$(release_path "$id")" || true
 		done
 		for fd in /proc/self/fd/*; do # the lock, and what the caller has open
 			fd=${fd##*/}
 			((fd <= 2)) || exec {fd}>&-
 		done
 		for id; do
-			take_out "$LINGER" id "$id" || true
+			take_out "$LINGER" "$id" id "$id" || true
 		done
 		end_iterators
 		unpin_release "$@"
@@ -433,7 +432,7 @@ main() {
 	# While it is on, a message could be on its way to an idle socket.
 	if switch_is $OFF "${config[@]}" && [[ ${#map[@]} -gt 0 ]]; then
 		status=0
-		left=$(take_out "$((end - SECONDS))" "${map[@]}") || status=$?
+		left=$(take_out "$((end - SECONDS))" "$map_id" "${map[@]}") || status=$?
 		taken_out "$status" "$map_id"
 	else
 		unpin_release "$map_id"
