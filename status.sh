@@ -112,9 +112,19 @@ excluded_cgroups() {
 		done | sort
 }
 
-# Those of --exclude-program, of load.sh's own, and those that have been remembered.
+# Those of --exclude-program, of load.sh's own, and those that have been remembered, which are excluded
+# in one cgroup.  A key is a struct program_name (sock_record.h).
 excluded_programs() {
-	bpftool map dump pinned "$NAMES_PIN" 2>/dev/null | sed -n 's/.*"text": "\(.*\)".*/\1/p' | sed 's/\\\(.\)/\1/g' | sort -u
+	local name id path
+	bpftool map dump pinned "$NAMES_PIN" 2>/dev/null |
+		sed -n '/.*"text": "\(.*\)".*/{ s//\1/; s/\\\(.\)/\1/g; p; d }; s/.*"cgroup": \([0-9]*\).*/\1/p' |
+		while IFS= read -r name && read -r id; do
+			if ((id)); then
+				path=$(cgroup_path "$id")
+				name+=" (in ${path:-cgroup $id})"
+			fi
+			say "$name"
+		done | sort
 }
 
 # ---- one look --------------------------------------------------------------

@@ -227,7 +227,7 @@ said_through_proxy() {
 	have_want "then" "$(said_through_proxy)" = hello
 	have_want "sockets that ended with bytes unread" "$(counter remembered)" -ge 3
 	run -0 in_box "$ROOT/status.sh"
-	output_has "on TCP       programs: semantics, systemd-socket-"
+	output_has "on TCP       programs: semantics (in $(box_root)), semantics (in $CHILD), systemd-socket-"
 	end_proxy socket-proxyd
 }
 
