@@ -348,8 +348,8 @@ exclude_cgroup() {
 	((${#CGROUPS[@]} < MAX_CGROUPS)) && CGROUPS+=("$1")
 }
 
-# exclude_running WHY NAME...: what programs of these names listen on already, by its cgroup.  One in
-# the root has no cgroup of its own.
+# exclude_running WHY HOW NAME...: what programs of these names listen on already, by its cgroup.  One
+# in the root has no cgroup of its own.  HOW: running or splicing (splicers.sh).
 exclude_running() {
 	local root pid name cgroup inode where
 	root=$(cgroup2_root)
@@ -367,18 +367,18 @@ exclude_running() {
 		else
 			LEFT_OUT+=("is not excluded, as $MAX_CGROUPS cgroups are already: $name (pid $pid), in $where; leave its ports out: --exclude-port")
 		fi
-	done < <(running "${@:2}")
+	done < <("${@:2}")
 }
 
 # By name what listens or connects from now on.  What would hang, or fail, is never admitted.
 exclude_programs() {
 	local names=("${UNGUARDED[@]}") may=()
-	((!${#PROGRAMS[@]})) || exclude_running "it is excluded by name" "${PROGRAMS[@]}"
+	((!${#PROGRAMS[@]})) || exclude_running "it is excluded by name" running "${PROGRAMS[@]}"
 	((!ADMIT_SPLICING)) || return 0
 	is_guarded || names+=("${GUARDED[@]}") may=("${MAY_SPLICE[@]}")
 	PROGRAMS+=("${names[@]}")
 	LEFT_OUT+=("stay on TCP, because they read with splice(2), now or later: ${names[*]}")
-	exclude_running "it reads with splice(2)" "${names[@]}" "${may[@]}"
+	exclude_running "it reads with splice(2)" splicing "${names[@]}" "${may[@]}"
 }
 
 # Everything but the switch.

@@ -37,12 +37,26 @@ haproxy_splices() {
 # /proc/PID/cgroup has it, or unreachable:ID, in hexadecimal, of one that was removed.  Of several in
 # one cgroup, as docker-proxy for each published port, one.
 running() {
+	found "$@" | one_in_each_cgroup
+}
+
+# splicing NAME...: the same, of those that read with splice(2).
+splicing() {
 	local pid name cgroup
-	{ processes "$@" && listeners "$@"; } | while IFS=$'\t' read -r pid name cgroup; do
+	found "$@" | while IFS=$'\t' read -r pid name cgroup; do
 		if [[ $name != haproxy ]] || haproxy_splices "$pid"; then
 			printf '%s\t%s\t%s\n' "$pid" "$name" "$cgroup"
 		fi
-	done | sort -t $'\t' -u -k 2
+	done | one_in_each_cgroup
+}
+
+one_in_each_cgroup() {
+	sort -t $'\t' -u -k 2
+}
+
+found() {
+	processes "$@"
+	listeners "$@"
 }
 
 processes() {

@@ -248,6 +248,10 @@ serve_in_child() {
 	sed -i '/splice/d' "$BOX_TMP/haproxy.cfg"
 	run -0 load_pair --no-guard
 	output_lacks haproxy
+	unload_pair
+	# By its name in any case.
+	run -0 load_pair --no-guard --exclude-program haproxy
+	output_has "stays on TCP, because it is excluded by name: haproxy (pid $proxy), and all of $CHILD"
 }
 
 both_run() {
