@@ -144,14 +144,27 @@ programs_on() {
 	done
 }
 
-# ours_on CGROUP: a line `ID TYPE` for each program of our names that is attached there.  Fails as
+# only_ours: of lines `ID TYPE` those of our programs, and of what has our pin.  Others, such as the
+# usual demos of this idea, may have the same names, but have no map of records.
+only_ours() {
+	local id type pinned
+	pinned=$(id_of prog pinned "$SOCKOPS_PIN")
+	while read -r id type; do
+		[[ -n $id ]] || continue
+		if [[ $id == "$pinned" ]] || map_id sock_ops_record id "$id" >/dev/null; then
+			say "$id $type"
+		fi
+	done
+}
+
+# ours_on CGROUP: a line `ID TYPE` for each of our programs that is attached there.  Fails as
 # programs_on does.
 ours_on() {
 	local list
 	list=$(programs_on '[a-z_]+' "$1") || return
 	awk -v sockops="$SOCKOPS" -v guard="$GUARD" '
 		$3 == sockops { print $1, "sock_ops" }
-		$3 == guard || $3 == guard "_get" { print $1, "lsm_cgroup" }' <<<"$list"
+		$3 == guard || $3 == guard "_get" { print $1, "lsm_cgroup" }' <<<"$list" | only_ours
 }
 
 # ---- programs and maps -----------------------------------------------------

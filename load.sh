@@ -229,7 +229,7 @@ check_other_programs() {
 		return
 	fi
 	read -r id flags name dir <<<"$nearest"
-	if [[ $name == "$SOCKOPS" ]]; then
+	if [[ -n $(only_ours <<<"$id sock_ops") ]]; then
 		die "attached to $dir, above $CGROUP; to clean up: sudo $HERE/unload.sh --cgroup $dir"
 	fi
 	case $flags in

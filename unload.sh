@@ -318,12 +318,12 @@ detach_pinned() {
 	detach_unpinned "$cgroup"
 }
 
-# Programs of our name on a cgroup, whose pins are lost.
+# Ours on a cgroup, whose pins are lost.
 detach_unpinned() {
 	local cgroup=$1 id type ours config
 	# Where what is attached cannot be seen, every program is tried: detaching
 	# fails where it was not.
-	ours=$(ours_on "$cgroup") || ours=$(program_ids "$SOCKOPS" | sed 's/$/ sock_ops/')
+	ours=$(ours_on "$cgroup") || ours=$(program_ids "$SOCKOPS" | sed 's/$/ sock_ops/' | only_ours)
 	while read -r id type; do
 		[[ -n $id ]] || continue
 		attempt bpftool cgroup detach "$cgroup" "$type" id "$id" || continue

@@ -613,6 +613,20 @@ in_container() {
 	mkdir "$path"
 	for tool in bash dirname readlink sed; do
 		ln -s "$(command -v "$tool")" "$path/$tool"
+@test "load.sh and unload.sh: another's program of our names is left alone" {
+	local root
+	root=$(box_root)
+	child_up
+	load_classic
+	in_box rm /sys/fs/bpf/{bpf_sockops,bpf_tcpip_bypass,sock_ops_map}
+	run -0 unload_pair
+	output_has "nothing is loaded"
+	run -1 load_pair --cgroup "$CHILD"
+	output_has "another sock_ops program"
+	have_want "still attached" "$(in_box bpftool -j cgroup show "$root" | jq length)" -eq 1
+	in_box bpftool cgroup detach "$root" sock_ops id "$(in_box bpftool -j cgroup show "$root" | jq '.[0].id')"
+}
+
 	done
 	# The scripts look in the system's directories as well.
 	in_box mount --bind "$path" /usr/sbin
