@@ -89,6 +89,12 @@ help_or_error() {
 	usage_error "unknown argument: $1"
 }
 
+# check_cgroup OPTION PATH
+check_cgroup() {
+	[[ -d $2 ]] || usage_error "$1: no such directory: $2"
+	[[ $(stat -f -c %T "$2") == cgroup2fs ]] || usage_error "$1: not a directory of cgroup v2: $2"
+}
+
 need_root() {
 	[[ $EUID -eq 0 ]] || die "needs root: sudo $0"
 }

@@ -99,12 +99,6 @@ ranges() {
 	done
 }
 
-# check_cgroup OPTION PATH
-check_cgroup() {
-	[[ -d $2 ]] || usage_error "$1: no such directory: $2"
-	[[ $(stat -f -c %T "$2") == cgroup2fs ]] || usage_error "$1: not a directory of cgroup v2: $2"
-}
-
 parse() {
 	local list
 	while [[ $# -gt 0 ]]; do
@@ -113,7 +107,8 @@ parse() {
 			[[ $# -ge 2 ]] || usage_error "$1 needs an argument"
 			;;&
 		--cgroup)
-			CGROUP=$2
+			check_cgroup "$1" "$2"
+			CGROUP=$(readlink -f "$2")
 			shift
 			;;
 		--exclude-cgroup)
@@ -174,18 +169,16 @@ check_kernel() {
 		die "this kernel is locked down for confidentiality, which forbids the programs to read kernel memory; boot it with lockdown=integrity or none"
 }
 
-# cgroup_of [PATH]: the directory to attach to; without PATH it is the root.
-cgroup_of() {
-	local root
-	if [[ -z $1 ]]; then
-		root=$(cgroup2_root)
-		[[ -n $root ]] ||
-			die "no cgroup v2 hierarchy is mounted; to mount it: mount -t cgroup2 none /sys/fs/cgroup"
-		say "$root"
-		return
+# Where to attach, without --cgroup.
+root_to_attach_to() {
+	local root usual=/sys/fs/cgroup own=/run/cgroup2
+	root=$(cgroup2_root)
+	if [[ -z $root && -n $(ls -A "$usual" 2>/dev/null) ]]; then
+		# A mount over what is there, which is cgroup v1, would hide it.
+		die "no cgroup v2 hierarchy is mounted; to mount it beside v1: sudo mkdir -p $own; sudo mount -t cgroup2 none $own"
 	fi
-	check_cgroup --cgroup "$1"
-	readlink -f "$1"
+	[[ -n $root ]] || die "no cgroup v2 hierarchy is mounted; to mount it: sudo mount -t cgroup2 none $usual"
+	say "$root"
 }
 
 check_not_loaded() {
@@ -527,7 +520,7 @@ main() {
 	check_kernel
 	# Can the kernel bear the sockets of its listeners in a sockmap?
 	! mptcp_is_safe || ((ADMIT |= ADMIT_MPTCP))
-	CGROUP=$(cgroup_of "$CGROUP")
+	CGROUP=${CGROUP:-$(root_to_attach_to)}
 	one_at_a_time
 	check_not_loaded
 	check_other_programs

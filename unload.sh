@@ -62,7 +62,7 @@ parse() {
 			shift
 			;;
 		--cgroup)
-			[[ -d $2 ]] || usage_error "--cgroup: no such directory: $2"
+			check_cgroup "$1" "$2"
 			CGROUP=$2
 			shift
 			;;

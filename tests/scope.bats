@@ -360,11 +360,15 @@ both_run() {
 		unload.sh|--timeout soon|--timeout: not a number of seconds: 'soon'
 		unload.sh|--timeout -1|--timeout: not a number of seconds: '-1'
 		unload.sh|--cgroup /no/such|--cgroup: no such directory: /no/such
+		unload.sh|--cgroup /proc|--cgroup: not a directory of cgroup v2: /proc
 		unload.sh|now|unknown argument: now
 		status.sh|--watch 0|--watch: not a number of seconds from 1: '0'
 		status.sh|--json --watch|exclude each other
 		status.sh|-x|unknown argument: -x
 	END
+	# Not the root, as without it: a variable may not be set.
+	run -2 in_box "$ROOT/load.sh" --cgroup ""
+	output_has "--cgroup: no such directory: "
 }
 
 @test "arguments: --help needs no root and names every option" {

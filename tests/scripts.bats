@@ -538,6 +538,11 @@ in_container() {
 	output_has "no cgroup v2 hierarchy is mounted" "mount -t cgroup2"
 	run -0 unload_pair
 	have_want "output" "$output" = "nothing is loaded"
+	in_box mount -t tmpfs none "$root" # where controllers of v1 are mounted
+	in_box mkdir "$root/memory"
+	run -1 load_pair
+	output_has "no cgroup v2 hierarchy is mounted" "mount -t cgroup2 none /run/cgroup2"
+	in_box umount "$root"
 	in_box mount -t cgroup2 none "$root"
 	assert_nothing_loaded
 }
@@ -608,11 +613,6 @@ in_container() {
 	unload_pair
 }
 
-@test "status.sh and unload.sh: without bpftool they say how to install it" {
-	local tool path=$BOX_TMP/path
-	mkdir "$path"
-	for tool in bash dirname readlink sed; do
-		ln -s "$(command -v "$tool")" "$path/$tool"
 @test "load.sh and unload.sh: another's program of our names is left alone" {
 	local root
 	root=$(box_root)
@@ -627,6 +627,11 @@ in_container() {
 	in_box bpftool cgroup detach "$root" sock_ops id "$(in_box bpftool -j cgroup show "$root" | jq '.[0].id')"
 }
 
+@test "status.sh and unload.sh: without bpftool they say how to install it" {
+	local tool path=$BOX_TMP/path
+	mkdir "$path"
+	for tool in bash dirname readlink sed; do
+		ln -s "$(command -v "$tool")" "$path/$tool"
 	done
 	# The scripts look in the system's directories as well.
 	in_box mount --bind "$path" /usr/sbin
