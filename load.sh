@@ -166,7 +166,7 @@ check_kernel() {
 	[[ -r $BTF ]] ||
 		die "this kernel has no type information ($BTF): one built with CONFIG_DEBUG_INFO_BTF=y is needed"
 	[[ $(cat /sys/kernel/security/lockdown 2>/dev/null || true) != *"[confidentiality]"* ]] ||
-		die "this kernel is locked down for confidentiality, which forbids the programs to read kernel memory; boot it with lockdown=integrity or none"
+		die "this kernel is locked down for confidentiality, which forbids the programs to read kernel memory; boot it with lockdown=integrity, or without lockdown="
 }
 
 # Where to attach, without --cgroup.
@@ -409,13 +409,16 @@ attach_bypass() {
 
 # why_no_guard: what the kernel lacks for it.
 why_no_guard() {
-	local active
-	if ! active=$(cat /sys/kernel/security/lsm 2>/dev/null); then
+	local active machine
+	machine=$(uname -m)
+	if kernel_before 6.0; then
+		say "that needs kernel 6.0 or newer"
+	elif [[ $machine != x86_64 && $machine != aarch64 ]]; then
+		say "it does not know the system calls of $machine"
+	elif ! active=$(cat /sys/kernel/security/lsm 2>/dev/null); then
 		say "the active LSMs cannot be seen; where the kernel has any: sudo mount -t securityfs none /sys/kernel/security"
 	elif [[ ,$active, != *,bpf,* ]]; then
 		say "BPF is not among the active LSMs ($active); to have it from the next boot on, add it to lsm= of the kernel's command line"
-	elif kernel_before 6.0; then
-		say "that needs kernel 6.0 or newer"
 	fi
 }
 
