@@ -154,8 +154,7 @@ static __always_inline enum counter reason_to_refuse(__u64 sk, int kernels)
 	 * the psock.  TCP_REPAIR sets sequence numbers at will.  A socket that is in a
 	 * sockmap of another tool has its psock already, and keeps it when it leaves ours.
 	 */
-	if (has_ulp(sk) || needs_tcp(sk) || kernels ||
-	    read_kernel_bit(struct tcp_sock, sk, repair) ||
+	if (has_ulp(sk) || needs_tcp(sk) || kernels || in_repair(sk) ||
 	    read_kernel(struct sock, sk, sk_user_data))
 		return refused_special;
 	if (!admits(ADMIT_ALL_CGROUPS) && in_excluded_cgroup(sk))
@@ -439,7 +438,7 @@ static __always_inline void note_early_send(struct sock_record *rec, struct sock
 	if (rec->view.left || rec->view.threads ||
 	    read_kernel(struct tcp_sock, rec->view.sk, write_seq) == rec->write_seq)
 		return;
-	set_left(rec, left_tcp_bytes);
+	set_left(rec, left_tcp_bytes, LEFT_QUEUED); /* no send has come by the program */
 	count(cpu, left_tcp_bytes, 1);
 }
 
@@ -467,6 +466,8 @@ static __always_inline void on_packet(struct bpf_sock_ops *skops, int sent)
 	 */
 	if (state != BPF_TCP_ESTABLISHED && state != BPF_TCP_CLOSE_WAIT) {
 		fin = set_ended(rec);
+		if (fin)
+			wait_before_fin(rec);
 		judge(rec, state == BPF_TCP_CLOSE);
 		if (fin && remember_program(rec))
 			count(cpu, remembered, 1);

@@ -47,9 +47,9 @@
  * ROOM_WAITING times as much, each send past ROOM slowed down by a wait for the reader:
  * leaving would end that recv with EAGAIN (reader_waits).  So does a burst with a message of
  * PART_OF_SEND or more: a longer send comes as messages of 544 KiB (MAX_MSG_FRAGS pages of
- * 32 KiB), all in one call, before which has ended a reader on the same CPU cannot run, and to
- * leave in its midst would leave much unread.  A wait that finds this reader where it was is the
- * last one of such a burst.  What ALWAYS_FITS needs no look at
+ * 32 KiB).  They belong to one call.  A reader on the same CPU cannot run before it returns, so
+ * leaving in the middle would leave much unread.  A wait that finds this reader where it was is
+ * the last one of such a burst.  What ALWAYS_FITS needs no look at
  * the buffers: they are never smaller (SOCK_MIN_SNDBUF and SOCK_MIN_RCVBUF in
  * net/sock.h).  Kernels without msg_tot_len get ROOM_UNCOUNTED, and no more in either
  * case: 5.10 does not add redirected bytes to sk_rmem_alloc, and an edge-triggered reader that
@@ -62,6 +62,24 @@
 #define ROOM_UNCOUNTED (64 * 1024 * 1024)
 
 /*
+ * Of a message the kernel holds a kilobyte (struct sk_msg, in its slab), which neither tcp_mem
+ * nor a memory cgroup counts; TCP merges small segments.  So that a direction holds at most
+ * three times what TCP would, MESSAGES_FEW may be unread, and one more for each BYTES_A_MESSAGE
+ * that are, up to MESSAGES_MOST.
+ *
+ * The sockets in the map share as many messages as the first number of tcp_mem has pages: about
+ * 1 % of the memory.  Whatever a socket's share is, MESSAGES_LEAST fit.
+ *
+ * Kernels without msg_tot_len have this second bound alone, for the reader's sake, as with
+ * ROOM_UNCOUNTED: HOST_UNCOUNTED times the second number of tcp_mem, 6 % of the memory.
+ */
+#define MESSAGES_FEW	24
+#define BYTES_A_MESSAGE 64
+#define MESSAGES_MOST	256
+#define MESSAGES_LEAST	4
+#define HOST_UNCOUNTED	4
+
+/*
  * How long, in nanoseconds, a send waits for the reader to catch up before a bulk direction
  * leaves: what a wake-up on another CPU and a read take.  At most READER_STEPS looks at the
  * queue, CLOCK_READS_BETWEEN of the clock between two, which leave the reader's cache line
@@ -70,6 +88,13 @@
 #define READER_NS	    200000
 #define READER_STEPS	    1536
 #define CLOCK_READS_BETWEEN 4
+
+/*
+ * How long, in nanoseconds, a send waits for the other end to give its socket free: longer than
+ * its calls take, unless it stands in a page fault or has been preempted.  Steps as above.
+ */
+#define HELD_NS	   100000
+#define HELD_STEPS 768
 
 /*
  * A reader that shares the sender's CPU cannot run before the sender is
@@ -111,6 +136,38 @@ __noinline int wait_for_reader(__u64 queue)
 	return 0;
 }
 
+/* The same until no thread holds the lock of the other end's socket. */
+__noinline int wait_until_free(__u64 sk)
+{
+	__u64 now = bpf_ktime_get_ns(), until = now + HELD_NS;
+
+	for (int i = 0; i < HELD_STEPS && now < until; i++) {
+		if (!is_held(sk))
+			return 1;
+		for (int j = 0; j < CLOCK_READS_BETWEEN; j++)
+			now = bpf_ktime_get_ns();
+	}
+	return 0;
+}
+
+/*
+ * How many messages are in a queue, `most` + 1 for more.  Its reader takes some out meanwhile:
+ * a look that strays reads zeroes, and ends.
+ */
+__noinline int messages_in(__u64 queue, int most)
+{
+	__u64 node = read_word(queue);
+	int n = 0;
+
+	for (int i = 0; i <= MESSAGES_MOST; i++) {
+		if (i > most || !node || node == queue)
+			break;
+		node = read_word(node);
+		n++;
+	}
+	return n;
+}
+
 /* ---- what a send sees ---- */
 
 /* What a burst may have now. */
@@ -129,16 +186,16 @@ static __always_inline __u64 room(const struct sock_record *rec)
 	       read_kernel(struct sock, rec->peer_sk, sk_rcvbuf);
 }
 
-/* This end's psock, once its queue has been looked up. */
-static __always_inline __u64 own_psock(const struct sock_record *rec)
+/* The psock that has a queue. */
+static __always_inline __u64 psock_at(__u64 queue)
 {
-	return rec->queue - offset_of(struct sk_psock, ingress_msg);
+	return queue - offset_of(struct sk_psock, ingress_msg);
 }
 
 /* A sockmap of another tool holds the psock as well: it stays when we are out. */
 static __always_inline int shared_psock(const struct sock_record *rec)
 {
-	__u64 psock = own_psock(rec);
+	__u64 psock = psock_at(rec->queue);
 
 	return read_kernel(struct sk_psock, psock, link.next) !=
 	       read_kernel(struct sk_psock, psock, link.prev);
@@ -154,7 +211,7 @@ static __always_inline int shared_psock(const struct sock_record *rec)
 static __always_inline int reader_waits(const struct sock_record *rec)
 {
 	return rec->view.threads < 2 &&
-	       read_kernel(struct sk_psock, own_psock(rec), refcnt.refs.counter) > 2 &&
+	       read_kernel(struct sk_psock, psock_at(rec->queue), refcnt.refs.counter) > 2 &&
 	       !shared_psock(rec);
 }
 
@@ -218,6 +275,7 @@ static __always_inline void account(struct send *s)
 	if (turned || queue_empty(rec->peer_queue)) {
 		s->found_empty = !turned;
 		rec->unread = 0;
+		rec->messages = 0;
 		rec->unread_since = s->now;
 		if (turned || rec->sent_at != s->now) {
 			settle_credit(rec, turned);
@@ -232,6 +290,7 @@ static __always_inline void account(struct send *s)
 	if (s->size >= PART_OF_SEND)
 		rec->in_parts = 1;
 	rec->unread += s->size + MESSAGE_COST;
+	rec->messages++;
 }
 
 /* ---- what it decides ---- */
@@ -255,6 +314,8 @@ static __always_inline enum counter why_at_once(const struct send *s)
 		rec->peer_queue = psock_queue(psock_of(rec->peer_sk));
 	if (has_ulp(rec->view.sk) || has_ulp(rec->peer_sk))
 		return left_ulp;
+	if (in_repair(rec->view.sk) || in_repair(rec->peer_sk))
+		return left_repair;
 	if (memory_pressure(rec))
 		return left_memory;
 	return NO_REASON;
@@ -297,20 +358,26 @@ static __always_inline enum counter why_once_read(const struct send *s)
 	return NO_REASON;
 }
 
+/* By rule 2 of handover.h it must leave once the reader has read all; also once not ours alone. */
+static __always_inline int must_leave(const struct send *s)
+{
+	return s->peer.left || s->peer.ended || s->peer.reads_tcp || s->switched == SWITCH_OFF ||
+	       s->taken;
+}
+
 /*
- * The reader has read all: does this direction leave?  By rule 2 of handover.h it must, if
- * the peer has gone or we are off, and also once the socket is not ours alone.  Else only
- * when on_packet() then takes the socket out of the map with this very send.
+ * The reader has read all: does this direction leave?  Unless it must, only when none of its
+ * threads has a message on the way, and on_packet() then takes the socket out of the map with
+ * this very send.
  */
 static __always_inline int may_leave(const struct send *s)
 {
 	const struct sock_record *rec = s->rec;
 
-	if (s->peer.left || s->peer.ended || s->peer.reads_tcp || s->switched == SWITCH_OFF ||
-	    s->taken)
+	if (must_leave(s))
 		return 1;
 	return s->caught_up && !reader_waits(rec) &&
-	       (!s->peer.threads || landed_now(rec->view.sk, rec->peer_sk));
+	       (!s->peer.threads || landed_now(rec->view.sk, rec->peer_sk)) && others_queued(rec);
 }
 
 /*
@@ -331,6 +398,64 @@ static __always_inline int has_caught_up(const struct send *s)
 
 enum backlog { FITS, WAS_READ, TOO_MUCH };
 
+struct bpf_shtab___ours {
+	atomic_t count;
+} __attribute__((preserve_access_index));
+
+/* A socket's share of the messages that may be unread on this host. */
+static __always_inline __u64 host_share(const struct sock_record *rec)
+{
+	struct bpf_shtab___ours *map = (struct bpf_shtab___ours *)&sock_ops_map;
+	__u64 prot = (__u64)read_kernel(struct sock_common, rec->view.sk, skc_prot);
+	__u64 mem = (__u64)read_kernel(struct proto, prot, sysctl_mem);
+	__u32 sockets = map->count.counter;
+	__u64 pages;
+
+	if (counts_bypassed())
+		pages = read_number(mem);
+	else
+		pages = HOST_UNCOUNTED * read_number(mem + sizeof(unsigned long));
+	return sockets ? pages / sockets : pages;
+}
+
+/* How many messages may be unread. */
+static __always_inline __u64 messages_most(const struct sock_record *rec)
+{
+	__u64 share = host_share(rec), most = MESSAGES_FEW;
+
+	if (!counts_bypassed())
+		return share > MESSAGES_LEAST ? share : MESSAGES_LEAST;
+	most += read_kernel(struct sk_psock, psock_at(rec->peer_queue), msg_tot_len) /
+		BYTES_A_MESSAGE;
+	if (most > MESSAGES_MOST)
+		most = MESSAGES_MOST;
+	if (most > share)
+		most = share;
+	return most > MESSAGES_LEAST ? most : MESSAGES_LEAST;
+}
+
+/* Are more unread, this one included?  They were counted since the reader had read all: look. */
+static __always_inline int too_many(struct sock_record *rec)
+{
+	__u64 most;
+
+	if (rec->messages <= MESSAGES_LEAST)
+		return 0;
+	most = messages_most(rec);
+	if (rec->messages > most && most <= MESSAGES_MOST)
+		rec->messages = messages_in(rec->peer_queue, most) + 1;
+	return rec->messages > most;
+}
+
+/* The reader has read all but this message. */
+static __always_inline enum backlog was_read(const struct send *s)
+{
+	s->rec->unread = s->size + MESSAGE_COST;
+	s->rec->messages = 1;
+	s->rec->waits = 0;
+	return WAS_READ;
+}
+
 /* Hold what is unread against ROOM; from half of it on the reader is given time. */
 static __always_inline enum backlog backlog(const struct send *s)
 {
@@ -339,6 +464,8 @@ static __always_inline enum backlog backlog(const struct send *s)
 
 	if (rec->unread <= ALWAYS_FITS)
 		return FITS;
+	if (too_many(rec))
+		return wait_for_reader(rec->peer_queue) ? was_read(s) : TOO_MUCH;
 	most = room(rec);
 	waiting = counts_bypassed() ? ROOM_WAITING * most : most;
 	if (rec->in_parts)
@@ -349,15 +476,31 @@ static __always_inline enum backlog backlog(const struct send *s)
 		return FITS;
 	rec->waits++;
 	first = read_word(rec->peer_queue);
-	if (!wait_for_reader(rec->peer_queue)) {
-		/* It has not moved, and may not before this call has ended. */
-		if (rec->in_parts && read_word(rec->peer_queue) == first)
-			rec->waits = PATIENCE;
-		return FITS;
-	}
-	rec->unread = s->size + MESSAGE_COST;
-	rec->waits = 0;
-	return WAS_READ;
+	if (wait_for_reader(rec->peer_queue))
+		return was_read(s);
+	/* It has not moved, and may not before this call has ended. */
+	if (rec->in_parts && read_word(rec->peer_queue) == first)
+		rec->waits = PATIENCE;
+	return FITS;
+}
+
+/*
+ * Too much is unread, but other threads have messages on the way, for longer than a wait: one
+ * has been preempted.  The order counts more, up to what a burst may hold at the most.
+ */
+static __always_inline int put_off(const struct sock_record *rec)
+{
+	return !wait_until_queued(rec) && rec->unread <= ROOM_WAITING * room(rec);
+}
+
+/*
+ * Does a thread hold the other end's socket, and go on doing so?  A redirect would wait for it,
+ * and cannot be ended meanwhile, not even by a signal; TCP never does.  But with other threads'
+ * messages on the way the order counts more.
+ */
+static __always_inline int held_up(const struct sock_record *rec)
+{
+	return is_held(rec->peer_sk) && !wait_until_free(rec->peer_sk) && others_queued(rec);
 }
 
 /* The order matters: first what must go over TCP now, last what would rather. */
@@ -376,12 +519,17 @@ static __always_inline enum counter reason_to_leave(struct send *s)
 		return reason;
 	switch (backlog(s)) {
 	case TOO_MUCH:
-		return left_room;
+		if (!put_off(s->rec))
+			return left_room;
+		break;
 	case WAS_READ:
-		return reason != NO_REASON && may_leave(s) ? reason : NO_REASON;
-	default:
-		return NO_REASON;
+		if (reason != NO_REASON && may_leave(s))
+			return reason;
+		break;
+	case FITS:
+		break;
 	}
+	return held_up(s->rec) ? left_held : NO_REASON;
 }
 
 /* ---- what it does ---- */
@@ -389,7 +537,7 @@ static __always_inline enum counter reason_to_leave(struct send *s)
 static __always_inline void leave(struct sock_record *rec, struct sock_cpu *cpu,
 				  enum counter reason)
 {
-	set_left(rec, reason);
+	set_left(rec, reason, wait_until_queued(rec) ? LEFT_QUEUED : LEFT_IN_FLIGHT);
 	count(cpu, reason, 1);
 	count(cpu, passed_messages, 1);
 	/*
@@ -400,22 +548,10 @@ static __always_inline void leave(struct sock_record *rec, struct sock_cpu *cpu,
 		rec->alone = 1;
 }
 
-/*
- * A direction that has left.  What this thread itself has redirected a moment ago, in this
- * jiffy or the last, while another one left, is to be read before this message.
- */
-static __always_inline void pass(const struct send *s, struct sock_cpu *cpu)
-{
-	if (s->rec->view.threads > 1 && s->now - s->rec->view.redirected_at <= 1)
-		wait_for_reader(s->rec->peer_queue);
-	count(cpu, passed_messages, 1);
-}
-
 static __always_inline void redirected(const struct send *s, struct sock_cpu *cpu)
 {
 	struct sock_record *rec = s->rec;
 
-	rec->view.redirected_at = s->now;
 	count(cpu, redirected_messages, 1);
 	count(cpu, redirected_bytes, s->size);
 	if (!may_trace(cpu, 2))
@@ -443,7 +579,7 @@ int bpf_tcpip_bypass(struct sk_msg_md *msg)
 	s.state = sk->state;
 	note_thread(s.rec);
 	if (s.rec->view.left) {
-		pass(&s, cpu);
+		count(cpu, passed_messages, 1);
 		return SK_PASS;
 	}
 

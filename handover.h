@@ -23,8 +23,10 @@
  * Order.  A direction is on the bypass from its first byte, or never, and goes to TCP once.
  * So of what one thread sends each byte in the reader's psock queue is older than each one in
  * its TCP queue, and a recv takes from the TCP queue only when the psock's is empty
- * (tcp_bpf_recvmsg).  Where several threads send, one may have a message on its way to the
- * psock queue when another one leaves: pass() in bpf_tcpip_bypass.c waits for it, a short time.
+ * (tcp_bpf_recvmsg).  But a recv that has begun to take from the TCP queue goes on there.  So
+ * where several threads send, one leaves only when the others have nothing on the way to the
+ * psock queue (others_queued(); none can start meanwhile, since the socket's lock is the
+ * leaver's), and a FIN waits for what they have there.
  *
  * Loss.  A message that is queued to the psock of a socket that is OUT is read by nobody.
  * Three rules keep that from happening:
@@ -39,8 +41,8 @@
  *      on_packet() looks: that takes this socket's lock (bpf_tcp_ingress).  Afterwards none
  *      comes, because
  *        - the peer has no psock: a send under way would hold it; or
- *        - the peer has LEFT, rule 1; where several of its threads have sent, what the others
- *          have on the way has landed, or SETTLE_JIFFIES have passed; or
+ *        - the peer has LEFT, rule 1, with nothing on the way; or it had to leave while its
+ *          other threads had (LEFT_IN_FLIGHT), and that has landed; or
  *        - the peer will see that of this end, rule 2, and nothing is on the way.
  *
  * "On the way" is from the peer's look at this end until its message is queued.  First the
@@ -49,12 +51,18 @@
  * and its own references; who sends takes its lock, then looks at the flag: at least one of the
  * two sees the other.
  *
- * Three steps rest on time, not on order.  Where several threads send without a lock of their
- * own, and one leaves while another stands between its verdict and the queue: for longer than
- * SETTLE_JIFFIES, and its message may be lost; for longer than pass() waits, and a reader that
- * is in the midst of a recv from TCP may get it late.  And no fence stands between a sender's
- * lock and its look, but for the first send of a thread: the copying of the message does,
- * hundreds of instructions, and on x86 an atomic operation.
+ * What rests on time, not on order:
+ *
+ *   - A direction that must leave (rule 2, what TCP alone can carry, twice its room unread)
+ *     waits LANDING_NS for what its other threads have on the way, a FIN as well.  If one of
+ *     them is held up for longer, a reader in the midst of a recv from TCP gets that message
+ *     late, or after the end of the stream.
+ *   - No fence stands between a sender's lock and its look, but for the first send of a thread:
+ *     the copying of the message does, hundreds of instructions, and on x86 an atomic operation.
+ *   - On arm64 nothing orders a sender's reference to the peer (sock_hold) with the release of
+ *     its lock for who looks at both without that lock.
+ *   - own_references_only() can miss a message while a timer is being armed: between mod_timer()
+ *     and the sock_hold() behind it.
  *
  * unload.sh takes sockets out from outside by the same rules: once the switch is off, a
  * socket with an empty queue and nothing on the way can go (idle() in status_line.h).
@@ -86,11 +94,11 @@ static __always_inline void fence(struct sock_record *rec)
 	}
 }
 
-/* BYPASS -> LEFT, for a reason that the caller counts. */
-static __always_inline void set_left(struct sock_record *rec, enum counter reason)
+/* BYPASS -> LEFT, LEFT_QUEUED or LEFT_IN_FLIGHT, for a reason that the caller counts. */
+static __always_inline void set_left(struct sock_record *rec, enum counter reason, int how)
 {
 	rec->reason = reason;
-	rec->view.left = 1;
+	rec->view.left = how;
 	fence(rec);
 }
 
@@ -118,7 +126,10 @@ static __always_inline void note_thread(struct sock_record *rec)
 	}
 }
 
-/* A global function, as wait_for_reader() is in bpf_tcpip_bypass.c. */
+/*
+ * A global function, as wait_for_reader() is in bpf_tcpip_bypass.c.  Without peer_sk: the peer's
+ * lock is the caller's.
+ */
 __noinline int landed_now(__u64 sk, __u64 peer_sk)
 {
 	return landed(sk, peer_sk, 0);
@@ -148,12 +159,29 @@ __noinline int wait_until_landed(__u64 sk, __u64 peer_sk)
 }
 
 /*
- * So long after its last redirect, in jiffies, what a peer with several sending threads has had
- * on the way is taken to be queued, even if landed() says no: a thread may have been preempted
- * between its verdict and our queue.  A second where HZ is 250, as on Debian; a quarter of one
- * where it is 1000.
+ * Have the other threads of this end nothing on its way to the peer?  None can start: the lock
+ * of this end is the caller's.
  */
-#define SETTLE_JIFFIES 250
+static __always_inline int others_queued(const struct sock_record *rec)
+{
+	return rec->view.threads < 2 || landed_now(rec->peer_sk, 0);
+}
+
+/* The same, with some time for it. */
+static __always_inline int wait_until_queued(const struct sock_record *rec)
+{
+	return rec->view.threads < 2 || !rec->peer_sk || wait_until_landed(rec->peer_sk, 0);
+}
+
+/*
+ * The FIN, in a shutdown by one thread: a reader must not get the end of the stream before what
+ * another one has on the way.
+ */
+static __always_inline void wait_before_fin(const struct sock_record *rec)
+{
+	if (rec->view.threads && rec->view.left != LEFT_QUEUED && psock_of(rec->peer_sk))
+		wait_until_landed(rec->peer_sk, 0);
+}
 
 /*
  * Rule 3: can the peer still put something into this end's psock queue, which is empty?
@@ -162,19 +190,16 @@ __noinline int wait_until_landed(__u64 sk, __u64 peer_sk)
 static __always_inline int peer_may_redirect(struct sock_record *rec, const struct sock_view *peer,
 					     __u64 peer_psock, int fin)
 {
-	if (!peer_psock)
+	if (!peer_psock || peer->left == LEFT_QUEUED)
 		return 0;
-	if (peer->left && peer->threads < 2)
-		return 0;
+	/* Neither is the case, and the peer does not see that it should leave. */
+	if (!peer->left && !rec->view.left && !rec->view.ended && !rec->view.reads_tcp)
+		return 1;
 	/* The peer's next send sees this and leaves; so does its first. */
-	if (peer->left || rec->view.left || rec->view.ended || rec->view.reads_tcp) {
-		if (!peer->threads)
-			return 0;
-		if (fin ? wait_until_landed(rec->view.sk, rec->peer_sk)
-			: landed_now(rec->view.sk, rec->peer_sk))
-			return 0;
-	}
-	return !peer->left || bpf_jiffies64() - peer->redirected_at <= SETTLE_JIFFIES;
+	if (!peer->threads)
+		return 0;
+	return !(fin ? wait_until_landed(rec->view.sk, rec->peer_sk)
+		     : landed_now(rec->view.sk, rec->peer_sk));
 }
 
 #endif /* HANDOVER_H */

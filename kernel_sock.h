@@ -85,6 +85,12 @@ static __always_inline __u64 read_word(__u64 address)
 	return (__u64)read_kernel(struct list_head, address, next);
 }
 
+/* The same to calculate with, which the verifier refuses with what may be a pointer. */
+static __always_inline __u64 read_number(__u64 address)
+{
+	return read_kernel(struct rlimit, address, rlim_cur);
+}
+
 /* From the kernels on where FIONREAD counts bypassed bytes, see CREDIT. */
 static __always_inline int counts_bypassed(void)
 {
@@ -132,6 +138,30 @@ static __always_inline int has_ulp(__u64 sk)
 	return read_kernel(struct tcp_sock, sk, inet_conn.icsk_ulp_ops) != 0;
 }
 
+/*
+ * Is it in TCP_REPAIR, as while CRIU saves it?  Then its queues are copied, and closed: what is
+ * queued to it meanwhile is lost.  TCP holds such bytes back, and sends them again.
+ */
+static __always_inline int in_repair(__u64 sk)
+{
+	struct tcp_sock *tp;
+
+	if (!can_cast())
+		return read_kernel_bit(struct tcp_sock, sk, repair);
+	tp = cast(struct tcp_sock, sk);
+	return BPF_CORE_READ_BITFIELD(tp, repair);
+}
+
+/*
+ * Does a thread hold the socket's lock?  A redirect to the socket sleeps until it is free
+ * (bpf_tcp_ingress), however long that takes: its owner may stand in a page fault, or be
+ * preempted.
+ */
+static __always_inline int is_held(__u64 sk)
+{
+	return read_kernel(struct sock, sk, sk_lock.owned);
+}
+
 /* 16 bits before 6.8; only a load is resized by libbpf. */
 static __always_inline int timestamping(__u64 sk)
 {
@@ -141,7 +171,8 @@ static __always_inline int timestamping(__u64 sk)
 
 /*
  * Has a socket an option that only TCP honours: SO_TIMESTAMP, SO_TIMESTAMPING,
- * SO_ZEROCOPY, SO_PEEK_OFF, SO_RCVLOWAT or SO_ATTACH_FILTER?
+ * SO_ZEROCOPY, SO_PEEK_OFF, SO_RCVLOWAT, SO_ATTACH_FILTER or SO_MAX_PACING_RATE?  Not
+ * sk_pacing_status, which bbr sets.
  */
 static __always_inline int needs_tcp(__u64 sk)
 {
@@ -151,7 +182,8 @@ static __always_inline int needs_tcp(__u64 sk)
 	       flags >> bpf_core_enum_value(enum sock_flags, SOCK_ZEROCOPY) & 1 ||
 	       timestamping(sk) || read_kernel(struct sock, sk, sk_peek_off) >= 0 ||
 	       read_kernel(struct sock, sk, sk_rcvlowat) > 1 ||
-	       read_kernel(struct sock, sk, sk_filter);
+	       read_kernel(struct sock, sk, sk_filter) ||
+	       read_kernel(struct sock, sk, sk_max_pacing_rate) != ~0UL;
 }
 
 /*
@@ -233,7 +265,7 @@ static __always_inline int own_references_only(__u64 sk, int others)
  */
 static __always_inline int landed(__u64 sk, __u64 peer_sk, int others)
 {
-	int owned = peer_sk ? read_kernel(struct sock, peer_sk, sk_lock.owned) : 0;
+	int owned = peer_sk ? is_held(peer_sk) : 0;
 
 	return !owned && own_references_only(after(owned, sk), others);
 }

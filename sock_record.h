@@ -35,6 +35,12 @@ struct program_name {
 	__u64 cgroup;  /* inode number of its directory, 0: everywhere */
 };
 
+/* The values of sock_view.left, unless 0. */
+enum {
+	LEFT_QUEUED = 1,    /* all that this end has redirected is in the peer's queue */
+	LEFT_IN_FLIGHT = 2, /* other threads may have messages on their way there */
+};
+
 /*
  * What the other end reads of a record, by address (read_view): it has no
  * reference to it.  Stale memory is harmless: once a socket has gone its key
@@ -42,17 +48,17 @@ struct program_name {
  * nothing more either: at the worst our socket stays in the map.
  */
 struct sock_view {
-	__u64 sk;	     /* struct sock, this end's */
-	__u64 redirected_at; /* jiffies of the last redirect */
-	__u32 turn;	     /* counts sends that found the own queue empty: all was read */
-	__u32 answers;	     /* sends before which the peer had had its turn */
-	__u16 account;	     /* of a server: its place in sock_ops_accounts */
-	__u8 reads_tcp;	     /* this end reads past its psock (bpf_guard.c) */
-	__u8 unused;
-	__u8 left;    /* this end has left the bypass: it sends over TCP for good */
+	__u64 sk;	/* struct sock, this end's */
+	__u32 turn;	/* counts sends that found the own queue empty: all was read */
+	__u32 answers;	/* sends before which the peer had had its turn */
+	__u16 account;	/* of a server: its place in sock_ops_accounts */
+	__u8 reads_tcp; /* this end reads past its psock (bpf_guard.c) */
+	__u8 judged;	/* the connection was, as short or long (accounts.h) */
+	/* In one word, so that who reads them sees them as of one moment. */
+	__u8 left;    /* LEFT*: this end has left the bypass: it sends over TCP for good */
 	__u8 ended;   /* this end has ended its direction (SHUT_WR, close) */
 	__u8 threads; /* that have sent, or tried to: none, 1, or 2 for several */
-	__u8 judged;  /* the connection was, as short or long (accounts.h) */
+	__u8 unused[9];
 };
 
 _Static_assert(sizeof(struct sock_view) % sizeof(struct in6_addr) == 0,
@@ -87,6 +93,7 @@ struct sock_record {
 	__u64 earned;		  /* B: bytes that bursts may have beyond CREDIT */
 	__u64 wait_at;		  /* B: the burst at which the next wait_for_reader() is due */
 	__u64 unread;		  /* B: bytes that may be unread, plus MESSAGE_COST each */
+	__u64 messages;		  /* B: how many these are, at most */
 	__u64 fence;		  /* O, B: for the atomic operation of fence() */
 	__u32 peer_turn;	  /* B: the peer's turn at the last send */
 	__u32 write_seq;	  /* O: tcp_sock.write_seq while nothing went over TCP */

@@ -283,8 +283,13 @@ typedef struct {
 	wait_queue_head_t wq;
 } socket_lock_t;
 
+struct rlimit {
+	unsigned long rlim_cur;
+};
+
 struct proto {
 	long unsigned int *memory_pressure;
+	long int *sysctl_mem;
 };
 
 struct sock_common {
@@ -359,6 +364,7 @@ struct sock {
 	int sk_rcvlowat;
 	u32 sk_tsflags;
 	gfp_t sk_allocation;
+	unsigned long sk_max_pacing_rate;
 	void *sk_data_ready; /* a function */
 	union {
 		struct socket_wq *sk_wq;

@@ -6,6 +6,7 @@
 
 bats_require_minimum_version 1.5.0
 load sandbox.bash
+load scenarios.bash
 
 setup() {
 	box_up
@@ -123,6 +124,41 @@ load_small() {
 	done
 	have_want "redirected messages" "$(counter redirected_messages)" -eq 200
 	assert_nothing_left
+}
+
+@test "faults: a path that is taken away does not cut a connection (docs/limits.md)" {
+	local holder
+	quiet_load
+	in_box ip address add 192.0.2.1/32 dev lo
+	mkfifo "$BOX_TMP/go"
+	in_box "$PAIR" --listen 192.0.2.1 --count 1 hold <"$BOX_TMP/go" >"$BOX_TMP/out" 3>&- &
+	holder=$!
+	exec 8>"$BOX_TMP/go"
+	wait_until 5 "a connection" grep -q held "$BOX_TMP/out"
+	in_box ip address del 192.0.2.1/32 dev lo
+	in_box ip link set lo down
+	echo >&8
+	wait_until 5 "an answer" has_answers "$BOX_TMP/out" 1
+	in_box ip link set lo up
+	in_box ip address add 192.0.2.1/32 dev lo
+	exec 8>&-
+	wait "$holder"
+}
+
+# The sockets of the map share as many messages as the first number of tcp_mem has pages.
+@test "faults: the more sockets are in the map, the fewer messages of each wait unread" {
+	local pages most
+	counts_unread || skip "this kernel shares another number"
+	quiet_load
+	read -r pages _ </proc/sys/net/ipv4/tcp_mem
+	hold_many 9000 0
+	most=$((pages / 18002))
+	((most < 24)) || skip "much memory: a share is $most messages"
+	zero_counters
+	in_box "$PAIR" --count 100 unread
+	have_want "unread messages" "$(counter redirected_messages)" -le $((most > 4 ? most : 4))
+	exec 8>&-
+	wait "$MANY"
 }
 
 @test "faults: 9,000 idle connections beside 1,000 busy ones" {

@@ -72,6 +72,9 @@ short connections      | short       | build/many
 status.sh              | status      | shows what is unread|directions
 memory, too little     | guest/memory | .
 options                | guest/options | .
+kTLS                   | guest/ktls  | .
+order, several threads | streams     | order: several
+held socket, repair    | guest/held  | .
 nbd, socket taken over | guest/nbd   | data is right|plain TCP, netlink
 guard                  | guest/guard | without it a proxy|sees all|loses one|takes it off|does not stay
 guard, proxies         | guest/guard | docker-proxy, which|Go proxy|HAProxy|systemd-socket
@@ -105,6 +108,8 @@ guard, proxies         | arm64    | as on amd64
 other tool, flags      | arm64    | as on amd64
 docker-proxy           | arm64    | as on amd64
 options                | newest 6.12 arm64 | semantics.bats has the cases of 6.2 and newer
+held socket, repair    | newest 6.12 arm64 | the same
+kTLS                   | arm64    | as on amd64
 other tool, sockhash   | arm64    | as on amd64
 stateful firewall, NAT | arm64    | as on amd64
 NAT, each kind         | arm64    | as on amd64
@@ -134,7 +139,7 @@ QEMU_SUITE=trixie
 # Of trixie, as is the compiler for guest/go-proxy.go: listeners of older ones speak plain TCP.
 GO=1.24
 MODULES=(veth inet_diag tcp_diag nf_conntrack nf_tables nft_ct nft_counter nft_objref
-	nft_chain_nat nft_nat nft_redir nft_masq nbd)
+	nft_chain_nat nft_nat nft_redir nft_masq nbd tls)
 
 CACHE=${XDG_CACHE_HOME:-/var/cache}/tcpip-bypass-kernels
 TIMEOUT=${KERNELS_TIMEOUT:-1800}
@@ -322,7 +327,7 @@ project() {
 	mkdir -p "$dir/project/build"
 	cp -r ./*.sh ./*.o ./*.h README.md docs tests "$dir/project"
 	cp -r build/classic build/other "$dir/project/build"
-	for program in pair readers many semantics; do
+	for program in pair readers senders many semantics; do
 		if [[ $2 == amd64 ]]; then
 			cp "build/$program" "$dir/project/build"
 		else

@@ -959,6 +959,25 @@ static void writers(struct end *e, int client)
 	get_end(e);
 }
 
+/* --count messages of --size bytes (default 1), of which none is read before all are sent. */
+static void unread(struct end *e, int client)
+{
+	size_t size = opt.size ?: 1;
+
+	if (client) {
+		for (int i = 0; i < opt.count; i++)
+			put(e, size);
+		meet(client);
+		finish_sending(e);
+		get_end(e);
+		return;
+	}
+	meet(client);
+	get(e, size * opt.count);
+	get_end(e);
+	finish_sending(e);
+}
+
 /*
  * --size bytes from the client (default none) and --count round trips of one
  * byte; then one more for each line on the client's stdin, until that ends.
@@ -1026,6 +1045,7 @@ static const struct scenario {
 	{"edge", edge},
 	{"fionread", fionread},
 	{"writers", writers},
+	{"unread", unread},
 	{"hold", hold},
 };
 

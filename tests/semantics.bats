@@ -170,6 +170,8 @@ skipped() {
 		FIONREAD | "unread bytes when a reset arrives") continue ;;
 		# tests/guest/nbd.bats and tests/readers.c play these.
 		"a socket that its program hands to the kernel" | "a reader that stops at a short read, or when FIONREAD says 0") continue ;;
+		# tests/senders.c and faults.bats play these.
+		"a shutdown by one thread while another one sends" | "a path that is taken away") continue ;;
 		# No socket sees these.
 		"tcpdump, netfilter, tc, ss -i" | "programs at cgroup_skb" | "conntrack helpers" | "addresses in the trace lines") continue ;;
 		esac

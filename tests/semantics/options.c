@@ -96,6 +96,62 @@ CASE(repair, bypass, "TCP_REPAIR: the queues of a connection, which then goes on
 	hang_up(c);
 }
 
+/* What comes to the receive queue while CRIU saves it: TCP counts it, and holds it back. */
+static void sent_to_repair(struct conn c, int dumped, int other)
+{
+	unsigned int before, after;
+
+	greet(c);
+	set(dumped, IPPROTO_TCP, TCP_REPAIR, 1);
+	set(dumped, IPPROTO_TCP, TCP_REPAIR_QUEUE, TCP_RECV_QUEUE);
+	before = get_option(dumped, IPPROTO_TCP, TCP_QUEUE_SEQ);
+	put(other, "meanwhile", 0);
+	settle();
+	after = get_option(dumped, IPPROTO_TCP, TCP_QUEUE_SEQ);
+	tell("TCP has received %u bytes", after - before);
+	set(dumped, IPPROTO_TCP, TCP_REPAIR, 0);
+	get(dumped, 100, 0);
+	put(dumped, "afterwards", 0);
+	get(other, 100, 0);
+	hang_up(c);
+}
+
+CASE(repair_client, bypass, "TCP_REPAIR of the client: what the server sends meanwhile")
+{
+	struct conn c = dial();
+
+	sent_to_repair(c, c.client, c.server);
+}
+
+CASE(repair_server, bypass, "TCP_REPAIR of the server: what the client sends meanwhile")
+{
+	struct conn c = dial_family(AF_INET6);
+
+	sent_to_repair(c, c.server, c.client);
+}
+
+/* 100 kB at 500 kB/s, in messages that are answered. */
+CASE(pacing, bypass, "SO_MAX_PACING_RATE")
+{
+	unsigned int rate = 500000;
+	struct conn c = dial();
+	char message[1000] = "";
+	long begin_ms;
+
+	greet(c);
+	if (setsockopt(c.server, SOL_SOCKET, SO_MAX_PACING_RATE, &rate, sizeof(rate)))
+		fail("SO_MAX_PACING_RATE");
+	begin_ms = now_ms();
+	for (int i = 0; i < 100; i++) {
+		if (send(c.server, message, sizeof(message), 0) != sizeof(message) ||
+		    recv(c.client, message, sizeof(message), MSG_WAITALL) != sizeof(message) ||
+		    send(c.client, "", 1, 0) != 1 || recv(c.server, message, 1, 0) != 1)
+			fail("a message and its answer");
+	}
+	tell("it was %s", now_ms() - begin_ms > 100 ? "paced" : "not paced");
+	hang_up(c);
+}
+
 CASE(info, bypass, "TCP_INFO: the state")
 {
 	struct conn c = dial();

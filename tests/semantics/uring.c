@@ -142,6 +142,23 @@ CASE(uring, bypass, "io_uring send, recv")
 	close(c.server);
 }
 
+CASE(uring_nonempty, bypass, "io_uring recv: does it say that there is more?")
+{
+	struct io_uring_cqe cqe;
+	struct conn c = dial();
+	char buf[100] = "";
+
+	ring_up();
+	put(c.client, "hello, there", 0);
+	settle();
+	ring_op(IORING_OP_RECV, c.server, buf, 5, 0);
+	if (completed("recv", ARRIVE_MS, &cqe))
+		tell("io_uring recv -> %s, more %s", outcome(&cqe),
+		     cqe.flags & IORING_CQE_F_SOCK_NONEMPTY ? "yes" : "no");
+	get(c.server, 100, 0);
+	hang_up(c);
+}
+
 CASE(uring_poll, bypass, "io_uring poll")
 {
 	struct conn c = dial();

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Cases: an end that stands in a page fault inside recv or send, and holds its socket's lock. */
+#include "semantics.h"
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#define PAGE	4096
+#define HELD_MS 1000 /* how long the fault takes */
+#define SOON_MS 200  /* beside busy neighbours too */
+
+static int faults = -1;
+static char *page;
+static atomic_int standing;
+
+/* A page that comes so long after it was asked for. */
+static void *bring_page(void *unused)
+{
+	struct uffdio_zeropage zero = {.range = {(uintptr_t)page, PAGE}};
+	struct uffd_msg fault;
+
+	(void)unused;
+	if (read(faults, &fault, sizeof(fault)) != sizeof(fault))
+		fail("a fault");
+	standing = 1;
+	sleep_ms(HELD_MS);
+	if (ioctl(faults, UFFDIO_ZEROPAGE, &zero))
+		fail("UFFDIO_ZEROPAGE");
+	return NULL;
+}
+
+static void take_page_away(void)
+{
+	struct uffdio_api api = {.api = UFFD_API};
+	struct uffdio_register range = {.mode = UFFDIO_REGISTER_MODE_MISSING};
+	pthread_t thread;
+
+	faults = syscall(SYS_userfaultfd, O_CLOEXEC);
+	if (faults < 0)
+		skip("no userfaultfd");
+	page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	range.range.start = (uintptr_t)page;
+	range.range.len = PAGE;
+	if (page == MAP_FAILED || ioctl(faults, UFFDIO_API, &api) ||
+	    ioctl(faults, UFFDIO_REGISTER, &range))
+		fail("userfaultfd");
+	if (pthread_create(&thread, NULL, bring_page, NULL))
+		fail("pthread_create");
+}
+
+static void *recv_into_page(void *fd)
+{
+	return (void *)recv(*(int *)fd, page, 100, 0);
+}
+
+static void *send_from_page(void *fd)
+{
+	return (void *)send(*(int *)fd, page, 100, MSG_NOSIGNAL);
+}
+
+/* All that is still unread, in as many recvs as it takes. */
+static long read_rest(int fd, long got)
+{
+	long n;
+
+	while (await(fd, POLLIN, FOREVER_MS) && (n = recv(fd, page, PAGE, 0)) > 0)
+		got += n;
+	return got;
+}
+
+/* The client stands in the fault, the server sends without blocking. */
+static void stuck(int family, int receives)
+{
+	struct conn c = dial_family(family);
+	pthread_t thread;
+	long begin_ms, limit = now_ms() + ARRIVE_MS;
+	void *result;
+
+	take_page_away();
+	exchange(c);
+	if (receives)
+		put(c.server, "given", 0);
+	settle();
+	if (pthread_create(&thread, NULL, receives ? recv_into_page : send_from_page, &c.client))
+		fail("pthread_create");
+	while (!standing && now_ms() < limit)
+		sleep_ms(2);
+	begin_ms = now_ms();
+	put(c.server, "next", MSG_DONTWAIT);
+	tell("that send was %s", now_ms() - begin_ms < SOON_MS ? "not held up" : "held up");
+	pthread_join(thread, &result);
+	tell("client has sent %ld, received %ld bytes", receives ? 0 : (long)result,
+	     read_rest(c.client, receives ? (long)result : 0));
+	tell("server has received %ld bytes", read_rest(c.server, 0));
+	hang_up(c);
+}
+
+CASE(stuck_recv, bypass, "a send to an end that stands in a page fault inside recv")
+{
+	stuck(AF_INET, 1);
+}
+
+CASE(stuck_recv_v6, bypass, "the same over IPv6")
+{
+	stuck(AF_INET6, 1);
+}
+
+CASE(stuck_send, bypass, "a send to an end that stands in a page fault inside send")
+{
+	stuck(AF_INET, 0);
+}
