@@ -22,8 +22,9 @@ SEED=${2:-$RANDOM}
 WORKERS=4
 TURN=30 # seconds
 
-# Each line: a scenario of tests/pair.c with options, some sizes keep a run short; or
-# tests/readers.c with options.
+# Each line: a scenario of tests/pair.c with options, some sizes keep a run short; or, by its first
+# word, tests/readers.c or tests/senders.c with options, or a case of tests/semantics, which must
+# say what it says on plain TCP.
 PATTERNS=(
 	"talk --count 300"
 	"talk --count 2000 --size 100"
@@ -60,6 +61,15 @@ PATTERNS=(
 	"readers --count 20 --size 1000"
 	"readers --count 20 --styles asking,edge-short,edge-fionread"
 	"readers --count 20 --styles blocking"
+	"unread --count 3000"
+	"unread --count 3000 --size 64"
+	"senders --rounds 20"
+	"senders --rounds 20 --threads 2 --listen ::1"
+	"senders --rounds 5 --threads 16"
+	"semantics stuck_recv"
+	"semantics stuck_send"
+	"semantics repair_client"
+	"semantics repair_server"
 )
 
 [[ $EUID -eq 0 ]] || {
@@ -68,17 +78,35 @@ PATTERNS=(
 }
 make -C "$ROOT" -s all test-programs >&2
 
+# play CPUS SEED PATTERN
+play() {
+	local on=(in_box taskset "$1") words
+	read -ra words <<<"$3"
+	case ${words[0]} in
+	readers) "${on[@]}" "$ROOT/build/readers" --timeout 10 --seed "$2" "${words[@]:1}" ;;
+	senders) "${on[@]}" chrt -f 1 "$ROOT/build/senders" "${words[@]:1}" ;;
+	semantics) diff "$BOX_TMP/${words[1]}.tcp" <("${on[@]}" "$ROOT/build/semantics" "${words[1]}") >&2 ;;
+	*) "${on[@]}" "$PAIR" --timeout 30 --seed "$2" "${words[@]}" ;;
+	esac
+}
+
+# What the cases say on plain TCP.
+record_tcp() {
+	local pattern
+	for pattern in "${PATTERNS[@]}"; do
+		[[ $pattern != semantics* ]] ||
+			in_box "$ROOT/build/semantics" "${pattern#* }" >"$BOX_TMP/${pattern#* }.tcp"
+	done
+}
+
 # worker NUMBER: patterns drawn by its own seed, until $BOX_TMP/stop exists.
 worker() {
-	local pattern affinity program runs=0
+	local pattern affinity runs=0
 	RANDOM=$((SEED + $1))
 	while [[ ! -e $BOX_TMP/stop ]]; do
 		pattern=${PATTERNS[RANDOM % ${#PATTERNS[@]}]}
 		affinity=$((1 + RANDOM % 3))
-		program=("$PAIR" --timeout 30)
-		[[ $pattern != readers* ]] || program=("$ROOT/build/readers" --timeout 10)
-		# shellcheck disable=SC2086 # words
-		in_box taskset "$affinity" "${program[@]}" --seed "$RANDOM" ${pattern#readers} 2>"$BOX_TMP/error.$1" >/dev/null || {
+		play "$affinity" "$RANDOM" "$pattern" 2>"$BOX_TMP/error.$1" >/dev/null || {
 			echo "FAILED: taskset $affinity $pattern: $(cat "$BOX_TMP/error.$1")" >>"$BOX_TMP/failures"
 			touch "$BOX_TMP/stop"
 		}
@@ -139,6 +167,7 @@ box_up
 trap box_down EXIT
 disown -a
 WARNINGS=$(warnings)
+record_tcp
 WORKER_PIDS=() MESSAGES=0 BYTES=0 LOADS=0 turn=0
 end=$((SECONDS + 60 * MINUTES))
 echo "soak: $MINUTES minutes, seed $SEED"
