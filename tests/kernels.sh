@@ -110,6 +110,7 @@ docker-proxy           | arm64    | as on amd64
 options                | newest 6.12 arm64 | semantics.bats has the cases of 6.2 and newer
 held socket, repair    | newest 6.12 arm64 | the same
 kTLS                   | arm64    | as on amd64
+kTLS                   | 5.10     | the cloud image of Debian 11 has no module tls
 other tool, sockhash   | arm64    | as on amd64
 stateful firewall, NAT | arm64    | as on amd64
 NAT, each kind         | arm64    | as on amd64
@@ -139,7 +140,8 @@ QEMU_SUITE=trixie
 # Of trixie, as is the compiler for guest/go-proxy.go: listeners of older ones speak plain TCP.
 GO=1.24
 MODULES=(veth inet_diag tcp_diag nf_conntrack nf_tables nft_ct nft_counter nft_objref
-	nft_chain_nat nft_nat nft_redir nft_masq nbd tls)
+	nft_chain_nat nft_nat nft_redir nft_masq nbd
+	tls gcm ctr ghash_generic) # AES-GCM for kTLS
 
 CACHE=${XDG_CACHE_HOME:-/var/cache}/tcpip-bypass-kernels
 TIMEOUT=${KERNELS_TIMEOUT:-1800}

@@ -91,7 +91,8 @@ senders() {
 	senders --rounds $((100 / SLOWNESS)) --listen ::1
 	senders --rounds $((20 / SLOWNESS + 1)) --threads 32
 	assert_bypass_used
-	have_want "left as bulk" "$(counter left_bulk left_room)" -ge $((50 / SLOWNESS))
+	# On one CPU the reader runs when all is sent: nothing leaves.
+	(($(nproc) == 1)) || have_want "left" "$(counter left_bulk left_room)" -ge 50
 }
 
 @test "ends: a shutdown amid what other threads send, 8,000 connections" {

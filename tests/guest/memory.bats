@@ -74,6 +74,16 @@ events() {
 	have_want "digits of bytes charged, before $before" "${#after}" -le 8
 }
 
+# MESSAGES_LEAST, or HOST_UNCOUNTED times the second number for two sockets (bpf_tcpip_bypass.c).
+@test "memory: the host's share bounds small messages that nobody reads (tcp_mem)" {
+	local most=80
+	! counts_unread || most=4
+	echo "2 40 100000" >/proc/sys/net/ipv4/tcp_mem
+	in_box "$PAIR" --count 300 unread
+	have_want "messages on the bypass" "$(counter redirected_messages)" -le "$most"
+	have_want "left with too much unread" "$(counter left_room)" -eq 1
+}
+
 # The kernel may count up to 256 pages late for each CPU (SK_MEMORY_PCPU_RESERVE).
 tcp_holds_pages() {
 	[[ $(sed -n 's/^TCP: .* mem //p' /proc/net/sockstat) -ge $1 ]]
