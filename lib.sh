@@ -55,6 +55,55 @@ die() {
 	exit 1
 }
 
+# ---- what others choose ----------------------------------------------------
+# Strings that are not the scripts' own never reach a terminal, a log, or JSON as they are: each goes
+# through shown(), once, where it is taken in for showing.  What is done with a thing (a cgroup, a
+# process) is done by its number or its unchanged path, never by what is shown.
+#
+#   what                        chosen by                 checked                   shown by
+#   names of processes          any user (prctl, comm)    nowhere: any bytes        status.sh, unload.sh, load.sh
+#   --exclude-program           root                      load.sh, parse()          status.sh, load.sh
+#   paths of cgroups            any user, in what is      nowhere: any bytes but /  all three
+#                               delegated to him; root    check_cgroup()
+#   arguments of the scripts    root                      parse()                   usage_error()
+#   names of other programs     their owners (CAP_BPF)    the kernel: [A-Za-z0-9_.] status.sh, load.sh
+#   what bpftool and the        the kernel                nowhere                   warn(), die()
+#   kernel say of a failure
+#   names of network            root                      not read for showing      -
+#   namespaces
+#   numbers: pids, inodes, ids  the kernel                ^[0-9]+$ where parsed     all three
+
+# shown HEX: for awk, where the string is its bytes, two digits each.
+AWK_SHOWN='
+	function shown(hex,    i, byte, text) {
+		for (i = 1; i < length(hex); i += 2) {
+			byte = index("0123456789abcdef", substr(hex, i, 1)) * 16 + \
+				index("0123456789abcdef", substr(hex, i + 1, 1)) - 17
+			if (byte > 32 && byte < 127 && byte != 92 || byte == 32 && text ~ /[A-Za-z0-9]$/)
+				text = text sprintf("%c", byte)
+			else
+				text = text "\\x" substr(hex, i, 2)
+		}
+		return text
+	}'
+
+# shown STRING: a line of ASCII that stands for it and for no other string.  Plain characters are as
+# they are; all other bytes, and "\", are \xNN.  So is a space, except after a letter or a digit:
+# nothing looks like the end of a member of a list.
+shown() {
+	if [[ $* =~ ^([][!-Z^-~]|[A-Za-z0-9]\ )*$ ]]; then # as most are
+		say "$*"
+	else
+		printf %s "$*" | od -A n -v -t x1 | tr -d ' \n' | awk "$AWK_SHOWN"'{ print shown($0) }'
+	fi
+}
+
+# quoted SHOWN: what shown() has printed, as a string of JSON.
+quoted() {
+	local text=${1//\\/\\\\}
+	printf '"%s"' "${text//\"/\\\"}"
+}
+
 # What was asked for cannot be understood.
 usage_error() {
 	warn "$*; see: $0 --help"

@@ -189,7 +189,7 @@ show() {
 	[[ -z $EXCEPT ]] || scope="$scope, but not $EXCEPT"
 	seconds=$((${NOW%.*} - SINCE))
 	say "loaded       $(date -d "@$SINCE" '+%F %T') ($(duration "$seconds") ago)"
-	say "cgroup       ${CGROUP:-gone, or not visible from here}"
+	say "cgroup       $(shown "${CGROUP:-gone or not visible from here}")"
 	say "filter       $scope of the listening side$( ((!ALL)) || echo ', short connections as well')"
 	[[ -z $NOT_UNDER ]] || say "on TCP       ${NOT_UNDER//$'\n'/, }"
 	[[ -z $NOT_OF ]] || say "on TCP       programs: ${NOT_OF//$'\n'/, }"
@@ -323,21 +323,13 @@ align() {
 		}'
 }
 
-# Strings that are not plain by their nature come through this.
-quoted() {
-	local text=$1
-	text=${text//\\/\\\\}
-	text=${text//\"/\\\"}
-	printf '"%s"' "${text//[[:cntrl:]]/?}"
-}
-
 # list_of LINES: as the members of a JSON array of strings.
 list_of() {
 	local line comma=
 	[[ -n $1 ]] || return 0
 	while IFS= read -r line; do
 		printf %s "$comma"
-		quoted "$line"
+		quoted "$(shown "$line")"
 		comma=,
 	done <<<"$1"
 }
@@ -349,7 +341,7 @@ members() {
 
 show_json() {
 	printf '{"loaded":true,"since":%s,"cgroup":' "$SINCE"
-	[[ -n $CGROUP ]] && quoted "$CGROUP" || printf null
+	[[ -n $CGROUP ]] && quoted "$(shown "$CGROUP")" || printf null
 	printf ',"ports":[%s],"exclude_ports":[%s],"trace":%s' \
 		"$(list_of "${ONLY//,/$'\n'}")" "$(list_of "${EXCEPT//,/$'\n'}")" "$( ((QUIET)) && echo false || echo true)"
 	printf ',"exclude_cgroups":[%s]' "$(list_of "$NOT_UNDER")"
