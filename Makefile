@@ -37,7 +37,7 @@ COMMANDS := load unload status
 SOURCED := lib.sh deps.sh limits.sh splicers.sh
 
 # What the tests and measurements run: both ends of a connection, and the control.
-TEST_PROGRAMS := build/pair build/readers build/senders build/many build/semantics build/bench \
+TEST_PROGRAMS := build/pair build/readers build/senders build/many build/stuck build/semantics build/bench \
 	build/classic/bpf_sockops.o build/classic/bpf_tcpip_bypass.o build/other/flags.bpf.o build/other/map.bpf.o
 
 .DELETE_ON_ERROR:

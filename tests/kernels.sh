@@ -329,7 +329,7 @@ project() {
 	mkdir -p "$dir/project/build"
 	cp -r ./*.sh ./*.o ./*.h README.md docs tests "$dir/project"
 	cp -r build/classic build/other "$dir/project/build"
-	for program in pair readers senders many semantics; do
+	for program in pair readers senders many stuck semantics; do
 		if [[ $2 == amd64 ]]; then
 			cp "build/$program" "$dir/project/build"
 		else
