@@ -9,8 +9,8 @@
  *   bpf_tcpip_bypass (sk_msg) redirects each send to the other end's socket.
  *   bpf_guard (lsm_cgroup)    puts a direction back on TCP whose reader goes past the psock.
  *   sock_ops_status (iter)    lists the map, for status.sh and unload.sh.
- *   sock_ops_open (iter)      lists the sockets that have been in the map, for status.sh, and
- *                             for both where a host refuses sock_ops_status.
+ *   sock_ops_open (iter)      lists the sockets that processes hold and that have been in the
+ *                             map, with the processes, for both.
  *   sock_ops_release (iter)   puts back what sockets had, for unload.sh.
  *
  * Whatever goes wrong, the bytes go over plain TCP.  The headers, each upon the one before:

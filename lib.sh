@@ -60,31 +60,46 @@ die() {
 # through shown(), once, where it is taken in for showing.  What is done with a thing (a cgroup, a
 # process) is done by its number or its unchanged path, never by what is shown.
 #
-#   what                        chosen by                 checked                   shown by
-#   names of processes          any user (prctl, comm)    nowhere: any bytes        status.sh, unload.sh, load.sh
-#   --exclude-program           root                      load.sh, parse()          status.sh, load.sh
-#   paths of cgroups            any user, in what is      nowhere: any bytes but /  all three
-#                               delegated to him; root    check_cgroup()
-#   arguments of the scripts    root                      parse()                   usage_error()
-#   names of other programs     their owners (CAP_BPF)    the kernel: [A-Za-z0-9_.] status.sh, load.sh
-#   what bpftool and the        the kernel                nowhere                   warn(), die()
-#   kernel say of a failure
-#   names of network            root                      not read for showing      -
-#   namespaces
-#   numbers: pids, inodes, ids  the kernel                ^[0-9]+$ where parsed     all three
+#   what                    chosen by                    taken in by                 shown by
+#   names of processes      any user: any bytes          sock_ops_open, in hex       with_programs()
+#                                                        /proc, ss(8), in load.sh    load.sh
+#   --exclude-program       root                         load.sh, parse()            excluded_programs()
+#   paths of cgroups        users to whom a cgroup is    cgroup_path(), by inode;    cgroup_paths(), status.sh,
+#                           delegated: all bytes but     check_cgroup();             load.sh; of what a command
+#                           "/" and line breaks          /proc/PID/cgroup            gets: cmd()
+#   other arguments         root                         parse()                     usage_error(), check_cgroup()
+#   names of programs       who may load some; the       programs_on()               programs_on()
+#                           kernel takes [A-Za-z0-9_.]
+#   types of programs,      the kernel                   programs_on(), map_id(),    by bpftool: numbers and
+#   ids, flags, counters                                 number_of(), entries()      words of a pattern
+#   addresses, ports        who connects                 sock_ops_*, as numbers      address()
+#   inodes, pids            the kernel                   sock_ops_*, as numbers      as they are
+#   arguments of processes  any user                     splicers.sh                 not at all
+#   names of namespaces     root                         in_each_namespace()         not at all
 
-# shown HEX: for awk, where the string is its bytes, two digits each.
-AWK_SHOWN='
-	function shown(hex,    i, byte, text) {
-		for (i = 1; i < length(hex); i += 2) {
-			byte = index("0123456789abcdef", substr(hex, i, 1)) * 16 + \
-				index("0123456789abcdef", substr(hex, i + 1, 1)) - 17
-			if (byte > 32 && byte < 127 && byte != 92 || byte == 32 && text ~ /[A-Za-z0-9]$/)
-				text = text sprintf("%c", byte)
+# For awk, where bytes are two hexadecimal digits each: shown() of a string up to a zero, and number()
+# of one in memory.  LITTLE: the first byte is the least significant one.
+AWK_HEX='
+	function byte(hex) {
+		return index("123456789abcdef", substr(hex, 1, 1)) * 16 + \
+			index("123456789abcdef", substr(hex, 2, 1))
+	}
+	function shown(hex,    i, b, char, before, text) {
+		for (i = 1; i < length(hex) && (b = byte(substr(hex, i, 2))); i += 2) {
+			char = sprintf("%c", b)
+			if (b > 32 && b < 127 && b != 92 || b == 32 && before ~ /[A-Za-z0-9]/)
+				text = text char
 			else
 				text = text "\\x" substr(hex, i, 2)
+			before = char
 		}
 		return text
+	}
+	function number(hex,    i, size, sum) {
+		size = length(hex)
+		for (i = 1; i < size; i += 2)
+			sum = sum * 256 + byte(substr(hex, little ? size - i : i, 2))
+		return sprintf("%.0f", sum)
 	}'
 
 # shown STRING: a line of ASCII that stands for it and for no other string.  Plain characters are as
@@ -94,7 +109,7 @@ shown() {
 	if [[ $* =~ ^([][!-Z^-~]|[A-Za-z0-9]\ )*$ ]]; then # as most are
 		say "$*"
 	else
-		printf %s "$*" | od -A n -v -t x1 | tr -d ' \n' | awk "$AWK_SHOWN"'{ print shown($0) }'
+		printf %s "$*" | od -A n -v -t x1 | tr -d ' \n' | awk "$AWK_HEX"'{ print shown($0) }'
 	fi
 }
 
@@ -184,6 +199,24 @@ cgroup_path() {
 	done < <(cgroup2_mounts) | sed -n 1p
 }
 
+# cgroup_paths INODE...: a line for each, its path as it is shown, or its number where that is not to be
+# seen.  In one search for all: there may be thousands of cgroups.
+cgroup_paths() {
+	local dir id path wanted=()
+	local -A path_of=()
+	for id; do
+		wanted+=(${wanted[0]+-o} -inum "$id")
+	done
+	while read -r dir; do
+		while IFS=' ' read -r -d '' id path; do
+			path_of[$id]=${path_of[$id]:-$path}
+		done < <(timeout 5 find "$dir" -xdev -type d '(' "${wanted[@]}" ')' -printf '%i %p\0' 2>/dev/null)
+	done < <(cgroup2_mounts)
+	for id; do
+		shown "${path_of[$id]:-$id}"
+	done
+}
+
 # programs_on TYPE CGROUP [effective]: a line `ID FLAGS NAME` for each program of that
 # attach type that is attached there, in the order in which they run; with `effective`
 # for each that runs for its sockets, those of its ancestors come last.  FLAGS:
@@ -191,11 +224,12 @@ cgroup_path() {
 # CAP_SYS_ADMIN it prints nothing.  Fails when the kernel does not tell: bpftool 7
 # asks 5.10 for too much.
 programs_on() {
-	local json program='\{"id":([0-9]+),"attach_type":"(cgroup_)?'"$1"'"(,"attach_flags":"([^"]*)")?[^{}]*"name":"([^"]*)"(.*)'
+	local json rest program='\{"id":([0-9]+),"attach_type":"(cgroup_)?'"$1"'"(,"attach_flags":"([^"]*)")?[^{}]*"name":"([^"]*)"(.*)'
 	json=$(bpftool -j cgroup show "${@:2}" 2>/dev/null) || return
 	while [[ $json =~ $program ]]; do
-		say "${BASH_REMATCH[1]} ${BASH_REMATCH[4]:--} ${BASH_REMATCH[5]:--}"
-		json=${BASH_REMATCH[6]}
+		rest=${BASH_REMATCH[6]}
+		say "${BASH_REMATCH[1]} ${BASH_REMATCH[4]:--} $(shown "${BASH_REMATCH[5]:--}")"
+		json=$rest
 	done
 }
 
@@ -228,8 +262,8 @@ ours_on() {
 # program_ids NAME: ids of all loaded programs of that name.
 program_ids() {
 	# The kernel keeps 15 characters of a name.
-	{ bpftool prog show 2>/dev/null || true; } |
-		sed -n "s/^\([0-9]*\): [a-z_]*  name ${1:0:15}[a-z]*  .*/\1/p"
+	{ bpftool -j prog show 2>/dev/null || true; } | sed 's/{"id":/\n&/g' |
+		sed -n "s/^{\"id\":\([0-9]*\),\"type\":\"[a-z_]*\",\"name\":\"${1:0:15}[a-z]*\",.*/\1/p"
 }
 
 # map_id NAME PROGRAM...: the id of the map of that name that a program uses.
@@ -256,17 +290,7 @@ in_memory() {
 	in_host_order "${bytes[@]}"
 }
 
-# from_memory BYTE...: the number that they are.
-from_memory() {
-	local byte shift=0 number=0
-	for byte in $(in_host_order "$@"); do
-		number=$((number | byte << shift))
-		shift=$((shift + 8))
-	done
-	say "$number"
-}
-
-# in_host_order BYTE...: from the least significant byte first, or back to that.
+# in_host_order BYTE...: from the least significant byte first.
 in_host_order() {
 	local i order=("$@")
 	if ! is_little_endian; then
@@ -285,6 +309,21 @@ is_little_endian() {
 	[[ $byte == $'\x9f' ]]
 }
 
+# entries dump|lookup MAP...: what a map has, as bpftool shows it, a line `KEY VALUE` for each entry, both
+# in hexadecimal.  From the bytes, which bpftool shows of all maps: what it makes of their types, it
+# writes as text in several ways.  Of maps with types that takes CAP_SYS_ADMIN all the same.
+entries() {
+	{ bpftool -j map "$@" 2>/dev/null || true; } | sed 's/{"key":\[/\n&/g' |
+		sed -n 's/^{"key":\[\(["0-9a-fx,]*\)\],"value":\[\(["0-9a-fx,]*\)\].*/\1 \2/; T; s/"0x\|[",]//g; p'
+}
+
+# of_entries PROGRAM: awk on what entries() prints.
+of_entries() {
+	local little=0
+	! is_little_endian || little=1
+	awk -v little="$little" "$AWK_HEX$1"
+}
+
 # The states of the switch: SWITCH_* of the programs.
 OFF=0
 ON=1
@@ -296,16 +335,14 @@ ADMIT_SHORT=2
 ADMIT_ALL_CGROUPS=4
 
 # config_of MAP: the members of struct sock_config (bpf_sockops.h), as
-# `CGROUP SWITCH QUIET PROGRAM ADMIT`, the last two "-" where an earlier version has loaded.  From
-# the bytes: to see the map's types takes CAP_SYS_ADMIN.
+# `CGROUP SWITCH QUIET PROGRAM ADMIT`, the last two "-" where an earlier version has loaded.
 config_of() {
-	local json bytes rest="- -"
-	json=$(bpftool -j map lookup "$@" key 0 0 0 0 2>/dev/null) || return
-	[[ $json =~ \"value\":\[([^]]*)\] ]] || return
-	read -ra bytes <<<"${BASH_REMATCH[1]//[\",]/ }"
-	[[ ${#bytes[@]} -eq 24 || ${#bytes[@]} -eq 16 ]] || return
-	((${#bytes[@]} == 16)) || rest="$(from_memory "${bytes[@]:16:4}") $(from_memory "${bytes[@]:20:4}")"
-	say "$(from_memory "${bytes[@]:0:8}") $(from_memory "${bytes[@]:8:4}") $(from_memory "${bytes[@]:12:4}") $rest"
+	local values
+	values=$(entries lookup "$@" key 0 0 0 0 | of_entries '
+		length($2) == 32 { rest = "- -" }
+		length($2) == 48 { rest = number(substr($2, 33, 8)) " " number(substr($2, 41, 8)) }
+		rest { print number(substr($2, 1, 16)), number(substr($2, 17, 8)), number(substr($2, 25, 8)), rest }')
+	[[ -z $values ]] || say "$values"
 }
 
 # set_config CGROUP SWITCH QUIET PROGRAM ADMIT MAP
@@ -370,26 +407,42 @@ in_each_namespace() {
 }
 
 ITERATES=$$ # the process whose iterators these are
+STARTED=${EPOCHREALTIME/./}
+LIST_SECONDS=8 # that a list may take
 
-# iterate NAME [MAP]: what the iterator program of that name prints, of a map, or of the
-# sockets of each network namespace.  It is loaded once, and stays pinned until end_iterators.
-# Not echoed: status.sh --watch and an unload.sh that waits come here again and again.
+# iterate NAME [MAP]: what the iterator program of that name prints, of a map or of all sockets that
+# processes hold.  It is loaded once, and stays pinned until end_iterators; nobody has had a pin of this
+# name before.  Not echoed: status.sh --watch and an unload.sh that waits come here again and again.
+# Fails with 2, silently, where the host refuses iterators over maps.
 iterate() {
-	local pin=$BPFFS/$1-${3:+${3##*/}-}$ITERATES log map=()
+	local pin=$BPFFS/$1-${3:+${3##*/}-}$STARTED-$ITERATES log map=() status=0
 	[[ $# -eq 1 ]] || map=(map "${@:2}")
 	if [[ ! -e $pin ]] && ! log=$(cmd -q bpftool iter pin "$HERE/$1.o" "$pin" "${map[@]}" 2>&1); then
+		# As libbpf has it, an older one or a newer one.
+		[[ ${#map[@]} -eq 0 || ($log != *"not permitted"* && $log != *-EPERM*) ]] || return 2
 		warn "cannot list the sockets: $(reason_in "$log")"
 		return 1
 	fi
-	if [[ ${#map[@]} -gt 0 ]]; then
-		cat "$pin"
-	else
-		in_each_namespace cat "$pin"
+	timeout --foreground "$LIST_SECONDS" cat "$pin" || status=$?
+	if ((status == 124)); then
+		warn "not all sockets are listed: to find them takes longer than $LIST_SECONDS s"
+	elif ((status)); then
+		warn "cannot list the sockets"
+		return 1
 	fi
 }
 
 end_iterators() {
-	cmd -q rm -f "$BPFFS/$STATUS"-*"-$ITERATES" "$BPFFS/$OPEN-$ITERATES"
+	cmd -q rm -f "$BPFFS/$STATUS"-*"-$ITERATES" "$BPFFS/$OPEN"-*"-$ITERATES"
+}
+
+# open_sockets: what sock_ops_open prints, or has printed just before, in OPEN_SOCKETS.
+open_sockets() {
+	if [[ -n ${OPEN_SOCKETS:-} ]]; then
+		say "$OPEN_SOCKETS"
+	else
+		iterate "$OPEN"
+	fi
 }
 
 # What connections() prints of a connection.  What is not known is "-".
@@ -417,23 +470,21 @@ of_connections() {
 }
 
 # sockets MAP: what sock_ops_status prints (status_line.h).  Where the host's policy refuses
-# iterators over maps, sock_ops_open tells the same; not of a socket of a network namespace that
-# cannot be entered, nor of one that a reset has closed and its program has not (5.19).
-# OPEN_SOCKETS: what it has said just before, if it has been asked.
+# iterators over maps, sock_ops_open tells the same of the sockets that processes hold.
 sockets() {
-	local said
-	if said=$(iterate "$STATUS" "$@" 2>&1); then
-		say "$said"
-	elif [[ $said == *"not permitted"* || $said == *-EPERM* ]]; then # as libbpf has it
-		say "${OPEN_SOCKETS:-$(iterate "$OPEN")}" | awk -v id="$(id_of map "$@")" '
-			NR == 1 || index("," $4, "," id ",") {
-				sub(/^[^ ]+ [^ ]+ [^ ]+ [^ ]+ /, "")
+	local said status=0
+	said=$(iterate "$STATUS" "$@") || status=$?
+	case $status in
+	0) say "$said" ;;
+	2)
+		open_sockets | awk -v id="$(id_of map "$@")" '
+			NR == 1 || index("," $6, "," id ",") {
+				sub(/^[^ ]+ [^ ]+ [^ ]+ [^ ]+ [^ ]+ [^ ]+ /, "")
 				print
 			}'
-	else
-		say "$said" >&2
-		return 1
-	fi
+		;;
+	*) return 1 ;;
+	esac
 }
 
 # map_is_empty MAP: also of what sockets() cannot see.
@@ -443,22 +494,27 @@ map_is_empty() {
 
 # connections MAP: a line for each connection that has at least one end in the map.
 connections() {
-	! map_is_empty "$@" || return 0
-	sockets "$@" | awk '
+	map_is_empty "$@" || sockets "$@" | pair_up
+}
+
+# pair_up: the sockets, by the two sequence numbers of their keys (struct sock_key, of which the
+# addresses come first): of the two ends of a connection these are the same, with NAT between them.
+pair_up() {
+	awk "$AWK_HEX$AWK_ADDRESS"'
 		NR == 1 {
-			for (i = 1; i <= NF; i++)
+			for (i = columns = NF; i; i--)
 				column[i] = $i
 			next
 		}
-		# The kernel may list a socket twice.
-		!($1 in listed) {
-			listed[$1]
+		# The kernel may list a socket twice; the last line may be cut off.
+		NF == columns && !((end = substr($1, 65, 16)) in listed) {
+			listed[end]
 			for (i = 1; i <= NF; i++)
-				socket[$1, column[i]] = $i
+				socket[end, column[i]] = $i
 		}
 		END {
 			for (end in listed) {
-				peer = socket[end, "peer"]
+				peer = substr(end, 9) substr(end, 1, 8)
 				# Of two ends the line of the server counts, or the first one.
 				if (peer in listed && (peer in done || of(peer, "server") > of(end, "server")))
 					continue
@@ -485,68 +541,65 @@ connections() {
 		}
 		# What is unread here, the other end has sent.
 		function fields(end, peer) {
-			return (end in listed ? of(end, "local") : of(peer, "remote")) OFS of(peer, "remote") OFS \
-				of(end, "key") OFS of(end, "netns") OFS of(end, "unread") OFS of(peer, "sent_ms") OFS \
-				of(end, "over_tcp") OFS of(end, "inode")
-		}' OFS='\t' | shorten_addresses
-}
-
-# In what connections() prints: the longest run of zero groups of IPv6, two at least, becomes "::".
-shorten_addresses() {
-	of_connections '
-		BEGIN { split("client client_seen server server_seen", cell, " ") }
-		{
-			for (n in cell)
-				$at[cell[n]] = short($at[cell[n]])
-			print
+			return (end in listed ? local(end) : remote(peer)) OFS remote(peer) OFS \
+				of(end, "key") OFS of(end, "netns") OFS of(end, "unread") (of(end, "more") + 0 ? "+" : "") OFS \
+				of(peer, "sent_ms") OFS of(end, "over_tcp") OFS of(end, "inode")
 		}
-		function short(address,    zeros, i) {
-			if (address !~ /^\[/)
-				return address
-			sub(/\[/, "[:", address)
-			sub(/\]/, ":]", address)
-			for (zeros = ":0:0:0:0:0:0:0:0:"; length(zeros) > 3; zeros = substr(zeros, 3))
-				if (i = index(address, zeros)) {
-					address = substr(address, 1, i) ":" substr(address, i + length(zeros))
-					break
-				}
-			if (address ~ /^\[:[^:]/)
-				address = "[" substr(address, 3)
-			if (match(address, /[^:]:\]/))
-				address = substr(address, 1, RSTART) substr(address, RSTART + 2)
-			return address
-		}'
+		function local(end) {
+			return address(substr(of(end, "key"), 1, 32), of(end, "local_port"))
+		}
+		function remote(end) {
+			return end in listed ? address(substr(of(end, "key"), 33, 32), of(end, "remote_port")) : "-"
+		}' OFS='\t'
 }
 
-# with_programs: adds the programs to what connections() prints, by the sockets in
-# /proc/PID/fd.
+# address(IP, PORT), for awk: of 32 digits, with AWK_HEX.  The longest run of zero groups of IPv6, two at
+# least, becomes "::".
+AWK_ADDRESS='
+	function address(ip, port) {
+		if (!(ip in written))
+			written[ip] = ip ~ /^00000000000000000000ffff/ ? ipv4(substr(ip, 25)) : "[" ipv6(ip) "]"
+		return written[ip] ":" port
+	}
+	function ipv4(ip) {
+		return byte(ip) "." byte(substr(ip, 3)) "." byte(substr(ip, 5)) "." byte(substr(ip, 7))
+	}
+	function ipv6(ip,    i, text, group, zeros) {
+		text = ":"
+		for (i = 1; i < 32; i += 4) {
+			for (group = substr(ip, i, 4); group ~ /^0./;)
+				group = substr(group, 2)
+			text = text group ":"
+		}
+		for (zeros = ":0:0:0:0:0:0:0:0:"; length(zeros) > 3; zeros = substr(zeros, 3))
+			if (i = index(text, zeros)) {
+				text = substr(text, 1, i) ":" substr(text, i + length(zeros))
+				break
+			}
+		if (text !~ /^::/)
+			text = substr(text, 2)
+		return text ~ /::$/ ? text : substr(text, 1, length(text) - 1)
+	}'
+
+# with_programs: adds the programs to what connections() prints, by the inodes of the sockets that
+# processes hold; of several processes the one with the lowest number.
 with_programs() {
-	of_connections '
-		# Of several processes that share a socket the one with the lowest number.
+	of_connections "$AWK_HEX"'
 		FNR == NR {
-			split($0, part, /[ \/]/)
-			inode = $0
-			gsub(/.*\[|\]$/, "", inode)
-			if (!(inode in owner) || part[3] + 0 < owner[inode])
-				owner[inode] = part[3] + 0
+			split($0, cell, " ")
+			if (FNR == 1)
+				for (inode in cell)
+					if (cell[inode] == "inode")
+						break
+			if (cell[1] + 0 && !(cell[inode] in program))
+				program[cell[inode]] = shown(cell[2]) "/" cell[1]
 			next
 		}
-		{ print $0, program($at["client_inode"]), program($at["server_inode"]) }
-		function program(inode,    pid, name, file) {
-			pid = owner[inode]
-			if (!inode || !pid)
-				return "-"
-			if (!(pid in names_of)) {
-				file = "/proc/" pid "/comm"
-				if ((getline name <file) <= 0)
-					name = "?"
-				close(file)
-				gsub(/[\t\\"]/, "?", name)
-				names_of[pid] = name
-			}
-			return names_of[pid] "/" pid
+		{ print $0, of($at["client_inode"]), of($at["server_inode"]) }
+		function of(inode) {
+			return inode in program ? program[inode] : "-"
 		}' <(
-		find /proc/[0-9]*/fd -maxdepth 1 -lname 'socket:*' -printf '%h %l\n' 2>/dev/null || true
-		echo /proc/0/fd # never an empty file
+		open_sockets || true
+		echo 0
 	) -
 }

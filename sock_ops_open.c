@@ -1,38 +1,104 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * sock_ops_open: an iter/tcp program.  It goes through the sockets of one network namespace,
- * that of the process that reads it, and writes a line for each that has a record, also when it
- * has left sock_ops_map: first
+ * sock_ops_open: an iter/task_file program.  It goes through the open files of all processes,
+ * and writes a line for each TCP socket that has a record, also when it has left sock_ops_map:
+ * first
  *
- *   open     1: its direction is not ended
+ *   pid      of the process that holds it: of several the lowest one; 0: not accepted yet
+ *   name     of that process, its bytes as 32 hexadecimal digits: any user chooses it
+ *   open     1: it was admitted, and its direction is not ended
  *   records  id of the map that its record is in: of which load it is
- *   reason   why it is back on TCP: the place of a counter in counters.h; "-": on the bypass
- *   maps     ids of the sockmaps that it is in, with a "," after each; "-" for none
+ *   reason   why it is back on TCP: the place of a counter in counters.h; -1: on the bypass
+ *   maps     ids of four sockmaps that it is in, 0 for none, with a "," after each
  *
- * and then what status_line.h says; at the beginning the names of the columns.
+ * and then what status_line.h says; at the beginning the names of the columns, and now and then an
+ * empty line.
  *
- * It serves status.sh, and both scripts where the kernel's policy refuses sock_ops_status.
+ * status.sh and unload.sh learn from it which processes have the connections, and all else where
+ * the kernel's policy refuses sock_ops_status.  It does not see a socket that no process holds,
+ * as one that is on its way through a unix socket, except the first MOST_WAITING that a listener
+ * has not accepted (of Multipath TCP: none).
+ *
+ * Needs 5.10.  It holds a reference to each file while it looks, and no lock.
  */
 #include "status_line.h"
 
-/* Sockmaps that a socket is in, at most. */
+/* Sockmaps that are looked at. */
 #define MOST_MAPS 4
 
-static __always_inline void print_maps(struct seq_file *seq, __u64 sk)
+/* Their lines fit into the kernel's buffer. */
+#define MOST_WAITING 32
+
+/*
+ * After so many files an empty line: a read(2) that goes through a million of them and has nothing
+ * to give fails with EAGAIN.
+ */
+#define SIGN_OF_LIFE 65536
+
+#define PROTOCOL_TCP 6
+
+#define KIND_OF_FILE 0170000
+#define KIND_SOCKET  0140000
+
+/*
+ * Sockets that were shown, by address, and the session of that.  A process may hold a socket many
+ * times, and share its files with many others.  Is it full, a socket is shown more than once.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 131072);
+	__type(key, __u64);
+	__type(value, __u64);
+} sock_ops_shown SEC(".maps");
+
+static __always_inline int was_shown(__u64 sk, __u64 session)
 {
-	__u64 psock = psock_of(sk), list = psock + offset_of(struct sk_psock, link), node;
+	__u64 *last = bpf_map_lookup_elem(&sock_ops_shown, &sk);
 
-	node = psock ? (__u64)read_kernel(struct list_head, list, next) : list;
-	if (node == list)
-		BPF_SEQ_PRINTF(seq, "-");
-	for (int i = 0; i < MOST_MAPS && node && node != list; i++) {
-		__u64 link = node - offset_of(struct sk_psock_link, list);
-		__u64 map = (__u64)read_kernel(struct sk_psock_link, link, map);
+	return last && *last == session;
+}
 
-		BPF_SEQ_PRINTF(seq, "%u,", read_kernel(struct bpf_map, map, id));
-		node = (__u64)read_kernel(struct list_head, node, next);
-	}
-	BPF_SEQ_PRINTF(seq, " ");
+/* 0: it is none. */
+static __always_inline __u64 socket_of(__u64 file)
+{
+	__u64 inode = (__u64)read_kernel(struct file, file, f_inode), socket;
+
+	if ((read_kernel(struct inode, inode, i_mode) & KIND_OF_FILE) != KIND_SOCKET)
+		return 0;
+	/* The name of a unix socket, opened with O_PATH, has none. */
+	socket = (__u64)read_kernel(struct file, file, private_data);
+	if (!socket || (__u64)read_kernel(struct socket, socket, file) != file)
+		return 0;
+	return number_at(socket + offset_of(struct socket, sk));
+}
+
+__noinline __u64 record_of(__u64 sk)
+{
+	return find_record(sk, 0);
+}
+
+/* As the process that reads the list would call it, which may be in a container. */
+static __always_inline __u32 pid_of(__u64 task)
+{
+	__u64 reader = (__u64)read_kernel(struct task_struct, bpf_get_current_task(), thread_pid);
+	__u64 pid = (__u64)read_kernel(struct task_struct, task, thread_pid);
+	__u32 level = read_kernel(struct pid, reader, level);
+
+	pid += offset_of(struct pid, numbers) + level * bpf_core_type_size(struct upid);
+	return read_kernel(struct upid, pid, nr);
+}
+
+/* Its main thread's name is the program's. */
+static __always_inline void print_program(struct seq_file *seq, __u64 task)
+{
+	__u64 leader = (__u64)read_kernel(struct task_struct, task, group_leader);
+	__u32 name[4] = {};
+
+	bpf_probe_read_kernel_str(name, sizeof(name),
+				  (void *)(leader + offset_of(struct task_struct, comm)));
+	BPF_SEQ_PRINTF(seq, "%u %08x%08x%08x%08x ", pid_of(leader), bpf_htonl(name[0]),
+		       bpf_htonl(name[1]), bpf_htonl(name[2]), bpf_htonl(name[3]));
 }
 
 /* bpf_sk_storage's: the map comes first in it. */
@@ -44,51 +110,109 @@ static __always_inline __u32 map_of_record(__u64 record)
 	return read_kernel(struct bpf_map, map, id);
 }
 
-static __always_inline void print_direction(struct seq_file *seq, __u64 sk, __u64 record)
+/* A record without a reason, out of the map, is of a socket that was not admitted after all. */
+__noinline int is_open(__u64 sk, __u64 record)
 {
 	__u8 state = read_kernel(struct sock_common, sk, skc_state);
 
-	BPF_SEQ_PRINTF(seq, "%u %u ", state == BPF_TCP_ESTABLISHED || state == BPF_TCP_CLOSE_WAIT,
-		       map_of_record(record));
-	if (read_record(record, in_map) && !read_record(record, view.left))
-		BPF_SEQ_PRINTF(seq, "- ");
-	else
-		BPF_SEQ_PRINTF(seq, "%u ", read_record(record, reason));
+	return (state == BPF_TCP_ESTABLISHED || state == BPF_TCP_CLOSE_WAIT) &&
+	       (read_record(record, in_map) || read_record(record, reason));
 }
 
-/* The kernel has this type since iter/tcp holds sockets. */
-struct bpf_tcp_iter_state___ours {
-};
+#define ON_BYPASS (-1)
 
-static __always_inline int iterator_holds(void)
+__noinline int reason_of(__u64 record)
 {
-	return bpf_core_type_exists(struct bpf_tcp_iter_state___ours);
+	if (read_record(record, in_map) && !read_record(record, view.left))
+		return ON_BYPASS;
+	return read_record(record, reason);
 }
 
-SEC("iter/tcp")
-int sock_ops_open(struct bpf_iter__tcp *ctx)
+/* The id of the N-th sockmap that a socket is in, 0: there is none. */
+__noinline int map_of(__u64 sk, int n)
+{
+	__u64 psock = psock_of(sk), list = psock + offset_of(struct sk_psock, link), node;
+	__u64 map;
+
+	node = psock ? (__u64)read_kernel(struct list_head, list, next) : list;
+	for (int i = 0; i < MOST_MAPS && i < n && node != list; i++)
+		node = (__u64)read_kernel(struct list_head, node, next);
+	if (node == list)
+		return 0;
+	map = (__u64)read_kernel(struct sk_psock_link, node - offset_of(struct sk_psock_link, list),
+				 map);
+	return read_kernel(struct bpf_map, map, id);
+}
+
+/* Fails as print_line() does. */
+static __always_inline int print_socket(struct seq_file *seq, __u64 task, __u64 sk, __u64 record)
+{
+	struct sock_key key = read_record(record, key);
+
+	print_program(seq, task);
+	BPF_SEQ_PRINTF(seq, "%d %u %d %u,%u,%u,%u, ", is_open(sk, record), map_of_record(record),
+		       reason_of(record), map_of(sk, 0), map_of(sk, 1), map_of(sk, 2),
+		       map_of(sk, 3));
+	return print_line(seq, sk, record, &key);
+}
+
+__noinline int listens(__u64 sk)
+{
+	return read_kernel(struct sock_common, sk, skc_state) == BPF_TCP_LISTEN &&
+	       read_kernel(struct sock, sk, sk_protocol) == PROTOCOL_TCP;
+}
+
+/* The first connection that a listener's program has not accepted, and the one after a request. */
+static __always_inline __u64 first_waiting(__u64 listener)
+{
+	return number_at(listener + offset_of(struct inet_connection_sock,
+					      icsk_accept_queue.rskq_accept_head));
+}
+
+static __always_inline __u64 next_waiting(__u64 request)
+{
+	return number_at(request + offset_of(struct request_sock, dl_next));
+}
+
+/*
+ * The socket itself, or of a listener what waits to be accepted.  Nothing holds that queue still:
+ * what has left it is read as zeroes, or as a socket without a record of its own.
+ */
+static __always_inline int print_all(struct seq_file *seq, __u64 task, __u64 sk)
+{
+	__u64 request = listens(sk) ? first_waiting(sk) : 0, record;
+
+	if (request)
+		task = 0;
+	for (int i = 0; i < MOST_WAITING; i++) {
+		if (request)
+			sk = number_at(request + offset_of(struct request_sock, sk));
+		record = record_of(sk);
+		if (record && print_socket(seq, task, sk, record))
+			return 1;
+		request = request ? next_waiting(request) : 0;
+		if (!request)
+			break;
+	}
+	return 0;
+}
+
+SEC("iter/task_file")
+int sock_ops_open(struct bpf_iter__task_file *ctx)
 {
 	struct seq_file *seq = ctx->meta->seq;
-	struct sock_common *skc = ctx->sk_common;
-	struct ends ends = {};
-	struct sock_key key;
-	__u64 sk;
+	__u64 task = number_at((__u64)&ctx->task), file = number_at((__u64)&ctx->file), sk;
+	__u64 seen = ctx->meta->seq_num, session = ctx->meta->session_id;
 
-	if (!skc)
+	if (!task || !file)
 		return 0; /* the end of the list */
-	if (!ctx->meta->seq_num)
-		BPF_SEQ_PRINTF(seq, "open records reason maps " COLUMNS);
-	sk = (__u64)bpf_skc_to_tcp_sock(skc);
-	if (!sk)
-		return 0; /* a handshake, or TIME_WAIT */
-	barrier_var(sk);
-	find_ends(&ends, sk, 0);
-	if (!ends.record)
-		return 0;
-	key = read_record(ends.record, key);
-	print_direction(seq, sk, ends.record);
-	print_maps(seq, sk);
-	print_line(seq, &ends, &key, iterator_holds());
+	if (!seen)
+		BPF_SEQ_PRINTF(seq, "pid name open records reason maps " COLUMNS);
+	else if (!(seen % SIGN_OF_LIFE))
+		BPF_SEQ_PRINTF(seq, "\n");
+	sk = socket_of(file);
+	if (sk && !was_shown(sk, session) && !print_all(seq, task, sk))
+		bpf_map_update_elem(&sock_ops_shown, &sk, &session, BPF_ANY);
 	return 0;
 }
 

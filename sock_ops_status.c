@@ -10,17 +10,13 @@ int sock_ops_status(struct bpf_iter__sockmap *ctx)
 {
 	struct seq_file *seq = ctx->meta->seq;
 	const struct sock_key *key = ctx->key;
-	__u64 sk = (__u64)ctx->sk;
-	struct ends ends = {};
+	__u64 sk = number_at((__u64)&ctx->sk);
 
 	if (!sk || !key)
 		return 0; /* the end of the map, still under the number of the last socket */
-	/* Offsets come after the check: 5.10 and 6.1 refuse them on what may be NULL. */
-	barrier_var(sk);
 	if (!ctx->meta->seq_num)
 		BPF_SEQ_PRINTF(seq, COLUMNS);
-	find_ends(&ends, sk, key);
-	print_line(seq, &ends, key, 0);
+	print_line(seq, sk, find_record(sk, key), key);
 	return 0;
 }
 

@@ -66,62 +66,63 @@ counter_texts() {
 	sed -n 's/^COUNTER(\([a-z_]*\), "\(.*\)")$/\1 \2/p' "$HERE/counters.h"
 }
 
-# Lines `NAME SUM`, over all CPUs.
+# Lines `NAME SUM`, over all CPUs.  By the names, which the loaded programs have brought: these may be of
+# another version.
 counters() {
-	bpftool map dump pinned "$STATS_PIN" 2>/dev/null | tr -d '",:' | awk '
+	{ bpftool -j map dump pinned "$STATS_PIN" 2>/dev/null || true; } | tr -d '{}"' | tr , '\n' | sed 's/.*value://; s/stats://' | awk -F : '
 		FNR == NR {
-			name[++n] = $1
+			split($0, text, " ")
+			name[++n] = text[1]
 			next
 		}
-		NF == 2 { sum[$1] += $2 }
+		$2 ~ /^[0-9]+$/ { sum[$1] += $2 }
 		END { for (i = 1; i <= n; i++) if (name[i] in sum) printf "%s %.0f\n", name[i], sum[name[i]] }' \
 		<(counter_texts) -
 }
 
 # Lines `NAME DIRECTIONS`, of those open: on_bypass, then each counter that is a reason.
 directions() {
-	say "$OPEN_SOCKETS" | awk -v ours="$(id_of map pinned "$RECORD_PIN")" '
+	awk -v ours="$(id_of map pinned "$RECORD_PIN")" '
 		FNR == NR {
 			name[FNR - 1] = $1
 			next
 		}
-		$1 == "1" && $2 == ours { n[$3]++ }
+		$3 == 1 && $4 == ours { n[$5]++ }
 		END {
-			print "on_bypass", n["-"] + 0
+			print "on_bypass", n[-1] + 0
 			for (i = 0; i in name; i++)
 				if (i in n)
 					print name[i], n[i]
-		}' <(counter_texts) -
+		}' <(counter_texts) - <<<"$OPEN_SOCKETS"
 }
 
-# filter ADMIT: the ranges of --port (1) or --exclude-port (0), as FIRST-LAST.
+# filter ADMIT: the ranges of --port (1) or --exclude-port (0), as FIRST-LAST.  A value is a struct
+# sock_range (bpf_sockops.h).
 filter() {
-	bpftool map dump pinned "$PORTS_PIN" 2>/dev/null | tr -d '",:' | awk -v want="$1" '
-		$1 == "first" { first = $2 }
-		$1 == "last" { last = $2 }
-		$1 == "admit" && last && $2 == want { print first == last ? first : first "-" last }'
+	entries dump pinned "$PORTS_PIN" | of_entries '
+		number(substr($2, 9)) == '"$1"' && (last = number(substr($2, 5, 4))) > 0 {
+			first = number(substr($2, 1, 4))
+			print first == last ? first : first "-" last
+		}'
 }
 
-# Those of --exclude-cgroup, and what else load.sh has excluded, a line for each.
+# Those of --exclude-cgroup, and what else is excluded, a line for each.
 excluded_cgroups() {
-	local id path
-	bpftool map dump pinned "$CGROUPS_PIN" 2>/dev/null | tr -d '",:' | awk '$1 == "key" { print $2 }' |
-		while read -r id; do
-			path=$(cgroup_path "$id")
-			say "${path:-$id}"
-		done | sort
+	local ids
+	mapfile -t ids < <(entries dump pinned "$CGROUPS_PIN" | of_entries '{ print number($1) }')
+	((!${#ids[@]})) || cgroup_paths "${ids[@]}" | sort
 }
 
 # Those of --exclude-program, of load.sh's own, and those that have been remembered, which are excluded
 # in one cgroup.  A key is a struct program_name (sock_record.h).
 excluded_programs() {
-	local name id path
-	bpftool map dump pinned "$NAMES_PIN" 2>/dev/null |
-		sed -n '/.*"text": "\(.*\)".*/{ s//\1/; s/\\\(.\)/\1/g; p; d }; s/.*"cgroup": \([0-9]*\).*/\1/p' |
-		while IFS= read -r name && read -r id; do
-			if ((id)); then
+	local line id path name
+	entries dump pinned "$NAMES_PIN" | of_entries '{ print number(substr($1, 33)) " " shown(substr($1, 1, 32)) }' |
+		while IFS= read -r line; do
+			id=${line%% *} name=${line#* }
+			if [[ $id != 0 ]]; then
 				path=$(cgroup_path "$id")
-				name+=" (in ${path:-cgroup $id})"
+				name+=" (in $(shown "${path:-cgroup $id}"))"
 			fi
 			say "$name"
 		done | sort
@@ -323,13 +324,13 @@ align() {
 		}'
 }
 
-# list_of LINES: as the members of a JSON array of strings.
+# list_of LINES: as the members of a JSON array of strings, as they are shown.
 list_of() {
 	local line comma=
 	[[ -n $1 ]] || return 0
 	while IFS= read -r line; do
 		printf %s "$comma"
-		quoted "$(shown "$line")"
+		quoted "$line"
 		comma=,
 	done <<<"$1"
 }
@@ -371,6 +372,7 @@ show_json() {
 			return value == "-" ? "null" : value
 		}
 		function text(value) {
+			gsub(/[\\"]/, "\\\\&", value)
 			return value == "-" ? "null" : "\"" value "\""
 		}' <<<"$CONNECTIONS"
 	say ']}'

@@ -85,6 +85,7 @@ enum {
 	BPF_TCP_ESTABLISHED = 1,
 	BPF_TCP_CLOSE = 7,
 	BPF_TCP_CLOSE_WAIT = 8,
+	BPF_TCP_LISTEN = 10,
 };
 
 /* Contexts. */
@@ -195,6 +196,22 @@ struct bpf_iter__sockmap {
 	};
 	union {
 		struct sock *sk;
+	};
+};
+
+struct task_struct;
+struct file;
+
+struct bpf_iter__task_file {
+	union {
+		struct bpf_iter_meta *meta;
+	};
+	union {
+		struct task_struct *task;
+	};
+	__u32 fd;
+	union {
+		struct file *file;
 	};
 };
 
@@ -376,12 +393,16 @@ struct sock {
 	struct sock_cgroup_data sk_cgrp_data;
 };
 
+typedef unsigned short umode_t;
+
 struct inode {
+	umode_t i_mode;
 	unsigned long i_ino;
 };
 
 struct file {
 	struct inode *f_inode;
+	void *private_data;
 };
 
 struct socket {
@@ -405,9 +426,19 @@ struct bpf_local_storage_elem {
 	struct bpf_local_storage_data sdata;
 };
 
+struct request_sock {
+	struct request_sock *dl_next;
+	struct sock *sk;
+};
+
+struct request_sock_queue {
+	struct request_sock *rskq_accept_head;
+};
+
 struct tcp_ulp_ops;
 
 struct inet_connection_sock {
+	struct request_sock_queue icsk_accept_queue;
 	struct timer_list icsk_delack_timer;
 	const struct tcp_ulp_ops *icsk_ulp_ops;
 	__u8 icsk_probes_out;
@@ -433,10 +464,20 @@ struct css_set {
 	struct cgroup *dfl_cgrp;
 };
 
+struct upid {
+	int nr;
+};
+
+struct pid {
+	unsigned int level;
+	struct upid numbers[1];
+};
+
 struct task_struct {
 	struct css_set *cgroups;
 	int tgid;
 	struct task_struct *group_leader;
+	struct pid *thread_pid;
 	char comm[16];
 };
 

@@ -105,6 +105,8 @@ load_small() {
 	have_want "sockets in the map" "$(in_map)" -le 64
 	have_want "sockets in the map" "$(in_map)" -ge 60
 	have_want "refused for want of room" "$(counter refused_full)" -ge 100
+	# What was not admitted is not said to be back on TCP.
+	have_want "open" "$(in_box "$BOX_TMP/small/status.sh" --json | jq '.open | has("admitted_active")')" = false
 	many_talk 1
 	many_talk 2
 	exec 8>&-

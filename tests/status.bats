@@ -244,6 +244,160 @@ unread_is() {
 	done
 }
 
+# hold PROGRAM ARGUMENT...: of tests/programs, which says when it is ready; it ends with fd 8.
+hold() {
+	mkfifo "$BOX_TMP/go"
+	in_box python3 "$ROOT/tests/programs/$1" "${@:2}" <"$BOX_TMP/go" >"$BOX_TMP/said" 3>&- &
+	exec 8>"$BOX_TMP/go"
+	wait_until 20 "$1" test -s "$BOX_TMP/said"
+}
+
+@test "status.sh: lists what its server has not accepted, and what has no name and no process" {
+	load_pair --quiet
+	hold waiting.py
+	have_want "the server" "$(json '.connections[0].server | "\(.address) \(.unread) \(.program)"')" = "127.0.0.1:$(cat "$BOX_TMP/said") 5 null"
+	exec 8>&-
+	rm "$BOX_TMP/go"
+	wait_until 5 "the end" map_is_empty
+	hold nameless.py
+	have_want "connections" "$(json '.connections | length')" -eq 1
+	exec 8>&-
+}
+
+@test "status.sh: does not wait for an end that stands in a page fault, and lists it" {
+	local how port stuck
+	load_pair --quiet
+	hold_echo
+	for how in recv send; do
+		mkfifo "$BOX_TMP/$how"
+		in_box "$ROOT/build/stuck" "$how" <"$BOX_TMP/$how" >"$BOX_TMP/$how.said" 3>&- 8>&- &
+		stuck=$!
+		exec 9>"$BOX_TMP/$how"
+		wait_until 10 "the fault" grep -q ready "$BOX_TMP/$how.said"
+		port=$(sed 's/ready //' "$BOX_TMP/$how.said")
+		run -0 timeout $((10 * SLOWNESS)) "$BASH" -c "$(declare -f in_box); in_box '$ROOT/status.sh'"
+		echo "$output" | grep -E "^127\.0\.0\.1:[0-9]+ +127\.0\.0\.1:$port .* stuck/[0-9]+ -> stuck-server/[0-9]+$"
+		echo "$output" | grep -E "^127\.0\.0\.1:[0-9]+ +127\.0\.0\.1:1000 "
+		exec 9>&-
+		wait "$stuck"
+	done
+	exec 8>&-
+}
+
+@test "status.sh: goes into no network namespace, and once through what many processes share" {
+	local i begin alone
+	load_pair --quiet
+	fake nsenter 'echo >>"'"$BOX_TMP"'/entered"
+		exec "$REAL" "$@"'
+	begin=${EPOCHREALTIME/./}
+	run -0 with_fakes "$ROOT/status.sh"
+	alone=$((${EPOCHREALTIME/./} - begin))
+	# shellcheck disable=SC2016 # the inner shell expands it
+	in_box bash -c 'for i in {1..200}; do unshare --user --map-root-user --net -- sleep 600 & done' 3>&-
+	hold shared_files.py 50 4000
+	begin=${EPOCHREALTIME/./}
+	run -0 with_fakes "$ROOT/status.sh"
+	have_want "microseconds, $alone without" $((${EPOCHREALTIME/./} - begin)) -le $((2 * alone + 1000000))
+	echo "$output" | grep -E " python3/$(cat "$BOX_TMP/said") -> python3/$(cat "$BOX_TMP/said")$"
+	[[ ! -e $BOX_TMP/entered ]]
+	exec 8>&-
+}
+
+# assert_plain: the output has no bytes that a terminal obeys, and none that is not ASCII.
+assert_plain() {
+	have_want "lines with other bytes" "$(LC_ALL=C grep -c '[^ -~]' <<<"$output" || true)" -eq 0
+}
+
+# as_shown: of lines of bytes, in hexadecimal, what the filter is to make of each.
+as_shown() {
+	python3 -c '
+import re, sys
+for line in sys.stdin:
+    text = bytes.fromhex(line).decode("latin-1")
+    print(re.sub(r"[^!-\[\]-~ ]|(?<![A-Za-z0-9]) ", lambda m: "\\x%02x" % ord(m[0]), text))'
+}
+
+# hex_of STRING...: a line for each.
+hex_of() {
+	local text
+	for text; do
+		printf %s "$text" | od -A n -v -t x1 | tr -d ' \n'
+		echo
+	done
+}
+
+@test "status.sh: names of processes, of all bytes, do nothing and are told apart" {
+	local pid _ name
+	load_pair --quiet
+	hold named.py
+	wait_until 20 "all names" grep -q ready "$BOX_TMP/said"
+	run -0 status
+	assert_plain
+	cp <(echo "$output") "$BOX_TMP/status"
+	run -0 status --json
+	assert_plain
+	echo "$output" | python3 -c 'import json, sys
+for c in json.load(sys.stdin)["connections"]: print(c["client"]["program"])' >"$BOX_TMP/json"
+	sed -i '$d' "$BOX_TMP/said" # ready
+	while read -r pid _ && IFS= read -r name <&9; do
+		grep -F -- " $name/$pid -> $name/$pid" "$BOX_TMP/status"
+		grep -xF -- "$name/$pid" "$BOX_TMP/json"
+	done <"$BOX_TMP/said" 9< <(cut -d ' ' -f 2 "$BOX_TMP/said" | as_shown)
+	have_want "names" "$(grep -c . "$BOX_TMP/json")" -eq 25
+	exec 8>&-
+}
+
+# every_byte FIRST LAST: but "/" and newline, which no path and no name has.
+every_byte() {
+	local i text=''
+	for ((i = $1; i <= $2; i++)); do
+		((i == 10 || i == 47)) || printf -v text '%s\\x%02x' "$text" "$i"
+	done
+	printf '%b' "$text"
+}
+
+@test "status.sh: names and paths of what is excluded, of all bytes, do nothing and are told apart" {
+	local LC_ALL=C i name dirs names=($'na\xc3\xafve' $'a\nb' 'ON[$(touch pwned)]' '$(touch pwned)' ', sshd') dir options=()
+	for ((i = 1; i < 256; i += 15)); do
+		names+=("$(every_byte $i $((i + 14)))")
+	done
+	for name in "${names[@]}"; do
+		options+=(--exclude-program "$name")
+	done
+	dirs=("$(every_byte 1 127)" "$(every_byte 128 255)" 'a, $(touch pwned)')
+	for dir in "${dirs[@]}"; do
+		mkdir "$BOX_CGROUP/$dir"
+		options+=(--exclude-cgroup "$(box_root)/$dir")
+	done
+	run ! mkdir "$BOX_CGROUP/"$'a\nb' # the kernel has none of these
+	load_pair --quiet --cgroup "$(box_root)" "${options[@]}"
+	run -0 status
+	assert_plain
+	hex_of "${names[@]}" | cut -c 1-30 | as_shown >"$BOX_TMP/names"
+	hex_of "${dirs[@]}" | as_shown | sed "s|^|$(box_root)/|" >"$BOX_TMP/dirs"
+	while IFS= read -r name; do
+		output_has "$name"
+	done < <(cat "$BOX_TMP/names" "$BOX_TMP/dirs")
+	run -0 status --json
+	assert_plain
+	have_want "cgroups" "$(echo "$output" | jq -r '.exclude_cgroups[]')" = "$(sort "$BOX_TMP/dirs")"
+	have_want "programs" "$(echo "$output" | jq -r '.exclude_programs[]' | grep -cxFf "$BOX_TMP/names")" -eq ${#names[@]}
+	[[ ! -e pwned ]]
+}
+
+@test "status.sh: a cgroup with a hostile name is what it is loaded on" {
+	local LC_ALL=C dir shown
+	dir=$(every_byte 1 90)
+	shown=$(box_root)/$(hex_of "$dir" | as_shown)
+	mkdir "$BOX_CGROUP/$dir"
+	load_pair --quiet --cgroup "$(box_root)/$dir"
+	run -0 status
+	assert_plain
+	output_has "cgroup       $shown"
+	have_want "in JSON" "$(json .cgroup)" = "$shown"
+	unload_pair
+}
+
 watched() {
 	grep -qE "^ +$1" "$BOX_TMP/watch"
 }

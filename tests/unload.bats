@@ -115,12 +115,35 @@ without_map_iterators() {
 	wait "$MANY"
 }
 
+# hold PROGRAM: of tests/programs, which says when it has a connection; it ends with fd 9.
+hold() {
+	mkfifo "$BOX_TMP/stay"
+	in_box python3 "$ROOT/tests/programs/$1" <"$BOX_TMP/stay" >"$BOX_TMP/out" 3>&- &
+	exec 9>"$BOX_TMP/stay"
+	wait_until 10 "a connection" test -s "$BOX_TMP/out"
+}
+
+@test "unload: takes out what is in a network namespace without a name or a process" {
+	refuse_map_iterators
+	hold nameless.py
+	run -0 without_map_iterators unload --timeout 2
+	output_has "connections taken off the bypass: 1"
+	assert_programs_gone 15
+	exec 9>&-
+}
+
+@test "unload: sees what has not been accepted" {
+	refuse_map_iterators
+	hold waiting.py
+	run -0 without_map_iterators unload --timeout 0
+	output_has "127.0.0.1:$(cat "$BOX_TMP/out"), 5 bytes unread by the server (-)"
+	exec 9>&-
+	assert_programs_gone 15
+}
+
 @test "unload: says so where a connection cannot be seen" {
 	refuse_map_iterators
-	mkfifo "$BOX_TMP/stay"
-	in_box python3 "$ROOT/tests/programs/nameless.py" <"$BOX_TMP/stay" >"$BOX_TMP/out" 3>&- &
-	exec 9>"$BOX_TMP/stay"
-	wait_until 10 "a connection" grep -q connected "$BOX_TMP/out"
+	hold in_flight.py
 	run -1 without_map_iterators unload --timeout 0
 	output_has "what is left in the map cannot be seen: connections stay in it until they are closed"
 	exec 9>&-
