@@ -38,7 +38,7 @@ SOURCED := lib.sh deps.sh limits.sh splicers.sh
 
 # What the tests and measurements run: both ends of a connection, and the control.
 TEST_PROGRAMS := build/pair build/readers build/senders build/many build/stuck build/semantics build/bench \
-	build/classic/bpf_sockops.o build/classic/bpf_tcpip_bypass.o build/other/flags.bpf.o build/other/map.bpf.o
+	build/classic/bpf_sockops.o build/classic/bpf_tcpip_bypass.o build/other/flags.bpf.o build/other/map.bpf.o build/other/calls.bpf.o
 
 .DELETE_ON_ERROR:
 .PHONY: all vmlinux install uninstall test-programs test test-kernels soak bench lint format clean help

@@ -108,6 +108,13 @@ __noinline int in_scope(__u16 port)
 	return otherwise;
 }
 
+/* Other programs may have flags of their own. */
+static __always_inline void drop_callbacks(struct bpf_sock_ops *skops, struct sock_record *rec)
+{
+	bpf_sock_ops_cb_flags_set(skops, skops->bpf_sock_ops_cb_flags & ~rec->cb_flags);
+	rec->cb_flags = 0;
+}
+
 /*
  * A socket that was dissolved, by connect() to AF_UNSPEC, and connects again has the
  * record of its first connection, and may still be in the map with what it did
@@ -127,6 +134,7 @@ static __always_inline int end_former_connection(struct bpf_sock_ops *skops)
 	bpf_map_delete_elem(&sock_ops_map, &rec->key);
 	rec->reason = left_closing;
 	rec->in_map = 0;
+	drop_callbacks(skops, rec);
 	stop_probing(skops, rec);
 	return 1;
 }
@@ -488,7 +496,7 @@ static __always_inline void on_packet(struct bpf_sock_ops *skops, int sent)
 	judge(rec, 0);
 	if (!rec->view.left)
 		rec->reason = left_peer_left;
-	bpf_sock_ops_cb_flags_set(skops, skops->bpf_sock_ops_cb_flags & ~rec->cb_flags);
+	drop_callbacks(skops, rec);
 	release_socket(skops, rec);
 	count(cpu, ejected, 1);
 }

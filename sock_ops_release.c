@@ -5,10 +5,12 @@
  * with its place in the map is put back here.  It goes through the sockets of one network
  * namespace, that of the process that reads it, and prints nothing.
  *
- * Needs 5.15 (bpf_setsockopt in iter/tcp).
+ * Needs 5.15 (bpf_setsockopt in iter/tcp), and 6.12 for the callback flags.
  */
 #include "sock_record_map.h"
 #include "socket_options.h"
+
+#define TCP_BPF_SOCK_OPS_CB_FLAGS 1008
 
 /* Is the socket in no sockmap?  A thread that waits in a recv keeps the psock. */
 static __always_inline int in_no_map(__u64 sk)
@@ -16,6 +18,15 @@ static __always_inline int in_no_map(__u64 sk)
 	__u64 psock = psock_of(sk);
 
 	return !psock || queue_empty(psock + offset_of(struct sk_psock, link));
+}
+
+/* Before 6.12 they stay: other programs are called for more packets than they have asked for. */
+static __always_inline void drop_callbacks(struct tcp_sock *tp, struct sock_record *rec)
+{
+	__u32 has = read_kernel(struct tcp_sock, rec->view.sk, bpf_sock_ops_cb_flags);
+
+	if (!set_tcp(tp, TCP_BPF_SOCK_OPS_CB_FLAGS, has & ~rec->cb_flags))
+		rec->cb_flags = 0;
 }
 
 SEC("iter/tcp")
@@ -36,6 +47,7 @@ int sock_ops_release(struct bpf_iter__tcp *ctx)
 	/* Closed: its timer is the kernel's. */
 	if (!read_kernel(struct sock, rec->view.sk, sk_socket))
 		return 0;
+	drop_callbacks(tp, rec);
 	release_socket(tp, rec);
 	return 0;
 }

@@ -21,6 +21,10 @@
  * SO_KEEPALIVE cannot tell who has switched it on.  It is switched off again, unless the
  * program has set TCP_KEEPIDLE meanwhile.
  *
+ * A program that has set no option follows the sysctls of its network namespace: the socket has
+ * a 0 then.  No option takes a 0, so that the sysctls of the moment of leaving are put back, as
+ * far as options go: 1 to KEEPALIVE_MOST seconds.  From then on they are the socket's own.
+ *
  * `socket` is what bpf_setsockopt() takes: a sock_ops context, or the socket itself in an
  * iter/tcp program (5.15).  The socket is locked.
  */
@@ -46,14 +50,22 @@
 #define KEEPALIVE_MOST	 32767 /* seconds, MAX_TCP_KEEPIDLE and MAX_TCP_KEEPINTVL */
 #define KEEPCNT_MOST	 127   /* MAX_TCP_KEEPCNT */
 
+/* Of sock_record.changed: keep_pace() has seen the socket, and what it has set. */
+enum { SEEN = 1, INTERVAL = 2, COUNT = 4 };
+
 static __always_inline long set_tcp(void *socket, int option, int value)
 {
 	return bpf_setsockopt(socket, IPPROTO_TCP, option, &value, sizeof(value));
 }
 
+static __always_inline long set_within(void *socket, int option, __u32 value, __u32 most)
+{
+	return set_tcp(socket, option, value > most ? most : value ?: 1);
+}
+
 static __always_inline long set_seconds(void *socket, int option, __u32 seconds)
 {
-	return set_tcp(socket, option, seconds < KEEPALIVE_MOST ? seconds : KEEPALIVE_MOST);
+	return set_within(socket, option, seconds, KEEPALIVE_MOST);
 }
 
 static __always_inline long switch_keepalive(void *socket, int on)
@@ -68,27 +80,29 @@ static __always_inline int keepalive_is_on(__u64 sk)
 	       1;
 }
 
-/* In jiffies, as keepalive_time_when() in net/tcp.h: the socket's, or its namespace's. */
-#define keepalive_value(sk, member, sysctl)                                                        \
+/* Times are in jiffies.  What a socket has, 0: nothing of its own. */
+#define own_value(sk, member) read_kernel(struct tcp_sock, sk, member)
+
+#define sysctl_value(sk, member)                                                                   \
 	({                                                                                         \
-		__u64 net__ = (__u64)read_kernel(struct sock_common, sk, skc_net.net);             \
-		read_kernel(struct tcp_sock, sk, member)                                           \
-			?: read_kernel(struct net, net__, ipv4.sysctl);                            \
+		__u64 net__ = netns_of(sk);                                                        \
+		read_kernel(struct net, net__, ipv4.member);                                       \
 	})
 
+/* What applies, as keepalive_time_when() in net/tcp.h. */
 static __always_inline __u32 idle_time(__u64 sk)
 {
-	return keepalive_value(sk, keepalive_time, sysctl_tcp_keepalive_time);
+	return own_value(sk, keepalive_time) ?: sysctl_value(sk, sysctl_tcp_keepalive_time);
 }
 
 static __always_inline __u32 probe_interval(__u64 sk)
 {
-	return keepalive_value(sk, keepalive_intvl, sysctl_tcp_keepalive_intvl);
+	return own_value(sk, keepalive_intvl) ?: sysctl_value(sk, sysctl_tcp_keepalive_intvl);
 }
 
 static __always_inline __u8 probe_count(__u64 sk)
 {
-	return keepalive_value(sk, keepalive_probes, sysctl_tcp_keepalive_probes);
+	return own_value(sk, keepalive_probes) ?: sysctl_value(sk, sysctl_tcp_keepalive_probes);
 }
 
 static __always_inline __u32 user_timeout(__u64 sk)
@@ -103,6 +117,23 @@ static __always_inline void give_timeout_back(void *socket, struct sock_record *
 	rec->program_timeout = 0;
 }
 
+static __always_inline void give_pace_back(void *socket, struct sock_record *rec)
+{
+	__u64 sk = rec->view.sk;
+	__u32 hz = rec->probe_hz ?: 1;
+
+	if (rec->changed & INTERVAL && probe_interval(sk) == rec->probe_seconds * hz)
+		set_seconds(
+			socket, TCP_KEEPINTVL,
+			(rec->program_interval ?: sysctl_value(sk, sysctl_tcp_keepalive_intvl)) /
+				hz);
+	if (rec->changed & COUNT && probe_count(sk) == KEEPCNT_MOST)
+		set_within(socket, TCP_KEEPCNT,
+			   rec->program_count ?: sysctl_value(sk, sysctl_tcp_keepalive_probes),
+			   KEEPCNT_MOST);
+	rec->changed = 0;
+}
+
 /* The program's settings again, but for those that it has changed meanwhile. */
 static __noinline void stop_probing(void *socket, struct sock_record *rec)
 {
@@ -112,17 +143,15 @@ static __noinline void stop_probing(void *socket, struct sock_record *rec)
 	if (!rec->probe_seconds || !hz)
 		return;
 	if (idle_time(sk) == rec->probe_idle) {
-		set_seconds(socket, TCP_KEEPIDLE, rec->program_idle / hz);
+		set_seconds(socket, TCP_KEEPIDLE,
+			    (rec->program_idle ?: sysctl_value(sk, sysctl_tcp_keepalive_time)) /
+				    hz);
 		if (rec->probe_switched)
 			switch_keepalive(socket, 0);
 	}
-	if (rec->program_interval && probe_interval(sk) == rec->probe_seconds * hz)
-		set_seconds(socket, TCP_KEEPINTVL, rec->program_interval / hz);
-	if (rec->program_count && probe_count(sk) == KEEPCNT_MOST)
-		set_tcp(socket, TCP_KEEPCNT, rec->program_count);
+	give_pace_back(socket, rec);
 	give_timeout_back(socket, rec);
-	rec->probe_seconds = rec->probe_switched = rec->program_count = 0;
-	rec->program_interval = 0;
+	rec->probe_seconds = rec->probe_switched = 0;
 }
 
 /* May the program's own keepalive be made more frequent, without a change of what it decides? */
@@ -139,7 +168,7 @@ static __always_inline int may_hasten(__u64 sk)
 static __noinline void start_probing(void *socket, struct sock_record *rec, __u8 seconds)
 {
 	__u64 sk = rec->view.sk;
-	__u32 idle;
+	__u32 idle, before;
 	int on;
 
 	if (rec->probe_seconds && rec->probe_seconds <= seconds)
@@ -148,7 +177,8 @@ static __noinline void start_probing(void *socket, struct sock_record *rec, __u8
 	on = keepalive_is_on(sk);
 	if (on && seconds != LEAVING_SECONDS && !may_hasten(sk))
 		return;
-	rec->program_idle = idle_time(sk);
+	rec->program_idle = own_value(sk, keepalive_time);
+	before = idle_time(sk);
 	if (set_tcp(socket, TCP_KEEPIDLE, seconds))
 		return;
 	rec->probe_seconds = seconds;
@@ -156,9 +186,9 @@ static __noinline void start_probing(void *socket, struct sock_record *rec, __u8
 	rec->probe_hz = idle / seconds;
 	if (!on) {
 		rec->probe_switched = !switch_keepalive(socket, 1);
-	} else if (rec->program_idle <= idle) {
-		set_seconds(socket, TCP_KEEPIDLE, rec->program_idle / (rec->probe_hz ?: 1));
-		rec->probe_idle = rec->program_idle;
+	} else if (before <= idle) {
+		set_seconds(socket, TCP_KEEPIDLE, before / (rec->probe_hz ?: 1));
+		rec->probe_idle = idle_time(sk);
 		if (probe_interval(sk) <= idle)
 			rec->probe_seconds = 0;
 	}
@@ -183,13 +213,14 @@ static __always_inline void keep_pace(void *socket, struct sock_record *rec)
 {
 	__u64 sk = rec->view.sk;
 
-	rec->program_interval = probe_interval(sk);
-	if (rec->program_interval > rec->probe_seconds * rec->probe_hz)
-		set_tcp(socket, TCP_KEEPINTVL, rec->probe_seconds);
-	if (probes_are_ours(rec)) {
-		rec->program_count = probe_count(sk);
-		set_tcp(socket, TCP_KEEPCNT, KEEPCNT_MOST);
-	}
+	rec->changed = SEEN;
+	rec->program_interval = own_value(sk, keepalive_intvl);
+	if (probe_interval(sk) > rec->probe_seconds * rec->probe_hz &&
+	    !set_tcp(socket, TCP_KEEPINTVL, rec->probe_seconds))
+		rec->changed |= INTERVAL;
+	rec->program_count = own_value(sk, keepalive_probes);
+	if (probes_are_ours(rec) && !set_tcp(socket, TCP_KEEPCNT, KEEPCNT_MOST))
+		rec->changed |= COUNT;
 }
 
 /* A socket in the map, which has not been closed, sends a packet: a probe perhaps. */
@@ -218,7 +249,7 @@ static __always_inline void pace_probing(void *socket, struct sock_record *rec)
 		give_timeout_back(socket, rec);
 	else if (probes_are_ours(rec) && timeout && !set_tcp(socket, TCP_USER_TIMEOUT, 0))
 		rec->program_timeout = timeout;
-	if (!rec->program_interval)
+	if (!rec->changed)
 		keep_pace(socket, rec);
 }
 

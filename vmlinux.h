@@ -457,6 +457,7 @@ struct tcp_sock {
 	unsigned int keepalive_intvl;
 	u8 keepalive_probes;
 	u8 repair : 1;
+	u8 bpf_sock_ops_cb_flags;
 	_Bool is_mptcp;
 };
 

@@ -342,6 +342,30 @@ assert_options() {
 	each_option assert_options
 }
 
+# leaves_with NAME SECONDS: a connection of a server without options, whose sysctl is changed meanwhile.
+leaves_with() {
+	rm -f "$BOX_TMP/until"
+	converse "$1" server client 10.7.0.2 --show bulk
+	wait_until 5 "round trips" all_talk 1
+	in_box ip netns exec server sysctl -qw net.ipv4.tcp_keepalive_time="$2"
+	touch "$BOX_TMP/until"
+	assert_ended_well "$1"
+}
+
+# An option takes neither 0, which would mean the sysctl, nor more than 32,767: a row of docs/limits.md.
+@test "firewall: a server without options gets the sysctl of the moment when it leaves" {
+	short_up 70
+	load_pair --quiet
+	leaves_with lower 600
+	assert_options lower "" "off, idle time 600 s"
+	leaves_with zero 0
+	assert_options zero "" "off, idle time 1 s"
+	leaves_with zero-still 0
+	assert_options zero-still "" "off, idle time 1 s"
+	leaves_with long 100000
+	assert_options long "" "off, idle time 32767 s"
+}
+
 # Nothing tells that the program has switched on what was on, a row of docs/limits.md.
 @test "firewall: a keepalive that a server switches on after accept is off afterwards" {
 	short_up 70

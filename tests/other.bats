@@ -7,6 +7,7 @@
 #   flags   sets its callback flags absolutely: ours are lost if it runs after ours
 #   map     has every socket in a sockhash of its own: the psock stays when ours is out.
 #           A blocking recv after a half-close ends with EAGAIN under such a tool alone.
+#   calls   asks for no callbacks, and counts what it is called for
 
 bats_require_minimum_version 1.5.0
 load sandbox.bash
@@ -104,4 +105,44 @@ assert_none_admitted() {
 	have_want "left for the other sockmap" "$(counter left_taken)" -eq 1
 	have_want "left because the other did" "$(counter left_peer_left)" -eq 1
 	have_want "sockets that left the map" "$(counter ejected)" -eq 2
+}
+
+# Calls of the other tool's program for packets: BPF_SOCK_OPS_PARSE_HDR_OPT_CB, _HDR_OPT_LEN_CB, and
+# _WRITE_HDR_OPT_CB.
+calls_for_packets() {
+	in_box bpftool -j map dump pinned /sys/fs/bpf/other_calls | jq '[.[].formatted | select(.key >= 13 and .key <= 15).value] | add'
+}
+
+calls_up() {
+	other_up calls
+	in_box bpftool map pin id "$(in_box bpftool -j prog show pinned /sys/fs/bpf/other | jq '.map_ids[0]')" /sys/fs/bpf/other_calls
+	load_quietly
+}
+
+# Before 6.12 they stay: a row of docs/limits.md.
+@test "calls: the packets of sockets that unload.sh has taken out call nobody" {
+	[[ $(printf '%s\n' 6.12 "$(uname -r)" | sort -V | head -n 1) == 6.12 ]] || skip "this kernel cannot take callback flags back"
+	calls_up
+	hold_many 5 0
+	unload_pair >/dev/null 2>&1
+	have_want "calls at the handshakes and by ours" "$(calls_for_packets)" -gt 0
+	in_box bpftool map update pinned /sys/fs/bpf/other_calls key 13 0 0 0 value 0 0 0 0 0 0 0 0
+	in_box bpftool map update pinned /sys/fs/bpf/other_calls key 14 0 0 0 value 0 0 0 0 0 0 0 0
+	in_box bpftool map update pinned /sys/fs/bpf/other_calls key 15 0 0 0 value 0 0 0 0 0 0 0 0
+	many_talk 1
+	have_want "calls" "$(calls_for_packets)" -eq 0
+	exec 8>&-
+	wait "$MANY"
+}
+
+@test "calls: nor do those of a socket that makes a second connection, which is not admitted" {
+	command -v python3 >/dev/null || skip "no python3 here"
+	calls_up
+	in_box timeout 20 python3 "$ROOT/tests/programs/reopen.py" >"$BOX_TMP/reopened" 3>&- < <(
+		wait_until 10 "the second connection" grep -q second "$BOX_TMP/reopened" >&2
+		calls_for_packets >"$BOX_TMP/calls"
+		echo
+	)
+	have_want "admitted" "$(counter admitted_active)" -eq 1
+	have_want "calls while it talks" "$(($(calls_for_packets) - $(cat "$BOX_TMP/calls")))" -eq 0
 }
