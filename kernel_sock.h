@@ -211,6 +211,22 @@ struct inet_connection_sock___timers {
 #define timer_pending(type, sk, timer)                                                             \
 	(bpf_core_field_exists(((type *)0)->timer) && read_kernel(type, sk, timer.entry.pprev) != 0)
 
+/* Does a thread wait for the socket's lock? */
+static __always_inline int lock_is_awaited(__u64 sk)
+{
+	__u64 lock = sk + offset_of(struct sock, sk_lock.wq.head);
+
+	return read_word(lock) != lock;
+}
+
+/* Is the socket in no sockmap?  A thread that waits in a recv keeps the psock. */
+static __always_inline int in_no_sockmap(__u64 sk)
+{
+	__u64 psock = psock_of(sk);
+
+	return !psock || queue_empty(psock + offset_of(struct sk_psock, link));
+}
+
 /*
  * Does a thread wait on this socket, besides one in connect?  A recv that has begun before
  * the socket gets its psock sleeps in tcp_recvmsg, and never looks at the psock.  In connect,
@@ -219,10 +235,9 @@ struct inet_connection_sock___timers {
  */
 static __always_inline int others_wait(__u64 sk)
 {
-	__u64 lock = sk + offset_of(struct sock, sk_lock.wq.head);
 	__u64 wait = (__u64)read_kernel(struct sock, sk, sk_wq), first;
 
-	if (read_word(lock) != lock)
+	if (lock_is_awaited(sk))
 		return 1;
 	if (!wait)
 		return 0;

@@ -451,9 +451,10 @@ CONNECTION=(
 	idle   # 1: it can be taken out
 	# Of each end: its address:port, the one that the other end sees (another one behind NAT),
 	# its key if it is in the map, its network namespace, the bytes that it has not read, for
-	# how many ms it has not (at most), whether it sends over TCP, and the inode of its socket.
-	client client_seen client_key client_netns client_unread client_unread_ms client_over_tcp client_inode
-	server server_seen server_key server_netns server_unread server_unread_ms server_over_tcp server_inode
+	# how many ms it has not (at most), whether it sends over TCP, the inode of its socket, and
+	# whether a thread has its lock (status_line.h).
+	client client_seen client_key client_netns client_unread client_unread_ms client_over_tcp client_inode client_held
+	server server_seen server_key server_netns server_unread server_unread_ms server_over_tcp server_inode server_held
 	# with_programs() adds the programs, as NAME/PID.
 	client_program server_program
 )
@@ -543,7 +544,7 @@ pair_up() {
 		function fields(end, peer) {
 			return (end in listed ? local(end) : remote(peer)) OFS remote(peer) OFS \
 				of(end, "key") OFS of(end, "netns") OFS of(end, "unread") (of(end, "more") + 0 ? "+" : "") OFS \
-				of(peer, "sent_ms") OFS of(end, "over_tcp") OFS of(end, "inode")
+				of(peer, "sent_ms") OFS of(end, "over_tcp") OFS of(end, "inode") OFS of(end, "held")
 		}
 		function local(end) {
 			return address(substr(of(end, "key"), 1, 32), of(end, "local_port"))

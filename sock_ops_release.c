@@ -12,14 +12,6 @@
 
 #define TCP_BPF_SOCK_OPS_CB_FLAGS 1008
 
-/* Is the socket in no sockmap?  A thread that waits in a recv keeps the psock. */
-static __always_inline int in_no_map(__u64 sk)
-{
-	__u64 psock = psock_of(sk);
-
-	return !psock || queue_empty(psock + offset_of(struct sk_psock, link));
-}
-
 /* Before 6.12 they stay: other programs are called for more packets than they have asked for. */
 static __always_inline void drop_callbacks(struct tcp_sock *tp, struct sock_record *rec)
 {
@@ -42,7 +34,7 @@ int sock_ops_release(struct bpf_iter__tcp *ctx)
 	if (!tp)
 		return 0; /* a handshake, or TIME_WAIT */
 	rec = bpf_sk_storage_get(&sock_ops_record, tp, 0, 0);
-	if (!rec || !rec->in_map || !in_no_map(rec->view.sk))
+	if (!rec || !rec->in_map || !in_no_sockmap(rec->view.sk))
 		return 0;
 	/* Closed: its timer is the kernel's. */
 	if (!read_kernel(struct sock, rec->view.sk, sk_socket))

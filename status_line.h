@@ -15,6 +15,9 @@
  *   inode        of the socket in /proc/PID/fd, 0: not accepted yet
  *   idle         1: nothing is unread at this end, and nothing is on its way to it
  *   pair         1: the other end is known, and idle as well
+ *   held         1: a thread has its lock, inside recv(2) or send(2) as a rule; 2: and another one
+ *                waits for it
+ *   due          1: unload.sh has taken it out of the map, and not yet put back what it had before
  *
  * These programs share no map with the others, and so work for any sock_ops_map, also for one
  * that an earlier load has left behind.  They take no socket's lock: its program may hold it for
@@ -38,7 +41,7 @@
 
 #define COLUMNS                                                                                    \
 	"key local_port remote_port server unread more sent_ms age_ms over_tcp netns inode idle "  \
-	"pair\n"
+	"pair held due\n"
 
 /*
  * A word of the kernel as a number.  To the verifier what read_kernel() gives may be a pointer, and
@@ -177,6 +180,18 @@ __noinline __u64 sent_ns(__u64 record)
 	return sent && jiffies ? (now - sent) * (age_ns(record) / jiffies) : 0;
 }
 
+__noinline int held(__u64 sk)
+{
+	if (!read_kernel(struct sock, sk, sk_lock.owned))
+		return 0;
+	return lock_is_awaited(sk) ? 2 : 1;
+}
+
+__noinline int due(__u64 sk, __u64 record)
+{
+	return read_record(record, in_map) && in_no_sockmap(sk);
+}
+
 static __always_inline void print_key(struct seq_file *seq, const struct sock_key *key)
 {
 	const __u32 *word = (const void *)key;
@@ -209,7 +224,8 @@ static __always_inline int print_line(struct seq_file *seq, __u64 sk, __u64 reco
 		       (__u32)(unread >> 32), sent_ns(record) / NS_PER_MS,
 		       age_ns(record) / NS_PER_MS, read_record(record, view.left));
 	print_place(seq, sk);
-	return BPF_SEQ_PRINTF(seq, "%u %u\n", idle(sk, peer_sk), idle(peer_sk, sk));
+	return BPF_SEQ_PRINTF(seq, "%u %u %u %u\n", idle(sk, peer_sk), idle(peer_sk, sk), held(sk),
+			      due(sk, record));
 }
 
 #endif /* STATUS_LINE_H */
