@@ -9,6 +9,10 @@
 # recv.  Once off, each goes back to TCP at its first send that finds its reader's
 # queue empty, and nothing is redirected to an empty queue any more: a connection that
 # is idle in two looks in a row can be taken out.
+#
+# Any user chooses how many connections, processes and namespaces there are, when a connection is closed,
+# and how long a socket is locked.  So each loop looks at its end first, and what needs a lock has a process
+# of its own, which nobody waits for.
 
 set -euo pipefail
 HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
@@ -17,7 +21,7 @@ HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 
 TIMEOUT=10   # seconds to wait for what is unread
 CGROUP=      # where to look for programs without pins, besides the root
-LINGER=86400 # seconds that the process in the background waits at most
+LINGER=86400 # seconds that the processes in the background wait at most
 
 usage() {
 	cat <<-END
@@ -35,7 +39,8 @@ usage() {
 		    --timeout SECONDS  how long to wait for programs to read what they have been sent;
 		                       default: $TIMEOUT.  Connections that still hold unread bytes then
 		                       are listed and left alone.  A process in the background takes them
-		                       off the bypass once they are read.
+		                       off the bypass once they are read.  The rest takes a few seconds,
+		                       whatever programs do.
 		    --cgroup PATH      detach from this cgroup as well; needed only when the pins in
 		                       $BPFFS, which tell where load.sh attached, are lost
 		    --help             show this text
@@ -110,72 +115,67 @@ switch_to() {
 	fi
 }
 
+# ---- time ------------------------------------------------------------------
+
+# now: ms since the host was started, in NOW.  Nobody sets that clock.
+now() {
+	local up
+	read -r up _ </proc/uptime
+	NOW=$((10#${up/./} * 10))
+}
+
+# has_time END, which is one of now().
+has_time() {
+	now
+	((NOW < $1))
+}
+
+# pause LOOKS END: often at first, when most are idle; later for programs that take their time.
+pause() {
+	local ms=500
+	(($1 > 2)) || ms=50
+	(($1 < 30)) || ms=5000
+	now
+	((NOW + ms <= $2)) || ms=$(($2 - NOW > 100 ? $2 - NOW : 100))
+	sleep "$((ms / 1000)).$(printf %03d $((ms % 1000)))"
+}
+
 # ---- taking connections out ------------------------------------------------
 
-# Often at first, when most are idle; later for programs that take their time.
-pause_after() {
-	if (($1 < 2)); then
-		sleep 0.05
-	elif (($1 < 15)); then
-		sleep 0.5
-	else
-		sleep 5
-	fi
-}
+LOOKS=3        # at a map, at least, when there is no time left: two that agree, and one at what is left
+DELETE_MS=3000 # for going on behind keys that are gone,
+STARTS=20      # and so many times at least
+MOST_SHOWN=100 # connections
+
+FOUND=0               # connections
+LEFT=                 # those that had to stay, as connections() prints them
+declare -A COUNTED=() # maps
+declare -A TAKEN=()   # network namespaces of the sockets that take_out() has taken out, by inode
 
 # count LINES: how many; there are none in an empty string.
 count() {
 	grep -c . <<<"$1" || true
 }
 
-# connections_now MAP: how many.
-connections_now() {
-	count "$(connections "$@" 2>/dev/null || true)"
+# look MAP: its connections, in SEEN.  They are counted once.
+look() {
+	SEEN=$(connections "$@" 2>/dev/null) || return
+	[[ -n ${COUNTED[$*]:-} ]] || FOUND=$((FOUND + $(count "$SEEN")))
+	COUNTED[$*]=1
 }
 
-# let_them_go SECONDS MAP: until all are idle in two looks in a row (an upload may
-# pause), for so long at the most.
+# let_them_go END MAP: until all are idle in two looks in a row (an upload may pause), or until END.
 let_them_go() {
-	local start=$SECONDS end=$((SECONDS + $1)) lines idle=0
+	local end=$1 looks=0 idle=0
 	shift
-	while ((SECONDS < end)) && lines=$(connections "$@" 2>/dev/null); do
-		if of_connections 'NF && !$at["idle"] { exit 1 }' <<<"$lines"; then
+	while has_time "$end" && look "$@"; do
+		if of_connections 'NF && !$at["idle"] { exit 1 }' <<<"$SEEN"; then
 			((++idle < 2)) || return 0
 		else
 			idle=0
 		fi
-		pause_after $((SECONDS - start))
+		pause "$((++looks))" "$end"
 	done
-}
-
-# release_path MAP-ID: where the iterator is pinned that gives the sockets of this map back what they
-# had.
-release_path() {
-	say "$BPFFS/$RELEASE-$1-$ITERATES"
-}
-
-# pin_release MAP-ID.  Kernels before 5.15 refuse it: sockets keep the keepalive there.  Not echoed,
-# as all that serves unload.sh itself and is gone at its end.
-pin_release() {
-	# Without its pin libbpf would make a map of records anew.
-	[[ ! -e $RECORD_PIN ]] ||
-		cmd -q bpftool iter pin "$HERE/$RELEASE.o" "$(release_path "$1")" >/dev/null 2>&1 || true
-}
-
-# unpin_release MAP-ID...
-unpin_release() {
-	local id
-	for id; do
-		cmd -q rm -f "$(release_path "$id")"
-	done
-}
-
-# release MAP-ID: sockets that were taken out get back what they had before
-# (sock_ops_release.c).  Not echoed: it is done after each batch, in each namespace.
-release() {
-	local pin
-	pin=$(release_path "$1")
-	[[ ! -e $pin ]] || cmd -q in_each_namespace cat "$pin" >/dev/null 2>&1
 }
 
 # idle_keys: of the sockets of idle connections, of what connections() prints.
@@ -183,29 +183,27 @@ idle_keys() {
 	of_connections '$at["idle"] { print $at["client_key"] "\n" $at["server_key"] }' | sed '/^-$/d' | sort
 }
 
-# take_out SECONDS MAP-ID MAP: until the map is empty, or for so long.  Fails with 1 and prints the
-# connections that are left, or with 2 where they cannot be seen.
+# take_out END MAP: until the map is empty, or until END.  Fails with 1 where connections are LEFT, or
+# with 2 where they cannot be seen.
 take_out() {
-	local start=$SECONDS end=$((SECONDS + $1)) map_id=$2 round=0 unseen=0 lines idle before='' both
-	shift 2
-	while lines=$(connections "$@" 2>/dev/null); do
-		if [[ -z $lines ]] && map_is_empty "$@"; then
-			release "$map_id" # what an unload.sh that was killed has taken out
-			return 0
-		fi
-		idle=$(idle_keys <<<"$lines")
-		both=$(comm -12 <(say "$before") <(say "$idle") | sed '/^$/d')
-		before=$idle
-		if [[ -n $both ]]; then
-			delete_keys "$@" <<<"$both"
-			release "$map_id"
-		elif [[ -z $lines ]]; then
+	local end=$1 looks=0 unseen=0 idle before='' both
+	shift
+	while look "$@"; do
+		if [[ -z $SEEN ]]; then
+			! map_is_empty "$@" || return 0
 			((++unseen < 20)) || break # one that is being closed is soon gone
-		elif ((SECONDS >= end && ++round > 3)); then
-			say "$lines"
+		fi
+		# First, so that nothing that comes and goes can put it off.
+		if ((++looks > LOOKS)) && ! has_time "$end"; then
+			[[ -n $SEEN ]] || break
+			LEFT+=${LEFT:+$'\n'}$SEEN
 			return 1
 		fi
-		pause_after $((SECONDS - start))
+		idle=$(idle_keys <<<"$SEEN")
+		both=$(comm -12 <(say "$before") <(say "$idle") | sed '/^$/d')
+		before=$idle
+		[[ -z $both ]] || delete_keys "$@" <<<"$both"
+		pause "$looks" "$end"
 	done
 	if ! bpftool map show "$@" >/dev/null 2>&1; then
 		return 0 # with its last socket an unpinned map goes as well
@@ -215,42 +213,31 @@ take_out() {
 	return 2
 }
 
-STAY=() # ids of maps that are not empty
-
-# taken_out STATUS MAP-ID: the status is take_out's.
-taken_out() {
-	if (($1 == 0)); then
-		unpin_release "$2"
-		return
-	fi
-	STAY+=("$2")
-	(($1 == 1)) || FAILED=$((FAILED + 1))
-}
-
-# delete_keys MAP: those that it reads.  A socket that was closed meanwhile ends the batch: the
-# rest is for the next round.  Not echoed: thousands of keys, whose number is said at the end.
+# delete_keys MAP: those that it reads, of connections that were SEEN idle.  A key that is gone, since its
+# socket was closed, ends bpftool, and with it the few dozen keys that it has read ahead: the next one
+# goes on behind them, and they are for the next look.  Not echoed: thousands of keys, whose number is
+# said at the end.
 delete_keys() {
+	local end inode starts=0
+	while read -r inode; do
+		TAKEN[$inode]=1
+	done < <(of_connections '$at["idle"] { print $at["client_netns"] "\n" $at["server_netns"] }' <<<"$SEEN" |
+		sort -u | sed -n '/^[0-9]/p')
+	now
+	end=$((NOW + DELETE_MS))
 	awk -v map="$*" '{ gsub(/../, " &"); print "map delete " map " key hex" $0 }' |
-		cmd -q bpftool batch file - >/dev/null 2>&1 || true
-}
-
-# take_out_earlier SECONDS PROGRAM-ID MAP-ID: the same as take_out for what an earlier load
-# has left, whose map of records has no pin.
-take_out_earlier() {
-	local records
-	if records=$(map_id sock_ops_record id "$2") && [[ ! -e $RECORD_PIN ]] &&
-		cmd -q bpftool map pin id "$records" "$RECORD_PIN" 2>/dev/null; then
-		pin_release "$3"
-		cmd -q rm "$RECORD_PIN"
-	fi
-	take_out "$1" "$3" id "$3"
+		until cmd -q bpftool batch file - >/dev/null 2>&1; do
+			read -r _ || break # the rest of a line
+			((++starts < STARTS)) || has_time "$end" || break
+		done || true
 }
 
 describe() {
 	of_connections '
 		{
 			text = unread("client") unread("server")
-			print "  " $at["client"] " -> " $at["server"] (text ? text : ", busy")
+			print "  " $at["client"] " -> " $at["server"] \
+				(text ? text : ($at["idle"] ? ", idle" : ", busy") inside("client") inside("server"))
 		}
 		function unread(end,    since) {
 			if (!($at[end "_unread"] + 0))
@@ -258,36 +245,216 @@ describe() {
 			since = $at[end "_unread_ms"]
 			return ", " $at[end "_unread"] " bytes unread by the " end " (" $at[end "_program"] ")" \
 				(since == "-" ? "" : " for " int(since / 1000) " s")
+		}
+		function inside(end) {
+			return $at[end "_held"] + 0 ? ", the " end " (" $at[end "_program"] ") is inside a call" : ""
 		}'
 }
 
-# linger MAP-ID...: in the background, for what is left; it ends when the maps are empty.
+# ---- what sockets had before -----------------------------------------------
+# sock_ops_release.c, which takes the lock of each socket of a network namespace, also of those that
+# were never on the bypass.  A program can hold a lock for as long as it likes.  So each namespace has a
+# process of its own, and what is held up is left alone: it goes on once the lock is free.
+
+RELEASE_MS=1500 # to begin with namespaces, at least, when there is no time left
+HELD_MS=700     # for the last ones to end
+MOST_HELD=64    # at a time
+
+HELD=()            # `MAP-ID FD INODE` of those that are at it; FD ends with the process
+declare -A REST=() # inodes of namespaces that are still to come, by map id
+UNENTERED=0        # namespaces that could not be entered
+
+# release_path MAP-ID: where the iterator is pinned that gives the sockets of this map back what they
+# had.
+release_path() {
+	say "$BPFFS/$RELEASE-$1-$STARTED-$ITERATES"
+}
+
+# pin_release MAP-ID.  Kernels before 5.15 refuse it: sockets keep the keepalive there.  Not echoed,
+# as all that serves unload.sh itself and is gone at its end.
+pin_release() {
+	# Without its pin libbpf would make a map of records anew.
+	RELEASES+=("$1")
+	[[ ! -e $RECORD_PIN ]] ||
+		cmd -q bpftool iter pin "$HERE/$RELEASE.o" "$(release_path "$1")" >/dev/null 2>&1 || true
+}
+
+# unpin_release MAP-ID
+unpin_release() {
+	cmd -q rm -f "$(release_path "$1")"
+}
+
+# due RECORDS: the network namespaces of sockets that were taken out and have not got back what they had,
+# by an unload.sh that was killed, too.  RECORDS: the id of their map of records.
+due() {
+	{ open_sockets 2>/dev/null || true; } | awk -v records="$1" '
+		NR == 1 {
+			for (i = 1; i <= NF; i++)
+				at[$i] = i
+			next
+		}
+		$at["records"] == records && $at["due"] == 1 { print $at["netns"] }'
+}
+
+# entrances INODE...: a line `INODE FILE` for each of these network namespaces that has a process or a
+# name, our own one first.
+entrances() {
+	{ printf '%s\0' /proc/self/ns/net /proc/[0-9]*/ns/net /run/netns/* |
+		xargs -0 stat -L -c '%i %n' 2>/dev/null || true; } | awk -v wanted="$*" '
+		BEGIN {
+			for (n = split(wanted, inode, " "); n; n--)
+				open[inode[n]]
+		}
+		$1 in open {
+			print
+			delete open[$1]
+		}'
+}
+
+# alone [FD...]: in a process that may outlive this one: without the lock, and what the caller has open,
+# except for these.
+alone() {
+	local fd
+	for fd in /proc/self/fd/*; do
+		fd=${fd##*/}
+		((fd <= 2)) || [[ " $* " == *" $fd "* ]] || exec {fd}>&-
+	done
+}
+
+# has_ended MS FD: waits for so long.  It says nothing unless it fails.
+has_ended() {
+	local fd=$2 said='' status=0
+	IFS='' read -r -t "$(($1 / 1000)).$(printf %03d $(($1 % 1000)))" -u "$fd" said || status=$?
+	((status <= 128)) || return
+	exec {fd}<&-
+	[[ -z $said ]] || UNENTERED=$((UNENTERED + 1))
+}
+
+# release MAP-ID END INODE...: begins in each of these namespaces, or says in REST where it has not.
+release() {
+	local map_id=$1 end=$2 pin inode file fd enter
+	local -A entered=()
+	shift 2
+	pin=$(release_path "$map_id")
+	[[ $# -gt 0 && -e $pin ]] || return 0
+	while read -r inode file; do
+		entered[$inode]=1
+		if ((${#HELD[@]} >= MOST_HELD)) || ! has_time "$end"; then
+			REST[$map_id]+=" $inode"
+			continue
+		fi
+		enter=()
+		[[ $file == /proc/self/* ]] || enter=(nsenter --net="$file")
+		# Not echoed: there may be thousands of namespaces.
+		exec {fd}< <(
+			alone
+			cmd -q exec ${enter[0]+"${enter[@]}"} cat "$pin" 2>&1 >/dev/null </dev/null
+		)
+		has_ended 100 "$fd" || HELD+=("$map_id $fd $inode")
+	done < <(entrances "$@")
+	UNENTERED=$((UNENTERED + $# - ${#entered[@]}))
+}
+
+# release_taken MAP-ID RECORDS END: where take_out() has taken sockets out, or another unload.sh.
+release_taken() {
+	local inodes=()
+	[[ -e $(release_path "$1") ]] || return 0
+	mapfile -t inodes < <({
+		say_each "${!TAKEN[@]}"
+		[[ -z $2 ]] || due "$2"
+	} | sed '/^$/d' | sort -u)
+	TAKEN=()
+	now
+	release "$1" "$(($3 > NOW + RELEASE_MS ? $3 : NOW + RELEASE_MS))" ${inodes[0]+"${inodes[@]}"}
+}
+
+# wait_for_held END: HELD has those that are at it still.
+wait_for_held() {
+	local entry fd held=()
+	for entry in ${HELD[0]+"${HELD[@]}"}; do
+		read -r _ fd _ <<<"$entry"
+		now
+		has_ended "$(($1 > NOW ? $1 - NOW : 10))" "$fd" || held+=("$entry")
+	done
+	HELD=(${held[0]+"${held[@]}"})
+}
+
+# held_up: of which sockets the locks are held.
+held_up() {
+	local lines
+	lines=$(open_sockets | sed 's/^\([^ ]* \)\{6\}//' | pair_up | with_programs | of_connections '
+		{
+			if ($at["client_held"] == 2)
+				say("client")
+			if ($at["server_held"] == 2)
+				say("server")
+		}
+		function say(end) {
+			print "  " $at["client"] " -> " $at["server"] ", the " end " (" $at[end "_program"] ")"
+		}')
+	say "sockets get back what they had before once no program of their network namespace holds a socket's lock; now does:"
+	say "${lines:-  in network namespace $(say_each "${HELD[@]##* }" | paste -sd ' '), a program whose socket was not on the bypass}"
+}
+
+# ---- in the background -----------------------------------------------------
+
+STAY=() # ids of maps that are not empty
+
+# linger: for what is LEFT, and where sockets have not got back what they had.  It ends when that is done.
 linger() {
-	local id fd from=$ITERATES
+	local id ids
 	# Maps without a pin are to be had by id, which takes CAP_SYS_ADMIN.
-	if ! bpftool map show id "$1" >/dev/null 2>&1; then
+	if [[ ${#STAY[@]} -gt 0 ]] && ! bpftool map show id "${STAY[0]}" >/dev/null 2>&1; then
 		say "they stay until they are closed, or unload.sh is run with CAP_SYS_ADMIN"
-		unpin_release "$@"
-		return
+		STAY=()
 	fi
-	(
-		trap '' HUP
-		# Before the lock is given back: the next one clears the pins of processes that have ended.
-		ITERATES=$BASHPID
-		for id; do
-			cmd -q mv "$BPFFS/$RELEASE-$id-$from" "$(release_path "$id")" || true
-		done
-		for fd in /proc/self/fd/*; do # the lock, and what the caller has open
-			fd=${fd##*/}
-			((fd <= 2)) || exec {fd}>&-
-		done
-		for id; do
-			take_out "$LINGER" "$id" id "$id" || true
-		done
-		end_iterators
-		unpin_release "$@"
-	) </dev/null >/dev/null 2>&1 &
-	say "process $! takes them off the bypass once they are read"
+	mapfile -t ids < <(say_each ${STAY[0]+"${STAY[@]}"} "${!REST[@]}" "${HELD[@]%% *}" | sed '/^$/d' | sort -u)
+	for id in ${RELEASES[0]+"${RELEASES[@]}"}; do
+		[[ " ${ids[*]} " == *" $id "* ]] || unpin_release "$id"
+	done
+	for id in ${ids[0]+"${ids[@]}"}; do
+		finish "$id" </dev/null >/dev/null 2>&1 &
+		if [[ " ${STAY[*]} " == *" $id "* ]]; then
+			say "process $! takes them off the bypass once they are read"
+		else
+			say "process $! gives sockets back what they had"
+		fi
+	done
+}
+
+# finish MAP-ID
+finish() {
+	local id=$1 from end entry fds=() held=()
+	trap '' HUP
+	# Before the lock is given back: the next one clears the pins of processes that have ended.
+	from=$(release_path "$id")
+	ITERATES=$BASHPID
+	cmd -q mv "$from" "$(release_path "$id")" || true
+	for entry in ${HELD[0]+"${HELD[@]}"}; do
+		if [[ $entry == "$id "* ]]; then
+			held+=("$entry")
+			entry=${entry#* }
+			fds+=("${entry% *}")
+		fi
+	done
+	HELD=(${held[0]+"${held[@]}"})
+	alone ${fds[0]+"${fds[@]}"}
+	now
+	end=$((NOW + LINGER * 1000))
+	# As many at a time as may be held up.
+	while [[ -n ${REST[$id]:-} ]] && has_time "$end"; do
+		read -ra fds <<<"${REST[$id]}"
+		REST[$id]=
+		release "$id" "$end" "${fds[@]}"
+		wait_for_held "$((NOW + 5000))"
+	done
+	if [[ " ${STAY[*]} " == *" $id "* ]]; then
+		take_out "$end" id "$id" || true
+		release_taken "$id" '' "$end"
+	fi
+	wait_for_held "$end"
+	end_iterators
+	unpin_release "$id"
 }
 
 # ---- the steps -------------------------------------------------------------
@@ -332,7 +499,7 @@ detach_unpinned() {
 		fi
 	done <<<"$ours"
 	if ours=$(ours_on "$cgroup") && [[ -n $ours ]]; then
-		warn "still attached to $cgroup: $(cut -d ' ' -f 1 <<<"$ours" | paste -sd ' ')"
+		warn "still attached to $(shown "$cgroup"): $(cut -d ' ' -f 1 <<<"$ours" | paste -sd ' ')"
 		FAILED=$((FAILED + 1))
 	fi
 }
@@ -347,24 +514,44 @@ unpin() {
 		fi
 	done < <(pins)
 	for pin in "$BPFFS/$STATUS"-* "$BPFFS/$OPEN"-* "$BPFFS/$RELEASE"-*; do # of scripts that were killed
-		if [[ -e $pin && ! -e /proc/${pin##*-} ]]; then
+		if [[ -f $pin && ! -L $pin && ${pin##*-} =~ ^[0-9]+$ && ! -e /proc/${pin##*-} ]]; then
 			try rm "$pin"
 		fi
 	done
 }
 
-# rest_of_earlier_loads PINNED-ID: what an earlier unload.sh left behind, or whose pins are
-# lost, and that is switched off, as `PROGRAM-ID MAP-ID`; but not the program that is pinned.
-# Those that are on serve somebody else's connections.
-rest_of_earlier_loads() {
-	local id config
-	for id in $(program_ids "$BYPASS"); do
-		[[ $id != "$1" ]] || continue
-		config=$(map_id "$CONFIG" id "$id") || continue # the classic pair, for one
-		if switch_is $OFF id "$config"; then
-			map_id "$MAP" id "$id" | sed "s/^/$id /" || true
-		fi
-	done
+# left_behind PINNED-ID: loads that no pin leads to, as `PROGRAM-ID MAP-ID CONFIG-ID RECORDS-ID`, but not
+# the program that is pinned: what an earlier unload.sh had to leave, or whose pins are lost.  While its
+# sock_ops program is in the kernel, a load serves somebody else's connections, or another script, perhaps
+# in a container, is at work on it.
+left_behind() {
+	{
+		bpftool -j prog show 2>/dev/null || true
+		bpftool -j map show 2>/dev/null || true
+	} | sed 's/{"id":/\n&/g' | awk -F '[:,"]+' -v pinned="$1" -v sockops="$SOCKOPS" -v bypass="${BYPASS:0:15}" \
+		-v map="$MAP" -v config="$CONFIG" '
+		# {"id":N,"type":"TYPE","name":"NAME", and of a program "map_ids":[N,N,...]
+		!/^\{"id":[0-9]+,"type":"[a-z_]+","name":"/ { next }
+		!match($0, /"map_ids":\[[0-9,]+\]/) {
+			name[$3] = $7
+			next
+		}
+		{ maps[$3] = substr($0, RSTART + 11, RLENGTH - 12) }
+		$7 == sockops { attached[$3] }
+		substr($7, 1, 15) == bypass && $3 != pinned { left[$3] }
+		END {
+			for (id in attached)
+				serving[of(id, config)]
+			for (id in left)
+				if (of(id, map) && of(id, config) && !(of(id, config) in serving))
+					print id, of(id, map), of(id, config), of(id, "sock_ops_record")
+		}
+		function of(program, wanted,    id, i) {
+			for (i = split(maps[program], id, ","); i; i--)
+				if (name[id[i]] == wanted)
+					return id[i]
+			return ""
+		}'
 }
 
 # is_gone PROGRAM-ID
@@ -389,9 +576,11 @@ take_apart() {
 	unpin
 }
 
-# report FOUND LEFT: how many connections there were, and lines of those that had to stay.
+# report: how many connections there were, and those that had to stay.
 report() {
-	local off=$(($1 - $(count "$2")))
+	local left off
+	left=$(count "$LEFT")
+	off=$((FOUND - left))
 	if ((FAILED)); then
 		warn "$FAILED of $((DONE + FAILED)) steps failed, see above"
 	elif ((DONE)); then
@@ -400,14 +589,53 @@ report() {
 		say "nothing is loaded"
 	fi
 	((off <= 0)) || say "connections taken off the bypass: $off"
-	if [[ -n $2 ]]; then
+	if [[ -n $LEFT || ${#HELD[@]} -gt 0 ]]; then
+		OPEN_SOCKETS=$(iterate "$OPEN" 2>/dev/null) || true
+	fi
+	if [[ -n $LEFT ]]; then
 		say "still on the bypass, because their programs have not read everything:"
-		with_programs <<<"$2" | describe
+		sed -n "1,${MOST_SHOWN}p" <<<"$LEFT" | with_programs | describe
+		((left <= MOST_SHOWN)) || say "  and $((left - MOST_SHOWN)) more"
+	fi
+	((!${#HELD[@]})) || held_up
+	((!UNENTERED)) ||
+		say "network namespaces that cannot be entered: $UNENTERED; sockets in them keep the keepalive of the bypass"
+}
+
+# end_bypass END MAP-ID RECORDS CONFIG MAP: take all connections of a load off the bypass; a CONFIG and a
+# MAP are two words each.  RECORDS: the id of its map of records, if that has its pin.
+end_bypass() {
+	local end=$1 map_id=$2 records=$3 config=("${@:4:2}") map=("${@:6:2}") status=0
+	pin_release "$map_id"
+	if ! switch_is $OFF "${config[@]}"; then
+		switch_to $GOING_OFF "${config[@]}"
+		let_them_go "$end" "${map[@]}"
+	fi
+	switch_to $OFF "${config[@]}"
+	# While it is on, a message could be on its way to an idle socket.
+	if switch_is $OFF "${config[@]}"; then
+		take_out "$end" "${map[@]}" || status=$?
+		((status != 1)) || STAY+=("$map_id")
+		((status < 2)) || FAILED=$((FAILED + 1))
+		release_taken "$map_id" "$records" "$end"
+	fi
+}
+
+# end_left_behind END PROGRAM-ID MAP-ID CONFIG-ID RECORDS-ID: the same for a load whose maps have no pins.
+end_left_behind() {
+	if switch_is $ON id "$4"; then
+		say "the pair was switched on, but attached nowhere (program $2)"
+	fi
+	if [[ ! -e $RECORD_PIN ]] && cmd -q bpftool map pin id "$5" "$RECORD_PIN" 2>/dev/null; then
+		end_bypass "$1" "$3" "$5" id "$4" id "$3"
+		cmd -q rm "$RECORD_PIN"
+	else
+		end_bypass "$1" "$3" '' id "$4" id "$3"
 	fi
 }
 
 main() {
-	local sockops bypass config map map_id='' end found=0 left='' lines program id status
+	local sockops bypass config map map_id='' end program id records
 	parse "$@"
 	need_root
 	command -v bpftool >/dev/null ||
@@ -419,42 +647,26 @@ main() {
 	bypass=$(id_of prog pinned "$BYPASS_PIN")
 	read -ra config < <(map_of "$CONFIG") || true
 	read -ra map < <(map_of "$MAP") || true
-	end=$((SECONDS + TIMEOUT))
+	now
+	end=$((NOW + TIMEOUT * 1000))
 
-	if [[ ${#map[@]} -gt 0 ]]; then
+	if [[ ${#map[@]} -gt 0 && ${#config[@]} -gt 0 ]]; then
 		map_id=$(id_of map "${map[@]}")
-		pin_release "$map_id"
-		found=$(connections_now "${map[@]}")
-		switch_to $GOING_OFF "${config[@]}"
-		let_them_go "$TIMEOUT" "${map[@]}"
-	fi
-	switch_to $OFF "${config[@]}"
-	# While it is on, a message could be on its way to an idle socket.
-	if switch_is $OFF "${config[@]}" && [[ ${#map[@]} -gt 0 ]]; then
-		status=0
-		left=$(take_out "$((end - SECONDS))" "$map_id" "${map[@]}") || status=$?
-		taken_out "$status" "$map_id"
+		end_bypass "$end" "$map_id" "$(id_of map pinned "$RECORD_PIN")" "${config[@]}" "${map[@]}"
 	else
-		unpin_release "$map_id"
+		switch_to $OFF "${config[@]}"
 	fi
 	take_apart "${config[@]}"
-	while read -r program id; do
-		[[ $id != "$map_id" ]] || continue
-		found=$((found + $(connections_now id "$id")))
-		status=0
-		lines=$(take_out_earlier "$((end - SECONDS))" "$program" "$id") || status=$?
-		taken_out "$status" "$id"
-		left+=${left:+${lines:+$'\n'}}$lines
-	done < <(rest_of_earlier_loads "$bypass")
+	while read -r program id config records; do
+		[[ $id == "$map_id" ]] || end_left_behind "$end" "$program" "$id" "$config" "$records"
+	done < <(left_behind "$bypass")
+	now
+	wait_for_held "$((NOW + HELD_MS))"
 
-	report "$found" "$left"
-	if [[ -n $left ]]; then
-		linger "${STAY[@]}"
-	else
-		unpin_release "${STAY[@]}" # those that cannot be seen
-		if ! is_gone "$bypass" || ! is_gone "$sockops"; then
-			say "a program stays in the kernel until threads that wait in a recv have received something"
-		fi
+	report
+	linger
+	if [[ -z $LEFT ]] && ! { is_gone "$bypass" && is_gone "$sockops"; }; then
+		say "a program stays in the kernel until threads that wait in a recv have received something"
 	fi
 	((FAILED == 0))
 }

@@ -9,6 +9,8 @@
 #   unread   named, left alone, and taken out when it has been read
 #   busy     talking, sending bulk: taken out when it pauses
 #   waiting  a thread waits in a recv: the kernel holds its socket until it returns
+#   stuck    a thread stands in a page fault and holds its socket's lock: named, left alone
+#   closing  connections are closed while they are taken out: none of the others has to wait
 
 bats_require_minimum_version 1.5.0
 load sandbox.bash
@@ -327,4 +329,147 @@ again_and_again() {
 	wait "$MANY"
 	unload_pair
 	assert_programs_gone
+}
+
+# stuck_up [IN...]: a connection on the bypass whose client holds its socket's lock until fd 9 is closed.
+stuck_up() {
+	mkfifo "$BOX_TMP/stay"
+	in_box "$@" "$ROOT/build/stuck" recv <"$BOX_TMP/stay" >"$BOX_TMP/stuck" 3>&- 8>&- &
+	STUCK=$!
+	exec 9>"$BOX_TMP/stay"
+	wait_until 10 "a held lock" grep -q ready "$BOX_TMP/stuck"
+}
+
+@test "unload: an end that stands in a page fault is named, and holds nothing else up" {
+	hold_many 20 0
+	have_want "sockets with probes" "$(probing)" -eq 20
+	stuck_up
+	run -0 timeout $((60 * SLOWNESS)) nsenter --target "$BOX_PID" --cgroup --mount --net -- "$ROOT/unload.sh" --timeout 2
+	output_has "connections taken off the bypass: 20" "still on the bypass" " 5 bytes unread by the client (stuck/"
+	output_has "sockets get back what they had before once no program of their network namespace holds a socket's lock; now does:" \
+		"  127.0.0.1:" " -> 127.0.0.1:" ", the client (stuck/"
+	assert_nothing_pinned
+	assert_sockops_gone_alone
+	have_want "programs of the cgroup" "$(in_box bpftool cgroup show "$(box_root)")" = ""
+	many_talk 1
+	exec 9>&-
+	wait "$STUCK"
+	assert_programs_gone 15
+	wait_until 5 "their own keepalive" none_probes
+	exec 8>&-
+	wait "$MANY"
+}
+
+none_probes() {
+	[[ $(probing) -eq 0 ]]
+}
+
+@test "unload: a lock that is held in one network namespace holds no other one up" {
+	in_box ip netns add peer
+	in_box ip -n peer link set lo up
+	stuck_up ip netns exec peer
+	in_box ip netns exec peer "$PAIR" --count 20 hold </dev/stdin >"$BOX_TMP/out" 3>&- 8>&- 9>&- < <(sleep 100) &
+	wait_until 5 "small talk" grep -q held "$BOX_TMP/out"
+	hold_many 5 0
+	run -0 unload_pair --timeout 1
+	have_want "sockets with probes" "$(probing)" -eq 0
+	exec 8>&- 9>&-
+	wait "$MANY"
+}
+
+@test "unload: connections that are closed meanwhile do not put off the others" {
+	command -v python3 >/dev/null || skip "no python3 here"
+	mkfifo "$BOX_TMP/stay"
+	in_box python3 "$ROOT/tests/programs/closing.py" 1000 10 <"$BOX_TMP/stay" >"$BOX_TMP/out" 3>&- &
+	exec 9>"$BOX_TMP/stay"
+	wait_until 30 "connections" grep -q ready "$BOX_TMP/out"
+	echo >&9
+	run -0 unload_pair --timeout 2
+	output_lacks "still on the bypass"
+	run -1 grep closed "$BOX_TMP/out"
+	assert_programs_gone
+	exec 9>&-
+}
+
+@test "unload: --timeout is a bound where connections cannot be taken out" {
+	fake bpftool '[[ $1 != batch ]] || exit 1; exec "$REAL" "$@"'
+	hold_many 5 0
+	run -0 timeout $((60 * SLOWNESS)) nsenter --target "$BOX_PID" --cgroup --mount --net -- \
+		env PATH="$BOX_TMP/bin:$PATH" "$ROOT/unload.sh" --timeout 1
+	output_has "still on the bypass" ", idle"
+	assert_nothing_pinned
+	exec 8>&-
+	wait "$MANY"
+}
+
+# Where each namespace of the host was visited, once after each batch.
+@test "unload: only the network namespaces that have connections are entered, once" {
+	local i
+	fake nsenter 'echo >>"$ENTERED"; exec "$REAL" "$@"'
+	for i in {1..5}; do
+		in_box ip netns add "n$i"
+		in_box ip -n "n$i" link set lo up
+	done
+	mkfifo "$BOX_TMP/stay"
+	in_box ip netns exec n3 "$ROOT/build/many" 3 0 <"$BOX_TMP/stay" >"$BOX_TMP/neighbour" 3>&- 8>&- &
+	exec 9>"$BOX_TMP/stay"
+	wait_until 10 "the neighbour's connections" grep -q ready "$BOX_TMP/neighbour"
+	hold_many 10 0
+	run -0 with_fakes env ENTERED="$BOX_TMP/entered" "$ROOT/unload.sh"
+	output_has "connections taken off the bypass: 13"
+	have_want "namespaces entered" "$(wc -l <"$BOX_TMP/entered")" -eq 1
+	have_want "sockets with probes in the other one" "$(in_box ip netns exec n3 ss -tnoH state established | grep -c timer:.keepalive || true)" -eq 0
+	exec 8>&- 9>&-
+	wait "$MANY"
+}
+
+# As after a load.sh that failed once it had switched the pair on.
+@test "unload: what is switched on, but attached nowhere, is switched off and taken out" {
+	hold_many 10 0
+	in_box bpftool cgroup detach "$(box_root)" sock_ops pinned /sys/fs/bpf/bpf_sockops
+	in_box bash -c 'rm -r /sys/fs/bpf/bpf_* /sys/fs/bpf/sock_ops_*'
+	run -0 unload_pair
+	output_has "the pair was switched on, but attached nowhere (program $BYPASS_ID)" \
+		unloaded "connections taken off the bypass: 10"
+	assert_programs_gone
+	LO_BYTES=$(device_bytes lo)
+	many_talk 1
+	have_want "bytes over lo" "$(lo_bytes)" -gt $((20 * 4))
+	exec 8>&-
+	wait "$MANY"
+}
+
+# in_container COMMAND...: a cgroup, and a BPF file system, of its own.
+in_container() {
+	in_child unshare --mount --cgroup bash -c '
+		umount --lazy "$1"
+		mount -t cgroup2 none "$1"
+		mount -t bpf bpf /sys/fs/bpf
+		shift
+		exec "$@"' container "$(box_root)" "$@"
+}
+
+@test "unload: what another one is in the middle of, in another container, is left to it" {
+	local first
+	child_up
+	fake bpftool '
+		if [[ $1 == batch ]]; then
+			touch "$BUSY"
+			while [[ -e $BUSY ]]; do sleep 0.1; done
+		fi
+		exec "$REAL" "$@"'
+	hold_many 20 0
+	with_fakes env BUSY="$BOX_TMP/busy" "$ROOT/unload.sh" >"$BOX_TMP/first" 2>&1 3>&- 8>&- &
+	first=$!
+	wait_until 10 "the first one to be in the middle" test -e "$BOX_TMP/busy"
+	run -0 in_container "$ROOT/unload.sh" --timeout 0
+	output_has "nothing is loaded"
+	output_lacks "bypass"
+	have_want "sockets in the map" "$(in_map)" -eq 40
+	rm "$BOX_TMP/busy"
+	wait "$first"
+	run -0 cat "$BOX_TMP/first"
+	output_has "connections taken off the bypass: 20"
+	exec 8>&-
+	wait "$MANY"
 }
