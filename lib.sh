@@ -38,16 +38,17 @@ MAP_PINS=("$MAP_PIN" "$RECORD_PIN" "$BPFFS/sock_ops_meet" "$BPFFS/sock_ops_accou
 	"$PORTS_PIN" "$CGROUPS_PIN" "$NAMES_PIN" "$BPFFS/sock_ops_excluded")
 PINS=("$BYPASS_PIN" "$SOCKOPS_PIN" "${MAP_PINS[@]}")
 
+# Nobody may be listening, or the disk be full: that a message cannot be written never decides.
 say() {
-	printf '%s\n' "$*"
+	printf '%s\n' "$*" 2>/dev/null || true
 }
 
 say_each() {
-	printf '%s\n' "$@"
+	printf '%s\n' "$@" 2>/dev/null || true
 }
 
 warn() {
-	printf '%s: %s\n' "${0##*/}" "$*" >&2
+	say "${0##*/}: $*" >&2
 }
 
 die() {
@@ -132,11 +133,11 @@ cmd() {
 	case $1 in
 	-t)
 		"${@:2}" >/dev/null 2>&1 || return
-		printf '[#] %s\n' "${*:2}" >&2
+		say "[#] ${*:2}" >&2
 		;;
 	-q) "${@:2}" ;;
 	*)
-		printf '[#] %s\n' "$*" >&2
+		say "[#] $*" >&2
 		"$@"
 		;;
 	esac
@@ -163,15 +164,34 @@ need_root() {
 	[[ $EUID -eq 0 ]] || die "needs root: sudo $0"
 }
 
-# Several scripts at once would take each other's work for leftovers.
+has_bpffs() {
+	[[ $(stat -f -c %T "$BPFFS" 2>/dev/null) == bpf_fs ]]
+}
+
+# Pins are believed, and the lock is taken, because nobody but root can reach them.  systemd mounts it
+# so, mount(8) by default with mode 1777.
+check_bpffs() {
+	local owner mode
+	has_bpffs || return 0
+	read -r owner mode < <(stat -c '%u %a' "$BPFFS")
+	((owner == 0 && (8#$mode & 8#077) == 0)) || {
+		warn "others than root can use $BPFFS (mode $mode), and so pretend that something is loaded, or stop these scripts; to close it: sudo chown root $BPFFS; sudo chmod 700 $BPFFS"
+		return 1
+	}
+}
+
+# Several scripts at once would take each other's work for leftovers.  The lock is the root of the BPF
+# file system: what can collide are the pins in it, containers that share them share it, only root can
+# open it (check_bpffs), and it leaves nothing behind.  Where there is none, nothing can be pinned.
 one_at_a_time() {
-	local dir lock
-	dir=$(cgroup2_root)
-	[[ -n $dir ]] || return 0 # nothing can be loaded
-	exec {lock}<"$dir"
-	flock --nonblock "$lock" && return
-	warn "waiting for another load.sh or unload.sh"
-	flock --wait 60 "$lock" || die "another load.sh or unload.sh has been at work for a minute; try again later"
+	local lock
+	has_bpffs || return 0
+	exec {lock}<"$BPFFS"
+	if ! flock --nonblock "$lock"; then
+		warn "waiting for another load.sh or unload.sh"
+		flock --wait 60 "$lock" || die "another load.sh or unload.sh has been at work for a minute; try again later"
+	fi
+	[[ $BPFFS -ef /dev/fd/$lock ]] || die "$BPFFS was unmounted meanwhile; try again"
 }
 
 # ---- cgroups ---------------------------------------------------------------
@@ -195,7 +215,7 @@ cgroup2_root() {
 cgroup_path() {
 	local dir
 	while read -r dir; do
-		find "$dir" -type d -inum "$1" -print -quit 2>/dev/null
+		timeout --signal KILL 5 find "$dir" -xdev -type d -inum "$1" -print -quit 2>/dev/null || true
 	done < <(cgroup2_mounts) | sed -n 1p
 }
 
@@ -345,13 +365,19 @@ config_of() {
 	[[ -z $values ]] || say "$values"
 }
 
+# config_value CGROUP SWITCH QUIET PROGRAM ADMIT: their bytes.
+config_value() {
+	in_memory 8 "$1"
+	in_memory 4 "$2"
+	in_memory 4 "$3"
+	[[ $4 == - ]] || in_memory 4 "$4"
+	[[ $4 == - ]] || in_memory 4 "$5"
+}
+
 # set_config CGROUP SWITCH QUIET PROGRAM ADMIT MAP
 set_config() {
-	local value
-	read -ra value < <(in_memory 8 "$1" && in_memory 4 "$2" && in_memory 4 "$3" &&
-		if [[ $4 != - ]]; then in_memory 4 "$4" && in_memory 4 "$5"; fi && echo)
-	shift 5
-	cmd bpftool map update "$@" key 0 0 0 0 value "${value[@]}"
+	# shellcheck disable=SC2046 # words
+	cmd bpftool map update "${@:6}" key 0 0 0 0 value $(config_value "${@:1:5}")
 }
 
 # number_of KEY prog|map PROGRAM|MAP: of what bpftool shows of it; nothing when there is none.
@@ -370,16 +396,22 @@ reason_in() {
 	grep -m 1 'failed:' <<<"$1" || tail -n 1 <<<"$1"
 }
 
-# The pins that are there.
+# What stands where our pins are to be, whatever it is.
 pins() {
 	local pin
 	for pin in "${PINS[@]}" "$GUARD_DIR"; do
-		[[ ! -e $pin ]] || say "$pin"
+		[[ ! -e $pin && ! -L $pin ]] || say "$pin"
 	done
 }
 
+# is_pin PATH: a regular file of root in a BPF file system is what root has pinned there: no other can
+# be made.  Others can make links and directories, where the file system was open to them once.
+is_pin() {
+	[[ -f $1 && ! -L $1 && -O $1 ]]
+}
+
 is_guarded() {
-	[[ -e ${GUARD_PINS[0]} && -e ${GUARD_PINS[1]} ]]
+	[[ -d $GUARD_DIR && ! -L $GUARD_DIR && -O $GUARD_DIR ]] && is_pin "${GUARD_PINS[0]}" && is_pin "${GUARD_PINS[1]}"
 }
 
 # All is pinned, and switched on: the last thing that load.sh does, and the first
@@ -387,7 +419,7 @@ is_guarded() {
 is_loaded() {
 	local values pin
 	for pin in "${PINS[@]}"; do
-		[[ -e $pin ]] || return
+		is_pin "$pin" || return
 	done
 	read -ra values < <(config_of pinned "$CONFIG_PIN")
 	[[ ${values[1]:-$OFF} -eq $ON ]]
@@ -417,7 +449,7 @@ LIST_SECONDS=8 # that a list may take
 iterate() {
 	local pin=$BPFFS/$1-${3:+${3##*/}-}$STARTED-$ITERATES log map=() status=0
 	[[ $# -eq 1 ]] || map=(map "${@:2}")
-	if [[ ! -e $pin ]] && ! log=$(cmd -q bpftool iter pin "$HERE/$1.o" "$pin" "${map[@]}" 2>&1); then
+	if ! is_pin "$pin" && ! log=$(cmd -q bpftool iter pin "$HERE/$1.o" "$pin" "${map[@]}" 2>&1); then
 		# As libbpf has it, an older one or a newer one.
 		[[ ${#map[@]} -eq 0 || ($log != *"not permitted"* && $log != *-EPERM*) ]] || return 2
 		warn "cannot list the sockets: $(reason_in "$log")"

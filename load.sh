@@ -259,6 +259,7 @@ detach_hint() {
 
 # ---- undoing ---------------------------------------------------------------
 
+STARTED=0 # has anything but the mount been tried?
 UNDO=()   # commands, each one string, last step first
 UNDOES=() # what each of them removes
 
@@ -268,7 +269,7 @@ on_failure() {
 	trap '' INT TERM HUP # once is enough
 	((status)) || status=1
 	if [[ ${#UNDO[@]} -gt 0 ]]; then
-		warn "failed; undoing what was done"
+		((!STARTED)) || warn "failed; undoing what was done"
 		for i in "${!UNDO[@]}"; do
 			cmd bash -c "${UNDO[i]}" && continue
 			warn "could not undo: ${UNDOES[i]}"
@@ -278,7 +279,7 @@ on_failure() {
 	fi
 	if [[ ${#left[@]} -gt 0 ]]; then
 		warn "not loaded, but left behind: $(printf '%s, ' "${left[@]}" | sed 's/, $//'); to clean up: $clean_up"
-	else
+	elif ((STARTED)); then
 		warn "not loaded: nothing has changed"
 	fi
 	exit "$status"
@@ -303,11 +304,20 @@ build() {
 	done
 }
 
+# For root alone.  Two at once would mount two, one upon the other.  A lock prevents it, but any user
+# can take that one: so it is waited for 5 s at most.
 mount_bpffs() {
-	[[ $(stat -f -c %T "$BPFFS" 2>/dev/null) == bpf_fs ]] && return
+	local lock
+	! has_bpffs || return 0
 	[[ -d $BPFFS ]] || die "$BPFFS does not exist: this kernel has no BPF file system"
-	cmd mount -t bpf bpf "$BPFFS"
-	undo_with "the BPF file system on $BPFFS" umount "$BPFFS"
+	exec {lock}<"$BPFFS"
+	flock --wait 5 "$lock" || true
+	if ! has_bpffs; then
+		cmd mount -t bpf -o mode=0700 bpf "$BPFFS"
+		# Lazily: the lock of all scripts is in it.
+		undo_with "the BPF file system on $BPFFS" umount --lazy "$BPFFS"
+	fi
+	exec {lock}<&-
 }
 
 # load_program NAME TYPE: and pins it.
@@ -524,15 +534,17 @@ main() {
 	# Can the kernel bear the sockets of its listeners in a sockmap?
 	! mptcp_is_safe || ((ADMIT |= ADMIT_MPTCP))
 	CGROUP=${CGROUP:-$(root_to_attach_to)}
+	trap on_failure EXIT
+	trap 'exit 130' INT
+	trap 'exit 143' TERM HUP
+	mount_bpffs
+	check_bpffs || exit 1
 	one_at_a_time
 	check_not_loaded
 	check_other_programs
 
-	trap on_failure EXIT
-	trap 'exit 130' INT
-	trap 'exit 143' TERM HUP
+	STARTED=1
 	build
-	mount_bpffs
 	undo_with "maps in $BPFFS" rm -f "${MAP_PINS[@]}"
 	load_program "$SOCKOPS" sockops
 	set_switch "$OFF" # so that unload.sh knows the cgroup

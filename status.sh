@@ -408,6 +408,7 @@ main() {
 		warn "bpftool is missing; to install it: sudo $HERE/load.sh --install-deps"
 		exit 2
 	}
+	check_bpffs || exit 2
 	trap end_iterators EXIT
 	if ((WATCH)); then
 		watch

@@ -640,6 +640,7 @@ main() {
 	need_root
 	command -v bpftool >/dev/null ||
 		die "bpftool is missing; to install it: sudo $HERE/load.sh --install-deps"
+	check_bpffs || exit 1
 	one_at_a_time
 	trap end_iterators EXIT
 

@@ -12,7 +12,7 @@ mount -t proc none /proc
 mount -t sysfs none /sys
 mount -t securityfs none /sys/kernel/security
 mount -t cgroup2 none /sys/fs/cgroup
-mount -t bpf none /sys/fs/bpf
+mount -t bpf -o mode=0700 none /sys/fs/bpf
 mount -t tracefs none /sys/kernel/tracing
 mount -t tmpfs none /run
 while read -r module; do

@@ -38,7 +38,7 @@ box_up() {
 			bash -euc '
 				umount --lazy "$1"
 				mount -t cgroup2 none "$1"
-				mount -t bpf bpf /sys/fs/bpf
+				mount -t bpf -o mode=0700 bpf /sys/fs/bpf
 				mountpoint -q /sys/kernel/tracing ||
 					mount -t tracefs none /sys/kernel/tracing
 				mount -t tmpfs none /run
