@@ -41,34 +41,58 @@ struct sock_account {
 	__u64 spent;  /* in it: short connections, less what the others have paid */
 };
 
-/* By account_of(). */
+/*
+ * The entry behind the accounts holds two random numbers instead, which load.sh draws.  All else
+ * that account_of() hashes is public: without them a stranger could choose a port and a process of
+ * his own that share the account of a program, and spend its budget.  Not bpf_get_prandom_u32():
+ * any user can work out its numbers, from a socket filter that returns them.
+ */
+#define SECRET MAX_ACCOUNTS
+
+_Static_assert(sizeof(struct sock_account) == 2 * sizeof(__u64), "load.sh writes it");
+
+/* By account_of().  Sizes, no types: load.sh must be able to read it, as sock_ops_config. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, MAX_ACCOUNTS);
-	__type(key, __u32);
-	__type(value, struct sock_account);
+	__uint(max_entries, MAX_ACCOUNTS + 1);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(struct sock_account));
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } sock_ops_accounts SEC(".maps");
-
-/*
- * The account of a server's socket, or of its request sock: by network namespace, port, and the
- * process that connects.  Over loopback and veth all packets of a handshake are handled in its
- * connect(); where they are not, in whatever runs then.
- * The multipliers are odd and without pattern (multiplicative hashing).
- */
-static __always_inline __u32 account_of(__u64 sk)
-{
-	__u64 hash = read_kernel(struct net, netns_of(sk), ns.inum), task = bpf_get_current_task();
-
-	hash = (hash ^ read_kernel(struct sock_common, sk, skc_num)) * 0x9e3779b97f4a7c15ULL;
-	hash = (hash ^ read_kernel(struct task_struct, task, tgid)) * 0xc2b2ae3d27d4eb4fULL;
-	return hash >> (64 - ACCOUNT_BITS);
-}
 
 /* Entries of an array always exist: the NULL is the verifier's. */
 static __always_inline struct sock_account *account_at(__u32 index)
 {
 	return bpf_map_lookup_elem(&sock_ops_accounts, &index);
+}
+
+/*
+ * The multipliers are odd and without pattern (multiplicative hashing).  They carry upwards only:
+ * so the upper half is folded down, or words that differ little would meet for most secrets.
+ */
+static __always_inline __u64 mix(__u64 hash)
+{
+	hash *= 0x9e3779b97f4a7c15ULL;
+	hash = (hash ^ hash >> 32) * 0xc2b2ae3d27d4eb4fULL;
+	return hash ^ hash >> 32;
+}
+
+/*
+ * The account of a server's socket, or of its request sock: by network namespace, port, and the
+ * process that connects.  Over loopback and veth all packets of a handshake are handled in its
+ * connect(); where they are not, in whatever runs then.
+ */
+static __always_inline __u32 account_of(__u64 sk)
+{
+	__u64 netns = read_kernel(struct net, netns_of(sk), ns.inum), task = bpf_get_current_task();
+	__u64 port = read_kernel(struct sock_common, sk, skc_num);
+	__u64 process = read_kernel(struct task_struct, task, tgid);
+	__u64 *secret = (void *)account_at(SECRET);
+
+	if (!secret)
+		return 0;
+	return mix(mix(netns << 16 ^ port ^ secret[0]) ^ process ^ secret[1]) >>
+	       (64 - ACCOUNT_BITS);
 }
 
 /* Have connections like this one spent their budget? */

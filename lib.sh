@@ -33,8 +33,9 @@ CONFIG_PIN=$BPFFS/$CONFIG
 PORTS_PIN=$BPFFS/sock_ops_ports
 CGROUPS_PIN=$BPFFS/sock_ops_cgroups
 NAMES_PIN=$BPFFS/sock_ops_names
+ACCOUNTS_PIN=$BPFFS/sock_ops_accounts
 # libbpf pins the maps when it loads the first program (bpf_sockops.h).
-MAP_PINS=("$MAP_PIN" "$RECORD_PIN" "$BPFFS/sock_ops_meet" "$BPFFS/sock_ops_accounts" "$STATS_PIN" "$CONFIG_PIN"
+MAP_PINS=("$MAP_PIN" "$RECORD_PIN" "$BPFFS/sock_ops_meet" "$ACCOUNTS_PIN" "$STATS_PIN" "$CONFIG_PIN"
 	"$PORTS_PIN" "$CGROUPS_PIN" "$NAMES_PIN" "$BPFFS/sock_ops_excluded")
 PINS=("$BYPASS_PIN" "$SOCKOPS_PIN" "${MAP_PINS[@]}")
 

@@ -18,6 +18,7 @@ HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 MAX_RANGES=64   # bpf_sockops.h
 MAX_CGROUPS=64  # excluded_cgroups.h
 MAX_PROGRAMS=59 # of 128 in excluded_programs.h: the rest is for splicers.sh, and for the guard
+MAX_ACCOUNTS=4096 # accounts.h
 
 usage() {
 	cat <<-END
@@ -384,9 +385,22 @@ exclude_programs() {
 	exclude_running "it reads with splice(2)" splicing "${names[@]}" "${may[@]}"
 }
 
+# The random numbers of accounts.h.  Not echoed, and not among bpftool's arguments, which all can read.
+draw_secret() {
+	local entry secret want
+	entry="pinned $ACCOUNTS_PIN key $(in_memory 4 "$MAX_ACCOUNTS")"
+	read -ra secret < <(od -A n -v -t x1 -N 16 /dev/urandom)
+	printf -v want '"0x%s",' "${secret[@]}"
+	# On 5.10 bpftool calls the end of its input an error: what counts is what is there then.
+	cmd -q bpftool batch file - >/dev/null 2>&1 <<<"map update $entry value hex ${secret[*]}" || true
+	# shellcheck disable=SC2086 # words
+	[[ $(bpftool -j map lookup $entry) == *"[${want%,}]"* ]] || die "cannot draw the secret of the accounts"
+}
+
 # Everything but the switch.
 configure() {
 	local i=0 range admit cgroup program
+	draw_secret
 	((${#CGROUPS[@]})) || ((ADMIT |= ADMIT_ALL_CGROUPS))
 	for cgroup in "${CGROUPS[@]}"; do
 		# shellcheck disable=SC2046 # words

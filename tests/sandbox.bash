@@ -129,6 +129,9 @@ in_box() {
 	)
 }
 
+# in_box "${AS_USER[@]}" COMMAND...: as any user, without capabilities.  He cannot read the checkout.
+AS_USER=(setpriv --reuid 65534 --regid 65534 --clear-groups --bounding-set -all --inh-caps -all --)
+
 # The root of cgroup v2, as the sandbox sees it.
 box_root() {
 	in_box awk '$3 == "cgroup2" { print $2; exit }' /proc/self/mounts

@@ -16,8 +16,8 @@ BUDGET=48 # SHORT_BUDGET, in a window of 1.07 s
 
 # Accounts that short connections have been charged to.
 accounts() {
-	in_box bpftool map dump pinned /sys/fs/bpf/sock_ops_accounts |
-		awk '$1 == "\"window\":" && $2 + 0 { n++ } END { print n + 0 }'
+	in_box bpftool -j map dump pinned /sys/fs/bpf/sock_ops_accounts |
+		jq '[.[:-1][] | select(.value[:8] | any(. != "0x00"))] | length' # the last one is no account
 }
 
 # assert_left_to_tcp COUNT: of so many connections, made in SECONDS, only the budgets of these
@@ -92,8 +92,14 @@ more_than() {
 	[[ $(counter "$1") -gt $2 ]]
 }
 
+# most_of_one_program: of the connections on the bypass, those of the program that has most.
+most_of_one_program() {
+	in_box "$ROOT/status.sh" --json |
+		jq '[.connections[] | select(.client.program != null)] | group_by(.client.program) | map(length) | max'
+}
+
 @test "short connections: beside a storm of them another program's are admitted" {
-	local storm other
+	local storm
 	load_pair --quiet
 	short --serve >"$BOX_TMP/port" 3>&- &
 	wait_until 5 "the server" test -s "$BOX_TMP/port"
@@ -104,12 +110,34 @@ more_than() {
 	short --connect "$(<"$BOX_TMP/port")" --requests 10 --hold 100 client <"$BOX_TMP/go" >"$BOX_TMP/other" 3>&- &
 	exec 8>"$BOX_TMP/go"
 	wait_until 10 "the other program" grep -q held "$BOX_TMP/other"
-	other=$(in_box "$ROOT/status.sh" --json |
-		jq '[.connections[] | select(.client.program != null)] | group_by(.client.program) | map(length) | max')
-	have_want "connections of the other program on the bypass" "$other" -eq 100
+	have_want "connections of the other program on the bypass" "$(most_of_one_program)" -eq 100
 	# And the storm is given another chance in each window.
 	wait_until 5 "another window" more_than admitted_passive $((100 + 3 * BUDGET))
 	kill "$storm" 2>/dev/null || true
 	exec 8>&-
 	wait_until 10 "the other program's end" grep -q 100 "$BOX_TMP/other"
+}
+
+@test "short connections: a stranger cannot spend the budget of a process that he has chosen" {
+	local netns
+	load_pair --quiet
+	short --serve >"$BOX_TMP/port" 3>&- &
+	wait_until 5 "the server" test -s "$BOX_TMP/port"
+	mkfifo "$BOX_TMP/go" "$BOX_TMP/aims"
+	in_box bash -c 'echo $$ >"$1/pid"; read -r; exec python3 "$0" --connect "$(<"$1/port")" --requests 10 --hold 100 client' \
+		"$ROOT/tests/programs/short.py" "$BOX_TMP" <"$BOX_TMP/go" >"$BOX_TMP/chosen" 3>&- &
+	exec 8>"$BOX_TMP/go"
+	wait_until 5 "the chosen process" test -s "$BOX_TMP/pid"
+	netns=$(in_box stat -L -c %i /proc/self/ns/net)
+	# In a network namespace of his own.
+	in_box unshare --net bash -euc 'ip link set lo up; exec "$@"' - "${AS_USER[@]}" \
+		timeout 60 python3 -c "$(<"$ROOT/tests/programs/aim.py")" "$netns" "$(<"$BOX_TMP/port")" "$(<"$BOX_TMP/pid")" \
+		<"$BOX_TMP/aims" >"$BOX_TMP/stranger" 3>&- 8>&- &
+	exec 9>"$BOX_TMP/aims"
+	wait_until 10 "the stranger" more_than refused_short 100
+	echo >&8
+	wait_until 20 "the chosen process" grep -q held "$BOX_TMP/chosen"
+	have_want "its connections on the bypass" "$(most_of_one_program)" -eq 100
+	exec 8>&- 9>&-
+	wait_until 10 "its end" grep -q 100 "$BOX_TMP/chosen"
 }
