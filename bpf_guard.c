@@ -10,8 +10,9 @@
  * call gets EINVAL, which splice(2) says of files that cannot be spliced, and the other of memory
  * that it cannot use: most programs then read and copy.
  *
- * A program that takes EINVAL for an error is excluded by name (excluded_programs.h).  A listener
- * that it has been given shows here at the latest: systemd-socket-proxyd asks whether it is one.
+ * A program that takes EINVAL for an error is excluded by name, or by its cgroup once it has done
+ * so (excluded_programs.h).  A program that was handed its listener never calls listen(2):
+ * systemd-socket-proxyd shows itself here, when it asks whether a socket is a listener.
  *
  * bpf_guard (file_permission) is asked at each read(2), write(2) and splice(2) of programs under
  * the cgroup, of any file: what is cheap and rules most out comes first.  bpf_guard_get is asked at
@@ -83,10 +84,9 @@ static __always_inline void refuse(struct sock_record *rec)
 {
 	__u64 queue = psock_queue(psock_of(rec->view.sk));
 
-	bpf_set_retval(-EINVAL);
+	bpf_set_retval(-EINVAL); /* cannot fail: hook and number are right */
 	if (!queue || queue_empty(queue))
 		return;
-	rec->refused = this_program();
 	rec->refused_queue = queue;
 	rec->refused_first = read_word(queue);
 }
@@ -144,7 +144,7 @@ int bpf_guard_get(unsigned long long *ctx)
 		guard(sk);
 	if (level == SOL_SOCKET && option == SO_ACCEPTCONN && is_tcp_listener(sk) &&
 	    runs_excluded_program())
-		exclude_socket((__u64)sk, 0);
+		exclude_socket(sk, (__u64)sk);
 	return 1;
 }
 

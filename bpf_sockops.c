@@ -17,7 +17,6 @@
  * All notes pass through sock_ops_meet (meet.h).
  */
 #include "effective_programs.h"
-#include "excluded_cgroups.h"
 #include "excluded_programs.h"
 #include "handover.h"
 #include "socket_options.h"
@@ -131,7 +130,7 @@ static __always_inline int end_former_connection(struct bpf_sock_ops *skops)
 	rec = bpf_sk_storage_get(&sock_ops_record, ctx_sk, 0, 0);
 	if (!rec)
 		return 0;
-	bpf_map_delete_elem(&sock_ops_map, &rec->key);
+	bpf_map_delete_elem(&sock_ops_map, &rec->key); /* fails where it had left before */
 	rec->reason = left_closing;
 	rec->in_map = 0;
 	drop_callbacks(skops, rec);
@@ -165,7 +164,7 @@ static __always_inline enum counter reason_to_refuse(__u64 sk, int kernels)
 	if (has_ulp(sk) || needs_tcp(sk) || kernels || in_repair(sk) ||
 	    read_kernel(struct sock, sk, sk_user_data))
 		return refused_special;
-	if (!admits(ADMIT_ALL_CGROUPS) && in_excluded_cgroup(sk))
+	if (in_excluded_cgroup(sk))
 		return refused_cgroup;
 	if (!runs_last(sk))
 		return refused_not_last;
@@ -235,6 +234,15 @@ static __always_inline int admit(struct bpf_sock_ops *skops, __u64 sk, struct so
 	return 1;
 }
 
+/* In a call of listen(2) or connect(2). */
+static __always_inline void judge_program(struct bpf_sock_ops *skops)
+{
+	struct bpf_sock *ctx_sk = skops->sk;
+
+	if (runs_excluded_program())
+		exclude_socket(ctx_sk, kernel_sock(skops));
+}
+
 /* The filter of ports is the server's: through NAT a client may know another port. */
 static __always_inline void announce_server(struct bpf_sock_ops *skops)
 {
@@ -245,24 +253,20 @@ static __always_inline void announce_server(struct bpf_sock_ops *skops)
 		return;
 	req = kernel_sock(skops);
 	listener = (__u64)read_kernel(struct sock_common, req, skc_listener);
-	if (budget_spent(req) || !in_scope(read_kernel(struct sock_common, req, skc_num)))
+	if (!listener || is_excluded(listener) || budget_spent(req) ||
+	    !in_scope(read_kernel(struct sock_common, req, skc_num)))
 		return;
 	note.local_seq = read_kernel(struct tcp_request_sock, req, snt_isn) + 1;
 	note.remote_seq = read_kernel(struct tcp_request_sock, req, rcv_isn) + 1;
-	if (is_excluded_listener(listener, req)) {
-		note.note = NOTE_EXCLUDED;
-		leave_note(&note, 0);
-		return;
-	}
 	/* Failing, the client finds nothing and is not admitted. */
 	leave_note(&note, 0);
 	/*
 	 * A listener of Multipath TCP, as those of Go are, gives a plain TCP client a plain TCP
 	 * socket, which looks like the kernel's own: it has sk_kern_sock from the listener.
 	 */
-	if (listener && is_mptcp(listener) && admits(ADMIT_MPTCP)) {
+	if (is_mptcp(listener) && admits(ADMIT_MPTCP)) {
 		note.note = NOTE_MPTCP_LISTENER;
-		leave_note(&note, 0);
+		leave_note(&note, 0); /* failing, the server is not admitted */
 	}
 }
 
@@ -271,7 +275,7 @@ static __always_inline enum counter refuse_client(struct bpf_sock_ops *skops, __
 						  const struct sock_key *key)
 {
 	struct meet_key server = peer_note(key);
-	int former = end_former_connection(skops), excluded = was_excluded(sk);
+	int former = end_former_connection(skops);
 	enum counter refused;
 
 	if (!take_announcement(&server))
@@ -279,7 +283,7 @@ static __always_inline enum counter refuse_client(struct bpf_sock_ops *skops, __
 	refused = reason_to_refuse(sk, is_kernels(sk));
 	if (refused != NO_REASON)
 		return refused;
-	if (excluded)
+	if (is_excluded(sk))
 		return refused_program;
 	if (read_kernel(struct sock_common, sk, skc_dport) == bpf_htons(PORT_ISCSI))
 		return refused_port;
@@ -336,6 +340,8 @@ static __always_inline enum counter refuse_server(__u64 sk, struct sock_key *key
 	int kernels;
 
 	/* It has announced nothing, or just before: then its client finds itself alone. */
+	if (is_excluded(sk))
+		return refused_program;
 	if (budget_spent(sk))
 		return refused_short;
 	if (!in_scope(read_kernel(struct sock_common, sk, skc_num)))
@@ -347,7 +353,7 @@ static __always_inline enum counter refuse_server(__u64 sk, struct sock_key *key
 		 * still to come and must not find the announcement.
 		 */
 		take_note(&own);
-		return take_note_to_self(key, NOTE_EXCLUDED) ? refused_program : refused_no_client;
+		return refused_no_client;
 	}
 	refused = reason_to_refuse(sk, kernels);
 	if (refused != NO_REASON)
@@ -380,7 +386,10 @@ static __always_inline void admit_server(struct bpf_sock_ops *skops)
 	}
 	if (!admit(skops, sk, &key, peer, &peer_key)) {
 		count(cpu, refused_full, 1);
-		/* Given back, so that the client knows that it is alone. */
+		/*
+		 * Given back, so that the client knows that it is alone.  Failing, it learns that
+		 * from bytes over TCP (unmet_server_left).
+		 */
 		client = peer_note(&key);
 		leave_note(&client, peer);
 		return;
@@ -477,8 +486,8 @@ static __always_inline void on_packet(struct bpf_sock_ops *skops, int sent)
 		if (fin)
 			wait_before_fin(rec);
 		judge(rec, state == BPF_TCP_CLOSE);
-		if (fin && remember_program(rec))
-			count(cpu, remembered, 1);
+		if (fin)
+			remember_program(rec, cpu);
 	} else if (sent) {
 		note_early_send(rec, cpu);
 	}
@@ -507,7 +516,7 @@ int bpf_sockops(struct bpf_sock_ops *skops)
 	switch (skops->op) {
 	case BPF_SOCK_OPS_TCP_LISTEN_CB:
 	case BPF_SOCK_OPS_TCP_CONNECT_CB:
-		judge_program(kernel_sock(skops));
+		judge_program(skops);
 		break;
 	case BPF_SOCK_OPS_RWND_INIT:
 		announce_server(skops);

@@ -107,7 +107,7 @@ enum {
 
 /* In the host's byte order. */
 struct sock_config {
-	__u64 cgroup;  /* inode number of the cgroup's directory, for the scripts alone */
+	__u64 cgroup;  /* where the pair is attached: inode number of its directory */
 	__u32 on;      /* SWITCH_* */
 	__u32 quiet;   /* 1: no trace lines */
 	__u32 program; /* id of bpf_sockops */

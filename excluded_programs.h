@@ -1,19 +1,25 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * Programs whose sockets stay on TCP, by name (load.sh --exclude-program): also of those that are
- * started later, whatever their cgroup.  And those that have taken the guard's EINVAL for an error.
+ * started later, whatever their cgroup.  And those that take the guard's EINVAL for an error, by
+ * cgroup.
  *
- * listen(2) and connect(2) are the calls in which a program shows itself.  What it makes there,
- * a listener, and with it all that is accepted from there, or a client's socket, is kept in
- * sock_ops_excluded.  The name is that of the process, which is its main thread's.
+ * listen(2) and connect(2) are the calls in which a program shows itself.  If it is an excluded
+ * one, the socket gets a mark, which it keeps until it is freed: a client's socket, or a listener,
+ * from which all sockets that are accepted there inherit it.  The name is that of the process,
+ * which is its main thread's.
  */
 #ifndef EXCLUDED_PROGRAMS_H
 #define EXCLUDED_PROGRAMS_H
 
-#include "bpf_sockops.h"
+#include "excluded_cgroups.h"
 
-/* Of load.sh, and those that are remembered. */
-#define MAX_PROGRAMS 128
+/* load.sh's own, and those of --exclude-program. */
+#define MAX_PROGRAMS 64
+
+struct program_name {
+	char text[16]; /* as the kernel has it (TASK_COMM_LEN): 15 bytes, then zeroes */
+};
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -23,104 +29,89 @@ struct {
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } sock_ops_names SEC(".maps");
 
-/*
- * By the address of the struct sock.  Each of these calls says anew what holds for its socket, so
- * that what is left of one that has gone, or of a connect that has failed, does not count.  No LRU
- * map: a listener may be idle for weeks.  Beside these the listeners of which one connection was
- * enough: port_of().
+/* The marks: who has one is excluded.  No user can take their places, they go with their sockets.
  */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 65536);
-	__type(key, __u64);
-	__type(value, __u64); /* of port_of(): inode number of the listener's cgroup */
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
+	__type(key, __u32);
+	__type(value, __u32); /* not in use */
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } sock_ops_excluded SEC(".maps");
 
-/* The process that runs, in its own cgroup alone. */
-static __always_inline struct program_name this_program(void)
+/* Is the process that runs one of them?  One whose name cannot be read is. */
+static __always_inline int runs_excluded_program(void)
 {
 	__u64 task = (__u64)read_kernel(struct task_struct, bpf_get_current_task(), group_leader);
-	__u64 set = (__u64)read_kernel(struct task_struct, task, cgroups);
-	__u64 cgroup = (__u64)read_kernel(struct css_set, set, dfl_cgrp);
 	struct program_name name = {};
 
 	/* What follows the end may be left of a longer name. */
-	bpf_probe_read_kernel_str(name.text, sizeof(name.text),
-				  (void *)(task + offset_of(struct task_struct, comm)));
-	name.cgroup = cgroup_id(cgroup);
-	return name;
-}
-
-static __always_inline int runs_excluded_program(void)
-{
-	struct program_name name = this_program();
-
-	if (bpf_map_lookup_elem(&sock_ops_names, &name))
+	if (bpf_probe_read_kernel_str(name.text, sizeof(name.text),
+				      (void *)(task + offset_of(struct task_struct, comm))) < 0)
 		return 1;
-	name.cgroup = 0;
 	return bpf_map_lookup_elem(&sock_ops_names, &name) != 0;
 }
 
-static __always_inline void exclude_socket(__u64 sk, __u64 cgroup)
+/*
+ * Mark a socket: `ctx_sk` is the same as `sk`, for the verifier.  If there is no memory, its whole
+ * cgroup is excluded, also the one that the pair is attached to.  But not if the program itself has
+ * used up what the kernel grants a socket (net.core.optmem_max): that harms nobody but itself.
+ */
+static __always_inline void exclude_socket(void *ctx_sk, __u64 sk)
 {
-	bpf_map_update_elem(&sock_ops_excluded, &sk, &cgroup, BPF_ANY);
+	if (ctx_sk &&
+	    bpf_sk_storage_get(&sock_ops_excluded, ctx_sk, 0, BPF_SK_STORAGE_GET_F_CREATE))
+		return;
+	if (!read_kernel(struct sock, sk, sk_omem_alloc.counter))
+		remember_cgroup(sk); /* has its places from the start on */
 }
 
-/* In a system call of the program. */
-static __always_inline void judge_program(__u64 sk)
+/* Programs that keep storage with one socket, at most. */
+#define MOST_MARKS 16
+
+/*
+ * Has a socket the mark?  By its address: at a SYN the context does not show the listener.  So look
+ * through all that programs keep with it; where that is more, it may have.
+ */
+static __noinline __attribute__((unused)) int is_excluded(__u64 sk)
 {
-	if (runs_excluded_program())
-		exclude_socket(sk, 0);
-	else
-		bpf_map_delete_elem(&sock_ops_excluded, &sk);
-}
+	__u64 storage = (__u64)read_kernel(struct sock, sk, sk_bpf_storage), node, data;
 
-/* Where a server's socket, or its request sock, listens: no address of the kernel is as small. */
-static __always_inline __u64 port_of(__u64 sk)
-{
-	__u64 netns = read_kernel(struct net, netns_of(sk), ns.inum);
-
-	return netns << 16 | read_kernel(struct sock_common, sk, skc_num);
-}
-
-static __always_inline int is_excluded_listener(__u64 listener, __u64 req)
-{
-	__u64 port = port_of(req), *cgroup;
-
-	if (bpf_map_lookup_elem(&sock_ops_excluded, &listener))
-		return 1;
-	cgroup = bpf_map_lookup_elem(&sock_ops_excluded, &port);
-	return cgroup && *cgroup == cgroup_id(cgroup_of(listener));
+	if (!storage)
+		return 0;
+	node = (__u64)read_kernel(struct bpf_local_storage, storage, list.first);
+	for (int i = 0; i < MOST_MARKS && node; i++) {
+		data = node - offset_of(struct bpf_local_storage_elem, snode) +
+		       offset_of(struct bpf_local_storage_elem, sdata);
+		if ((__u64)read_kernel(struct bpf_local_storage_data, data, smap) ==
+		    (__u64)&sock_ops_excluded)
+			return 1;
+		node = (__u64)read_kernel(struct hlist_node, node, next);
+	}
+	return node != 0;
 }
 
 /*
- * A socket ends its direction, on which the guard has said EINVAL.  With the bytes still unread
- * that waited then, its program took that for an error, and will do so again.  At a close the
- * psock has gone (sock_map_close), but its memory stays for a while (RCU).  In its cgroup alone,
- * so that nobody's program takes the bypass from others that are called the same, or that listen
- * on the same port of another address.
+ * The guard has answered EINVAL on this socket, and the socket now ends its direction.  If the
+ * bytes that waited then are still unread, the program took EINVAL for an error.  It will do so
+ * again, so the socket's cgroup is remembered.  At a close the psock has gone (sock_map_close), but
+ * its memory stays for a while (RCU).
+ *
+ * Any program can bring this about.  So it is never the cgroup that the pair is attached to, in
+ * which all may run: what runs there itself loses such connections each time, until it is excluded
+ * by name.
  */
-static __always_inline int remember_program(const struct sock_record *rec)
+static __always_inline void remember_program(const struct sock_record *rec, struct sock_cpu *cpu)
 {
-	struct program_name name = rec->refused;
+	struct sock_config *config = this_config();
 	__u64 sk = rec->view.sk;
-	__u32 unused = 0;
 
 	if (!rec->refused_first || read_word(rec->refused_queue) != rec->refused_first)
-		return 0;
-	if (bpf_map_update_elem(&sock_ops_names, &name, &unused, BPF_ANY))
-		return 0; /* there is no room */
-	if (rec->server)
-		exclude_socket(port_of(sk), cgroup_id(cgroup_of(sk)));
-	return 1;
-}
-
-/* A client's socket is asked about once. */
-static __always_inline int was_excluded(__u64 sk)
-{
-	return !bpf_map_delete_elem(&sock_ops_excluded, &sk);
+		return;
+	if (config && cgroup_id(cgroup_of(sk)) != config->cgroup && remember_cgroup(sk))
+		count(cpu, remembered, 1);
+	else
+		count(cpu, not_remembered, 1); /* the next such connection tries again */
 }
 
 #endif /* EXCLUDED_PROGRAMS_H */

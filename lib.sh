@@ -34,9 +34,10 @@ PORTS_PIN=$BPFFS/sock_ops_ports
 CGROUPS_PIN=$BPFFS/sock_ops_cgroups
 NAMES_PIN=$BPFFS/sock_ops_names
 ACCOUNTS_PIN=$BPFFS/sock_ops_accounts
+REMEMBERED_PIN=$BPFFS/sock_ops_remembered
 # libbpf pins the maps when it loads the first program (bpf_sockops.h).
 MAP_PINS=("$MAP_PIN" "$RECORD_PIN" "$BPFFS/sock_ops_meet" "$ACCOUNTS_PIN" "$STATS_PIN" "$CONFIG_PIN"
-	"$PORTS_PIN" "$CGROUPS_PIN" "$NAMES_PIN" "$BPFFS/sock_ops_excluded")
+	"$PORTS_PIN" "$CGROUPS_PIN" "$NAMES_PIN" "$BPFFS/sock_ops_excluded" "$REMEMBERED_PIN")
 PINS=("$BYPASS_PIN" "$SOCKOPS_PIN" "${MAP_PINS[@]}")
 
 # Nobody may be listening, or the disk be full: that a message cannot be written never decides.

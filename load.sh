@@ -15,9 +15,9 @@ HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 # shellcheck source=splicers.sh
 . "$HERE/splicers.sh"
 
-MAX_RANGES=64   # bpf_sockops.h
-MAX_CGROUPS=64  # excluded_cgroups.h
-MAX_PROGRAMS=59 # of 128 in excluded_programs.h: the rest is for splicers.sh, and for the guard
+MAX_RANGES=64     # bpf_sockops.h
+MAX_CGROUPS=4096  # excluded_cgroups.h
+MAX_PROGRAMS=59   # of 64 in excluded_programs.h: the rest is for splicers.sh
 MAX_ACCOUNTS=4096 # accounts.h
 
 usage() {
@@ -332,14 +332,14 @@ load_program() {
 	undo_with "$BPFFS/$1" rm "$BPFFS/$1"
 }
 
-# name_in_memory NAME: struct program_name, of any cgroup.
+# name_in_memory NAME: struct program_name.
 name_in_memory() {
 	local i byte bytes=()
 	for ((i = 0; i < 16; i++)); do
 		printf -v byte %d "'${1:i:1}" # nothing: 0
 		bytes+=($((byte & 255)))
 	done
-	say "${bytes[@]}" 0 0 0 0 0 0 0 0
+	say "${bytes[@]}"
 }
 
 set_switch() {

@@ -25,7 +25,6 @@ struct meet_key {
 enum {
 	NOTE_END,	     /* 0: a server's announcement; else the address of an end's record */
 	NOTE_MPTCP_LISTENER, /* 0: the server's listener speaks Multipath TCP */
-	NOTE_EXCLUDED,	     /* 0: it is an excluded program's; there is no announcement */
 	NOTE_NONE,	     /* never there */
 };
 

@@ -29,12 +29,6 @@ struct sock_key {
 
 _Static_assert(sizeof(struct sock_key) == 48, "no padding: maps hash all its bytes");
 
-/* A program by name, everywhere or in one cgroup. */
-struct program_name {
-	char text[16]; /* as the kernel has it (TASK_COMM_LEN): 15 characters, then zeroes */
-	__u64 cgroup;  /* inode number of its directory, 0: everywhere */
-};
-
 /* The values of sock_view.left, unless 0. */
 enum {
 	LEFT_QUEUED = 1,    /* all that this end has redirected is in the peer's queue */
@@ -74,7 +68,8 @@ _Static_assert(sizeof(struct sock_view) % sizeof(struct in6_addr) == 0,
  *
  * and read by these.  The peer's programs read `view`, and to meet `key`, without a lock; so does
  * sock_ops_status and sock_ops_open, which read the fields marked S as well.  bpf_guard alone
- * writes without the lock: reads_tcp, which nobody takes back, `refused`, and `fence`, atomically.
+ * writes without the lock: reads_tcp, which nobody takes back, `refused_*`, and `fence`,
+ * atomically.
  */
 struct sock_record {
 	struct sock_view view;	  /* first, a pointer to the record is one to it: O, B; S */
@@ -116,8 +111,7 @@ struct sock_record {
 	__u8 reason;   /* O, B: why this direction is back on TCP: an enum counter; S */
 	__u8 in_parts; /* B: a message of this burst was PART_OF_SEND or more */
 	__u8 unused[4];
-	/* By bpf_guard: the program whose call got EINVAL here, and what it has not read. */
-	struct program_name refused;
+	/* By bpf_guard: what waited when a call got EINVAL here. */
 	__u64 refused_queue; /* &sk_psock.ingress_msg */
 	__u64 refused_first; /* its first message, 0: none */
 };

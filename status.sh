@@ -106,26 +106,30 @@ filter() {
 		}'
 }
 
-# Those of --exclude-cgroup, and what else is excluded, a line for each.
+# Those of --exclude-cgroup, what else load.sh has excluded, and those that have been remembered, a
+# line for each.
 excluded_cgroups() {
-	local ids
-	mapfile -t ids < <(entries dump pinned "$CGROUPS_PIN" | of_entries '{ print number($1) }')
-	((!${#ids[@]})) || cgroup_paths "${ids[@]}" | sort
+	local ids pin
+	mapfile -t ids < <(
+		for pin in "$CGROUPS_PIN" "$REMEMBERED_PIN"; do
+			entries dump pinned "$pin" | of_entries '{ print number($1) }'
+		done
+	)
+	((!${#ids[@]})) || cgroup_paths "${ids[@]}" | sort -u
 }
 
-# Those of --exclude-program, of load.sh's own, and those that have been remembered, which are excluded
-# in one cgroup.  A key is a struct program_name (sock_record.h).
+# some_of LINES: as a list in one line.
+some_of() {
+	local most=20 lines
+	mapfile -t lines <<<"$1"
+	printf '%s' "${lines[0]}"
+	((${#lines[@]} == 1)) || printf ', %s' "${lines[@]:1:most-1}"
+	((${#lines[@]} <= most)) || printf ', and %s more (--json)' $((${#lines[@]} - most))
+}
+
+# Those of --exclude-program, and load.sh's own.  A key is a struct program_name (excluded_programs.h).
 excluded_programs() {
-	local line id path name
-	entries dump pinned "$NAMES_PIN" | of_entries '{ print number(substr($1, 33)) " " shown(substr($1, 1, 32)) }' |
-		while IFS= read -r line; do
-			id=${line%% *} name=${line#* }
-			if [[ $id != 0 ]]; then
-				path=$(cgroup_path "$id")
-				name+=" (in $(shown "${path:-cgroup $id}"))"
-			fi
-			say "$name"
-		done | sort
+	entries dump pinned "$NAMES_PIN" | of_entries '{ print shown($1) }' | sort
 }
 
 # ---- one look --------------------------------------------------------------
@@ -140,8 +144,7 @@ look() {
 	ALL=$((${values[4]/-/0} & ADMIT_SHORT))
 	ONLY=$(filter 1 | paste -sd,)
 	EXCEPT=$(filter 0 | paste -sd,)
-	NOT_UNDER=
-	((${values[4]/-/0} & ADMIT_ALL_CGROUPS)) || NOT_UNDER=$(excluded_cgroups)
+	NOT_UNDER=$(excluded_cgroups)
 	NOT_OF=$(excluded_programs)
 	SINCE=$(number_of loaded_at prog pinned "$SOCKOPS_PIN")
 	MOST=$(number_of max_entries map pinned "$MAP_PIN")
@@ -192,7 +195,7 @@ show() {
 	say "loaded       $(date -d "@$SINCE" '+%F %T') ($(duration "$seconds") ago)"
 	say "cgroup       $(shown "${CGROUP:-gone or not visible from here}")"
 	say "filter       $scope of the listening side$( ((!ALL)) || echo ', short connections as well')"
-	[[ -z $NOT_UNDER ]] || say "on TCP       ${NOT_UNDER//$'\n'/, }"
+	[[ -z $NOT_UNDER ]] || say "on TCP       $(some_of "$NOT_UNDER")"
 	[[ -z $NOT_OF ]] || say "on TCP       programs: ${NOT_OF//$'\n'/, }"
 	say "trace        $( ((QUIET)) && echo off || echo on)"
 	say "guard        $(is_guarded && echo on || echo off)"

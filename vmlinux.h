@@ -41,6 +41,7 @@ enum {
 
 enum {
 	BPF_F_NO_PREALLOC = 1U << 0,
+	BPF_F_CLONE = 1U << 9,
 };
 
 enum {
@@ -375,6 +376,7 @@ struct sock {
 	struct timer_list sk_timer;
 	int sk_rcvbuf;
 	int sk_sndbuf;
+	atomic_t sk_omem_alloc;
 	u8 sk_kern_sock : 1;
 	__u16 sk_protocol;
 	int sk_peek_off;
@@ -461,10 +463,6 @@ struct tcp_sock {
 	_Bool is_mptcp;
 };
 
-struct css_set {
-	struct cgroup *dfl_cgrp;
-};
-
 struct upid {
 	int nr;
 };
@@ -475,7 +473,6 @@ struct pid {
 };
 
 struct task_struct {
-	struct css_set *cgroups;
 	int tgid;
 	struct task_struct *group_leader;
 	struct pid *thread_pid;

@@ -45,7 +45,7 @@ box_each_test
 @test "--cgroup: with all pins lost, unload.sh --cgroup detaches" {
 	child_up
 	load_pair --cgroup "$CHILD"
-	in_box rm -rf /sys/fs/bpf/{bpf_sockops,bpf_tcpip_bypass,bpf_guard,sock_ops_{map,record,meet,accounts,stats,config,ports,cgroups,names,excluded}}
+	in_box rm -rf /sys/fs/bpf/{bpf_sockops,bpf_tcpip_bypass,bpf_guard,sock_ops_{map,record,meet,accounts,stats,config,ports,cgroups,names,excluded,remembered}}
 	run -1 load_pair --cgroup "$CHILD"
 	output_has "unload.sh --cgroup $CHILD"
 	run -0 unload_pair --cgroup "$CHILD"
@@ -100,6 +100,22 @@ assert_ports() {
 	rmdir "$BOX_CGROUP/child/$below" "$BOX_CGROUP/child"
 }
 
+@test "--exclude-cgroup: nobody escapes by a cgroup far below" {
+	local deep=$BOX_CGROUP/child path
+	child_up
+	path=$CHILD
+	for _ in {1..40}; do
+		deep+=/d path+=/d
+		mkdir "$deep"
+	done
+	load_pair --quiet --exclude-cgroup "$CHILD"
+	in_child bash -c 'echo $$ >"$0/cgroup.procs"; exec "$@"' "$path" "$PAIR" talk
+	have_want "redirected messages" "$(counter redirected_messages)" -eq 0
+	have_want "refused for the cgroup" "$(counter refused_cgroup)" -ge 1
+	in_box "$PAIR" talk
+	have_want "redirected messages" "$(counter redirected_messages)" -eq 200
+}
+
 @test "--exclude-cgroup: what is no cgroup is refused" {
 	run -2 load_pair --exclude-cgroup
 	output_has "needs an argument"
@@ -140,6 +156,66 @@ pair_as() {
 	run -0 in_box "$ROOT/status.sh"
 	output_has 'on TCP       programs: docker-proxy, dockerd, other, ' ', sixteen "letter, systemd-socket-'
 	have_want "in status.sh" "$(in_box "$ROOT/status.sh" --json | jq -r '.exclude_programs[]' | grep -c .)" -eq 7
+}
+
+@test "--exclude-program: names are compared byte for byte, whatever the bytes" {
+	local name names=() options=() code bytes=''
+	for code in {1..255}; do
+		((code == 47)) || bytes+=$(printf '\\x%02x' "$code") # a slash: in no name of a file
+		if ((code % 15 == 0)); then
+			printf -v name %b "$bytes"
+			names+=("$name")
+			options+=(--exclude-program "$name")
+			bytes=''
+		fi
+	done
+	load_pair --quiet --admit-splicing --all-connections "${options[@]}"
+	for name in "${names[@]}"; do
+		zero_counters
+		in_box "$(pair_as "$name")" talk
+		have_want "refused, $name" "$(counter refused_program)" -eq 1
+		have_want "redirected, $name" "$(counter redirected_messages)" -eq 0
+		in_box "$(pair_as "${name%?}~")" talk
+		have_want "redirected, ${name%?}~" "$(counter redirected_messages)" -eq 200
+	done
+}
+
+@test "--exclude-program: no user can fill what tells excluded sockets from others" {
+	load_pair --quiet --no-guard
+	in_box "${AS_USER[@]}" timeout 60 python3 -c "$(<"$ROOT/tests/programs/vain.py")" pasta 68000 >"$BOX_TMP/vain" 3>&- &
+	wait_until 30 "the vain connects" grep -q "68000 have connected" "$BOX_TMP/vain"
+	in_box "$(pair_as docker-proxy)" talk
+	have_want "refused" "$(counter refused_program)" -eq 1
+	have_want "redirected" "$(counter redirected_messages)" -eq 0
+	in_box "$PAIR" talk
+	have_want "redirected, of others" "$(counter redirected_messages)" -eq 200
+}
+
+# As a user could, from as many cgroups of his own.
+fill_remembered() {
+	local i
+	for ((i = 0; i < 5000; i++)); do
+		echo "map update pinned /sys/fs/bpf/sock_ops_remembered key $((i & 255)) $((i >> 8)) 0 0 0 0 1 0 value 0 0 0 0"
+	done >"$BOX_TMP/full"
+	in_box bpftool batch file "$BOX_TMP/full" >/dev/null
+}
+
+@test "--exclude-program: without memory for its mark a program's cgroup stays on TCP" {
+	local size
+	in_box test -w /proc/sys/net/core/optmem_max || skip "no net.core.optmem_max of its own"
+	child_up
+	load_pair --quiet --exclude-program excluded
+	fill_remembered
+	size=$(in_box sysctl -n net.core.optmem_max)
+	in_box sysctl -qw net.core.optmem_max=16 # of each socket
+	PAIR=$(pair_as excluded) serve "$BOX_TMP/port" in_child -- talk
+	in_box sysctl -qw "net.core.optmem_max=$size"
+	in_box "$PAIR" --port "$(<"$BOX_TMP/port")" talk call
+	wait "$SERVER"
+	have_want "redirected" "$(counter redirected_messages)" -eq 0
+	have_want "refused" "$(counter refused_cgroup)" -eq 1
+	in_box "$PAIR" talk
+	have_want "redirected, of others" "$(counter redirected_messages)" -eq 200
 }
 
 @test "--exclude-program: a socket that has gone leaves nothing behind for the next one" {
@@ -275,13 +351,37 @@ both_run() {
 	have_want "lines about docker-proxy" "$(grep -c "docker-proxy (pid" <<<"$output")" -eq 1
 	have_want "in status.sh" "$(in_box "$ROOT/status.sh" --json | jq -c .exclude_cgroups)" = "[\"$CHILD\"]"
 	unload_pair
-	for name in {1..64}; do
+	# A load.sh with fewer places.
+	cp "$ROOT"/*.sh "$ROOT"/*.o "$BOX_TMP"
+	sed -i 's/^MAX_CGROUPS=.*/MAX_CGROUPS=4/' "$BOX_TMP/load.sh"
+	for name in {1..4}; do
 		mkdir "$BOX_CGROUP/full$name"
 		full+=(--exclude-cgroup "${CHILD%/*}/full$name")
 	done
-	run -0 load_pair --no-guard "${full[@]}"
-	output_has "is not excluded, as 64 cgroups are already: docker-proxy" "in $CHILD"
+	run -0 in_box "$BOX_TMP/load.sh" --no-guard "${full[@]}"
+	output_has "is not excluded, as 4 cgroups are already: docker-proxy" "in $CHILD"
 	rmdir "$BOX_CGROUP"/full*
+}
+
+all_run() {
+	[[ $(cat "$BOX_CGROUP"/u*/cgroup.procs | sed 's,.*,/proc/&/comm,' | xargs cat | grep -cx docker-proxy) -eq 70 ]]
+}
+
+@test "splice: cgroups of a user take no place from other programs" {
+	local i
+	child_up
+	for name in docker-proxy systemd-socket-proxyd; do
+		cp "$(command -v sleep)" "$BOX_TMP/$name"
+	done
+	for i in {1..70}; do
+		mkdir "$BOX_CGROUP/u$i"
+		in_box bash -c 'echo $$ >"$0/cgroup.procs"; exec "$@"' "${CHILD%/*}/u$i" "$BOX_TMP/docker-proxy" 60 3>&- &
+	done
+	in_child "$BOX_TMP/systemd-socket-proxyd" 60 3>&- &
+	wait_until 10 "all" all_run
+	run -0 load_pair --no-guard
+	output_has "stays on TCP, because it reads with splice(2): systemd-socket-" "and all of $CHILD"
+	output_lacks "is not excluded"
 }
 
 @test "--port: only connections to these ports are bypassed" {

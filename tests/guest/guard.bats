@@ -211,24 +211,51 @@ said_through_proxy() {
 	cat "$BOX_TMP/answer"
 }
 
-@test "guard: a program that takes EINVAL for an error loses one connection, and stays on TCP then" {
+@test "guard: a program that takes EINVAL for an error loses one connection, and its cgroup stays on TCP then" {
 	local over_tcp
 	over_tcp=$(said splice_relay)
-	load_pair --quiet --admit-splicing
-	[[ $(said splice_relay) == *"server splice -> EINVAL"* ]]
-	have_want "its second connection" "$(said splice_relay)" = "$over_tcp"
 	child_up
-	[[ $(in_child "$ROOT/build/semantics" splice_relay) == *"server splice -> EINVAL"* ]] # nobody else's
-	have_want "its second connection there" "$(in_child "$ROOT/build/semantics" splice_relay)" = "$over_tcp"
+	mkdir "$BOX_CGROUP/child/below" "$BOX_CGROUP/other"
+	load_pair --quiet --admit-splicing --exclude-cgroup "${CHILD%/*}/other"
+	[[ $(in_child "$ROOT/build/semantics" splice_relay) == *"server splice -> EINVAL"* ]]
+	have_want "remembered" "$(counter remembered)" -ge 1
+	have_want "its second connection" "$(in_child "$ROOT/build/semantics" splice_relay)" = "$over_tcp"
+	zero_counters
+	in_child "$PAIR" talk
+	have_want "admitted, of others there" "$(counter admitted_active admitted_passive)" -eq 0
+	have_want "refused" "$(counter refused_cgroup)" -eq 1
+	in_child bash -c 'echo $$ >"$0/below/cgroup.procs"; exec "$@"' "$CHILD" "$PAIR" talk
+	have_want "redirected, below it" "$(counter redirected_messages)" -eq 200
+	in_child bash -c 'echo $$ >"$0/cgroup.procs"; exec "$@"' "${CHILD%/*}/other" "$PAIR" talk
+	have_want "redirected, where load.sh has excluded" "$(counter redirected_messages)" -eq 200
+	run -0 in_box "$ROOT/status.sh"
+	output_has "$CHILD"
+}
+
+@test "guard: so does systemd-socket-proxyd through a listener that is there" {
+	child_up
+	ACTIVATE_IN=in_child
+	load_pair --quiet --admit-splicing
 	in_box socat TCP-LISTEN:7002,bind=127.0.0.1,fork,reuseaddr EXEC:cat 3>&- &
 	wait_until 10 "socat" listens 7002
 	proxy socket-proxyd 7002
-	have_want "through a listener that is there, first" "$(said_through_proxy)" = ""
+	have_want "first" "$(said_through_proxy)" = ""
 	have_want "then" "$(said_through_proxy)" = hello
-	have_want "sockets that ended with bytes unread" "$(counter remembered)" -ge 3
 	run -0 in_box "$ROOT/status.sh"
-	output_has "on TCP       programs: semantics (in $(box_root)), semantics (in $CHILD), systemd-socket-"
-	end_proxy socket-proxyd
+	output_has "on TCP       $CHILD"
+	end_proxy systemd-socket-
+}
+
+@test "guard: the cgroup that the pair is attached to is never remembered, as all may run there" {
+	load_pair --quiet --admit-splicing
+	for _ in 1 2; do
+		[[ $(said splice_relay) == *"server splice -> EINVAL"* ]]
+	done
+	have_want "remembered" "$(counter remembered)" -eq 0
+	have_want "not remembered" "$(counter not_remembered)" -ge 2
+	zero_counters
+	in_box "$PAIR" talk
+	have_want "redirected" "$(counter redirected_messages)" -eq 200
 }
 
 @test "guard: unload.sh takes it off, also when its pin is lost" {
