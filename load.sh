@@ -342,8 +342,13 @@ name_in_memory() {
 	say "${bytes[@]}"
 }
 
+config_for() {
+	config_value "$(stat -c %i "$CGROUP")" "$1" "$QUIET" "$(id_of prog pinned "$SOCKOPS_PIN")" "$ADMIT"
+}
+
 set_switch() {
-	set_config "$(stat -c %i "$CGROUP")" "$1" "$QUIET" "$(id_of prog pinned "$SOCKOPS_PIN")" "$ADMIT" pinned "$CONFIG_PIN"
+	# shellcheck disable=SC2046 # words
+	cmd bpftool map update pinned "$CONFIG_PIN" key 0 0 0 0 value $(config_for "$1")
 }
 
 # exclude_cgroup INODE: fails where there is no place for it.
@@ -485,6 +490,9 @@ drop_guard() {
 # Last: a socket that entered the map before its program was attached there
 # would never run it.
 switch_on() {
+	# Also when it is on although bpftool fails: nothing may go on that way once all is detached.
+	# shellcheck disable=SC2046 # words
+	undo_with "the switch, which is on" bpftool map update pinned "$CONFIG_PIN" key 0 0 0 0 value $(config_for "$OFF")
 	set_switch "$ON"
 }
 
@@ -548,6 +556,7 @@ main() {
 	# Can the kernel bear the sockets of its listeners in a sockmap?
 	! mptcp_is_safe || ((ADMIT |= ADMIT_MPTCP))
 	CGROUP=${CGROUP:-$(root_to_attach_to)}
+	trap '' PIPE # who does not read on stops nothing
 	trap on_failure EXIT
 	trap 'exit 130' INT
 	trap 'exit 143' TERM HUP

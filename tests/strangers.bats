@@ -106,3 +106,43 @@ assert_redirected() {
 	load_pair
 	assert_redirected
 }
+
+@test "a failure once it is switched on switches it off" {
+	local id
+	mkfifo "$BOX_TMP/go"
+	exec 8<>"$BOX_TMP/go"
+	fake bpftool '
+		"$REAL" "$@" || exit
+		[[ "$*" == *sock_ops_config*"value "* && ! -e "'"$BOX_TMP"'/held" ]] || exit 0
+		n=$(cat "'"$BOX_TMP"'/n" 2>/dev/null || echo 0)
+		echo $((n + 1)) >"'"$BOX_TMP"'/n"
+		((n == 1)) || exit 0
+		"$REAL" -j prog show pinned /sys/fs/bpf/bpf_sockops >"'"$BOX_TMP"'/program"
+		"'"$PAIR"'" --count 20 hold <"'"$BOX_TMP"'/go" >"'"$BOX_TMP"'/held" 2>&1 3>&- &
+		for _ in {1..200}; do grep -q held "'"$BOX_TMP"'/held" && break; sleep 0.05; done
+		exit 1'
+	run -1 with_fakes "$ROOT/load.sh" --no-guard
+	output_has "failed; undoing" "not loaded"
+	assert_no_pins
+	# The connection holds the program, and that its maps.
+	id=
+	for map in $(jq -r '.map_ids[]' "$BOX_TMP/program"); do
+		[[ $(bpftool -j map show id "$map" | jq -r .name) != sock_ops_config ]] || id=$map
+	done
+	have_want "the switch" "$(bpftool -j map lookup id "$id" key 0 0 0 0 | jq -r '.value[8]')" = 0x00
+	exec 8>&-
+}
+
+@test "output that nobody takes stops nothing" {
+	local how
+	for how in '>/dev/full' '2>/dev/full' '| head -n 1' '2>&1 | head -n 1' '>&- 2>&-'; do
+		run -0 in_box bash -c "set -o pipefail; '$ROOT/load.sh' --quiet $how"
+		have_want "loaded, $how" "$(in_box "$ROOT/status.sh" --json | jq .loaded)" = true
+		unload_pair
+	done
+	# And an undo goes to its end.
+	fake bpftool '[[ "$*" != "prog attach"* ]] || exit 1; exec "$REAL" "$@"'
+	run ! with_fakes bash -c "'$ROOT/load.sh' >/dev/full 2>&1"
+	assert_no_pins
+	have_want "programs of the cgroup" "$(in_box bpftool cgroup show "$(box_root)")" = ""
+}
