@@ -15,7 +15,8 @@ BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror -I$(VMLINUX)
 
 CFLAGS := -O2 -g -Wall -Wextra -Werror -pthread
 
-OBJECTS := bpf_sockops.o bpf_tcpip_bypass.o bpf_guard.o sock_ops_status.o sock_ops_open.o sock_ops_release.o
+OBJECTS := bpf_sockops.o bpf_tcpip_bypass.o bpf_guard.o sock_ops_status.o sock_ops_open.o sock_ops_release.o \
+	sock_ops_running.o
 C_FILES = $(wildcard *.c *.h bench/*.c tests/*.[ch] tests/*/*.[ch])
 SHELL_FILES = $(wildcard *.sh bench/*.sh tests/*.sh tests/*.bash) .ci/run
 

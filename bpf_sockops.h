@@ -12,6 +12,7 @@
  *   sock_ops_open (iter)      lists the sockets that processes hold and that have been in the
  *                             map, with the processes, for both.
  *   sock_ops_release (iter)   puts back what sockets had, for unload.sh.
+ *   sock_ops_running (iter)   lists what runs and listens already, for load.sh.
  *
  * Whatever goes wrong, the bytes go over plain TCP.  The headers, each upon the one before:
  *

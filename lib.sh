@@ -16,6 +16,7 @@ GUARD=bpf_guard
 STATUS=sock_ops_status
 OPEN=sock_ops_open
 RELEASE=sock_ops_release
+RUNNING=sock_ops_running
 MAP=sock_ops_map
 CONFIG=sock_ops_config
 
@@ -39,6 +40,7 @@ REMEMBERED_PIN=$BPFFS/sock_ops_remembered
 MAP_PINS=("$MAP_PIN" "$RECORD_PIN" "$BPFFS/sock_ops_meet" "$ACCOUNTS_PIN" "$STATS_PIN" "$CONFIG_PIN"
 	"$PORTS_PIN" "$CGROUPS_PIN" "$NAMES_PIN" "$BPFFS/sock_ops_excluded" "$REMEMBERED_PIN")
 PINS=("$BYPASS_PIN" "$SOCKOPS_PIN" "${MAP_PINS[@]}")
+RUNNING_PIN=$BPFFS/$RUNNING # while load.sh looks around
 
 # Nobody may be listening, or the disk be full: that a message cannot be written never decides.
 say() {
@@ -401,7 +403,7 @@ reason_in() {
 # What stands where our pins are to be, whatever it is.
 pins() {
 	local pin
-	for pin in "${PINS[@]}" "$GUARD_DIR"; do
+	for pin in "${PINS[@]}" "$GUARD_DIR" "$RUNNING_PIN"; do
 		[[ ! -e $pin && ! -L $pin ]] || say "$pin"
 	done
 }

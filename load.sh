@@ -224,17 +224,17 @@ check_other_programs() {
 	fi
 	read -r id flags name dir <<<"$nearest"
 	if [[ -n $(only_ours <<<"$id sock_ops") ]]; then
-		die "attached to $dir, above $CGROUP; to clean up: sudo $HERE/unload.sh --cgroup $dir"
+		die "attached to $(shown "$dir"), above $CGROUP; to clean up: sudo $HERE/unload.sh --cgroup $(printf %q "$dir")"
 	fi
 	case $flags in
 	multi)
-		die "$(other_program "$id" "$name") is attached to $dir: it would run after ours, and may undo what ours sets up; to load beside it: sudo $0 --cgroup $top"
+		die "$(other_program "$id" "$name") is attached to $(shown "$dir"): it would run after ours, and may undo what ours sets up; to load beside it: sudo $0 --cgroup $(printf %q "$top")"
 		;;
 	override)
-		die "$(other_program "$id" "$name") is attached to $dir with override: it would not run any more under $CGROUP; $(detach_hint "$dir" "$id")"
+		die "$(other_program "$id" "$name") is attached to $(shown "$dir") with override: it would not run any more under $CGROUP; $(detach_hint "$dir" "$id")"
 		;;
 	*)
-		die "$(other_program "$id" "$name") is attached to $dir without multi: none can be attached below; $(detach_hint "$dir" "$id")"
+		die "$(other_program "$id" "$name") is attached to $(shown "$dir") without multi: none can be attached below; $(detach_hint "$dir" "$id")"
 		;;
 	esac
 }
@@ -251,7 +251,7 @@ check_above_what_is_seen() {
 }
 
 other_program() {
-	say "another sock_ops program, $2 (id $1),"
+	say "another sock_ops program, $(shown "$2") (id $1),"
 }
 
 detach_hint() {
@@ -300,7 +300,7 @@ build() {
 	if has_sources; then
 		cmd make -s -C "$HERE" all || die "cannot build in $HERE; to build there as its owner: make -C $HERE"
 	fi
-	for object in "$SOCKOPS" "$BYPASS" "$GUARD" "$STATUS" "$OPEN" "$RELEASE"; do
+	for object in "$SOCKOPS" "$BYPASS" "$GUARD" "$STATUS" "$OPEN" "$RELEASE" "$RUNNING"; do
 		[[ -e $HERE/$object.o ]] || die "$HERE/$object.o is missing: install again"
 	done
 }
@@ -351,45 +351,6 @@ set_switch() {
 	cmd bpftool map update pinned "$CONFIG_PIN" key 0 0 0 0 value $(config_for "$1")
 }
 
-# exclude_cgroup INODE: fails where there is no place for it.
-exclude_cgroup() {
-	[[ " ${CGROUPS[*]} " != *" $1 "* ]] || return 0
-	((${#CGROUPS[@]} < MAX_CGROUPS)) && CGROUPS+=("$1")
-}
-
-# exclude_running WHY HOW NAME...: what programs of these names listen on already, by its cgroup.  One
-# in the root has no cgroup of its own.  HOW: running or splicing (splicers.sh).
-exclude_running() {
-	local root pid name cgroup inode where
-	root=$(cgroup2_root)
-	while IFS=$'\t' read -r pid name cgroup; do
-		# One that is out of sight, or was removed, has no directory.
-		where=$root$cgroup
-		inode=$(stat -c %i "$where" 2>/dev/null) || inode=''
-		if [[ $cgroup == unreachable:* ]]; then
-			inode=$((16#${cgroup#*:})) where="cgroup $inode, which was removed"
-		fi
-		if [[ $cgroup == / || $cgroup == /..* || -z $inode ]]; then
-			LEFT_OUT+=("has no cgroup that could be excluded, so that what it listens on already is not: $name (pid $pid); restart it, or leave its ports out: --exclude-port")
-		elif exclude_cgroup "$inode"; then
-			LEFT_OUT+=("stays on TCP, because $1: $name (pid $pid), and all of $where")
-		else
-			LEFT_OUT+=("is not excluded, as $MAX_CGROUPS cgroups are already: $name (pid $pid), in $where; leave its ports out: --exclude-port")
-		fi
-	done < <("${@:2}")
-}
-
-# By name what listens or connects from now on.  What would hang, or fail, is never admitted.
-exclude_programs() {
-	local names=("${UNGUARDED[@]}") may=()
-	((!${#PROGRAMS[@]})) || exclude_running "it is excluded by name" running "${PROGRAMS[@]}"
-	((!ADMIT_SPLICING)) || return 0
-	is_guarded || names+=("${GUARDED[@]}") may=("${MAY_SPLICE[@]}")
-	PROGRAMS+=("${names[@]}")
-	LEFT_OUT+=("stay on TCP, because they read with splice(2), now or later: ${names[*]}")
-	exclude_running "it reads with splice(2)" splicing "${names[@]}" "${may[@]}"
-}
-
 # The random numbers of accounts.h.  Not echoed, and not among bpftool's arguments, which all can read.
 draw_secret() {
 	local entry secret want
@@ -402,15 +363,10 @@ draw_secret() {
 	[[ $(bpftool -j map lookup $entry) == *"[${want%,}]"* ]] || die "cannot draw the secret of the accounts"
 }
 
-# Everything but the switch.
+# What new connections are judged by, but for the cgroups.
 configure() {
-	local i=0 range admit cgroup program
+	local i=0 range admit program
 	draw_secret
-	((${#CGROUPS[@]})) || ((ADMIT |= ADMIT_ALL_CGROUPS))
-	for cgroup in "${CGROUPS[@]}"; do
-		# shellcheck disable=SC2046 # words
-		cmd bpftool map update pinned "$CGROUPS_PIN" key $(in_memory 8 "$cgroup") value 0 0 0 0
-	done
 	for program in "${PROGRAMS[@]}"; do
 		# shellcheck disable=SC2046 # words
 		cmd bpftool map update pinned "$NAMES_PIN" key $(name_in_memory "$program") value 0 0 0 0
@@ -422,6 +378,16 @@ configure() {
 		cmd bpftool map update pinned "$PORTS_PIN" key $(in_memory 4 "$i") \
 			value $(in_memory 2 "${range%-*}") $(in_memory 2 "${range#*-}") $(in_memory 4 "$admit")
 		i=$((i + 1))
+	done
+}
+
+# Of --exclude-cgroup, and of what runs.
+configure_cgroups() {
+	local cgroup
+	((${#CGROUPS[@]})) || ((ADMIT |= ADMIT_ALL_CGROUPS))
+	for cgroup in "${CGROUPS[@]}"; do
+		# shellcheck disable=SC2046 # words
+		cmd bpftool map update pinned "$CGROUPS_PIN" key $(in_memory 8 "$cgroup") value 0 0 0 0
 	done
 }
 
@@ -451,8 +417,7 @@ why_no_guard() {
 	fi
 }
 
-NO_GUARD=   # why it is not loaded
-LEFT_OUT=() # what is not guarded
+NO_GUARD= # why it is not loaded
 
 # Without it the rest does its work all the same.
 load_guard() {
@@ -496,36 +461,26 @@ switch_on() {
 	set_switch "$ON"
 }
 
-# Connections that were there before, of this network namespace and with both ends in it, and
-# the programs that hold most of these ends.
+# Connections that were there before, of this network namespace and with both ends in it.
 report_open() {
-	{ ss -tnpH state established 2>/dev/null || true; } | awk '
+	{ timeout --signal KILL 2 ss -tnH state established 2>/dev/null || say late; } | awk '
+		$1 == "late" {
+			least = "at least "
+			next
+		}
 		{
 			gsub(/\[::ffff:|\]|\[/, "")
-			end[$3, $4] = match($0, /"[^"]*"/) ? substr($0, RSTART + 1, RLENGTH - 2) : "?"
+			end[$3, $4]
 		}
 		END {
 			for (pair in end) {
 				split(pair, address, SUBSEP)
-				if (address[1] != address[2] && (address[2], address[1]) in end) {
+				if (address[1] != address[2] && (address[2], address[1]) in end)
 					ends++
-					if (++held[end[pair]] == 1)
-						name[++names] = end[pair]
-				}
 			}
-			if (!ends)
-				exit
-			for (i = 1; i <= 3 && i <= names; i++) {
-				for (j = i + 1; j <= names; j++)
-					if (held[name[j]] > held[name[i]]) {
-						most = name[j]
-						name[j] = name[i]
-						name[i] = most
-					}
-				list = list (i > 1 ? ", " : "") name[i] " " held[name[i]]
-			}
-			printf "open before, and on TCP until they are opened again: %d connection%s (ends: %s)\n", \
-				ends / 2, ends == 2 ? "" : "s", list (names > 3 ? ", ..." : "")
+			if (ends)
+				printf "open before, and on TCP until they are opened again: %s%d connection%s\n", \
+					least, ends / 2, ends == 2 ? "" : "s"
 		}'
 }
 
@@ -574,11 +529,14 @@ main() {
 	if ((GUARD_WANTED)); then
 		load_guard
 	fi
-	exclude_programs
+	choose_names
 	configure
 	attach_sockops
 	load_program "$BYPASS" sk_msg
 	attach_bypass
+	undo_with "$RUNNING_PIN" rm -f "$RUNNING_PIN"
+	exclude_running
+	configure_cgroups
 	open=$(report_open)
 	switch_on
 	trap - EXIT INT TERM HUP

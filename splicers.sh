@@ -1,13 +1,16 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Which programs read their sockets with splice(2), by nature: on the bypass they would hang without
-# the guard.  Go programs cannot be told cheaply, but for these.  And which programs of a name run.
+# Which programs stay on TCP: those that read their sockets with splice(2), on the bypass they would
+# hang without the guard, and those of --exclude-program.  What listens or connects from now on is
+# known by its name.  What runs already is excluded by its cgroup, and by that of its listeners.
 # Sourced by load.sh, after lib.sh.
 #
-# Names are as the kernel has them, 15 characters.
+# Go programs cannot be recognised cheaply, except these.  Names are as the kernel has them, 15 bytes.
 #
-# shellcheck disable=SC2034 # load.sh reads the names
+# Any user can call a program so, and chooses how many processes, descriptors and cgroups there are.
+# So the kernel is asked, once, by numbers (sock_ops_running.c); each look has an end; and what is not
+# known by then counts as a program that splices.
 
 # They take the guard's EINVAL for an error: systemd-socket-proxyd, and systemd-socket-activate, which
 # starts it; pasta, the network of rootless Podman, which becomes passt.avx2 where the CPU has AVX2.
@@ -15,75 +18,277 @@ UNGUARDED=(systemd-socket- pasta passt.avx2)
 # From 28 on it is dockerd that calls listen(2) for docker-proxy.
 GUARDED=(docker-proxy dockerd)
 # HAProxy does so with an option alone: of those that run it can be told.
-MAY_SPLICE=(haproxy)
+MAY_SPLICE=haproxy
 
-# haproxy_splices PID: has a file of its configuration an option splice-*?
-haproxy_splices() {
-	local arguments i from
-	mapfile -d '' -t arguments <"/proc/$1/cmdline" || return
-	for ((i = 1; i < ${#arguments[@]}; i++)); do
-		[[ ${arguments[i - 1]} == -f ]] || continue
-		from=cwd
-		[[ ${arguments[i]} != /* ]] || from=root
-		if grep -qsrE '^[[:space:]]*option[[:space:]]+splice-' "/proc/$1/$from/${arguments[i]}"; then
-			return 0
-		fi
+LOOK_SECONDS=5  # for all processes
+JUDGE_SECONDS=5 # for the configurations of all that are called haproxy
+TREE_SECONDS=2  # for the paths of all cgroups
+
+LEFT_OUT=() # what to say of them
+
+# What to look for among what runs, and why.  A place in these lists stands for a name: no other
+# string comes from outside.
+SOUGHT=()
+WHY=()
+MAY_SPLICE_AT= # the place of the one that is to be judged
+
+seek_names() {
+	local name why=$1
+	for name in "${@:2}"; do
+		SOUGHT+=("$name")
+		WHY+=("$why")
 	done
-	return 1
 }
 
-# running NAME...: a line `PID<tab>NAME<tab>CGROUP` for each that runs, and for each of its listeners,
-# which may be in another cgroup: that of the program that has made them, as systemd.  CGROUP is as
-# /proc/PID/cgroup has it, or unreachable:ID, in hexadecimal, of one that was removed.  Of several in
-# one cgroup, as docker-proxy for each published port, one.
+# Before anything is attached: by name what listens or connects from then on.
+choose_names() {
+	local names=("${UNGUARDED[@]}")
+	seek_names "it is excluded by name" "${PROGRAMS[@]}"
+	((!ADMIT_SPLICING)) || return 0
+	is_guarded || names+=("${GUARDED[@]}")
+	seek_names "it reads with splice(2)" "${names[@]}"
+	if ! is_guarded; then
+		MAY_SPLICE_AT=${#SOUGHT[@]}
+		seek_names "it reads with splice(2)" "$MAY_SPLICE"
+	fi
+	PROGRAMS+=("${names[@]}")
+	LEFT_OUT+=("stay on TCP, because they read with splice(2), now or later: ${names[*]}")
+}
+
+# Once that is attached: what runs already.  A program that is started in between is seen twice.
+exclude_running() {
+	local place pid cgroup path
+	((${#SOUGHT[@]})) || return 0
+	while IFS=$'\t' read -r place pid cgroup path; do
+		exclude_found "$place" "$pid" "$cgroup" "$path"
+	done < <(running | sought | judged | placed)
+}
+
+# exclude_found PLACE PID CGROUP PATH: CGROUP is 0 where none can be excluded.
+exclude_found() {
+	local why who where
+	case $1 in
+	blind)
+		LEFT_OUT+=("are not excluded, as what runs cannot be seen: programs that listen already")
+		return
+		;;
+	late)
+		why="not all programs could be looked at within $LOOK_SECONDS s"
+		who="a program that listens"
+		;;
+	*)
+		why=${WHY[${1%\?}]}
+		[[ $1 != *\? ]] || why="it may read with splice(2), its configuration cannot be read"
+		who=$(shown "${SOUGHT[${1%\?}]}")
+		;;
+	esac
+	who+=" (pid $2)"
+	where=$(shown "${4:-cgroup $3, which was removed, or cannot be seen from here}")
+	if ((!$3)); then
+		LEFT_OUT+=("has no cgroup that could be excluded, so that what it listens on already is not: $who; restart it, or leave its ports out: --exclude-port")
+	elif exclude_cgroup "$3"; then
+		LEFT_OUT+=("stays on TCP, because $why: $who, and all of $where")
+	else
+		LEFT_OUT+=("is not excluded, as $MAX_CGROUPS cgroups are already: $who, in $where; leave its ports out: --exclude-port")
+	fi
+}
+
+# exclude_cgroup INODE: fails where there is no place for it.
+exclude_cgroup() {
+	[[ " ${CGROUPS[*]} " != *" $1 "* ]] || return 0
+	((${#CGROUPS[@]} < MAX_CGROUPS)) && CGROUPS+=("$1")
+}
+
+# running: the lines of sock_ops_running, and `late` where it takes too long, or `blind`.
 running() {
-	found "$@" | one_in_each_cgroup
+	local log
+	if ! log=$(cmd -q bpftool iter pin "$HERE/$RUNNING.o" "$RUNNING_PIN" 2>&1); then
+		warn "cannot list what runs: $(reason_in "$log")"
+		say blind
+		return
+	fi
+	timeout --signal KILL "$LOOK_SECONDS" cat "$RUNNING_PIN" || say late
+	cmd -q rm "$RUNNING_PIN"
 }
 
-# splicing NAME...: the same, of those that read with splice(2).
-splicing() {
-	local pid name cgroup
-	found "$@" | while IFS=$'\t' read -r pid name cgroup; do
-		if [[ $name != haproxy ]] || haproxy_splices "$pid"; then
-			printf '%s\t%s\t%s\n' "$pid" "$name" "$cgroup"
+# name_in_hex NAME: its 16 bytes.
+name_in_hex() {
+	local i byte hex=''
+	for ((i = 0; i < 16; i++)); do
+		printf -v byte %d "'${1:i:1}" # nothing: 0
+		printf -v hex '%s%02x' "$hex" $((byte & 255))
+	done
+	say "$hex"
+}
+
+# sought: of these lines those of the names that are sought, as `PLACE PID CGROUP`, each once.  PLACE
+# is `late` for all that listens, where not all has been seen.
+sought() {
+	local name hex=''
+	for name in "${SOUGHT[@]}"; do
+		hex+=" $(name_in_hex "$name")"
+	done
+	awk -v names="$hex" '
+		BEGIN {
+			for (n = split(names, list, " "); n; n--)
+				place[list[n]] = n - 1
+		}
+		$1 == "blind" { print "blind", 0, 0 }
+		$1 == "late" {
+			for (line in listens)
+				print line
+		}
+		NF != 4 { next }
+		$2 in place { once(place[$2] " " $1 " " $3) }
+		!($2 in place) && $4 { listens["late " $1 " " $3] }
+		function once(line) {
+			if (!(line in seen))
+				print line
+			seen[line]
+		}'
+}
+
+# judged: without the programs that may splice and do not.  PLACE gets a `?` where that is not known.
+judged() {
+	local place pid cgroup known='' status end=$((SECONDS + JUDGE_SECONDS))
+	while read -r place pid cgroup; do
+		if [[ $place == "$MAY_SPLICE_AT" ]]; then
+			[[ $known != *" $cgroup "* ]] || continue
+			status=2
+			((SECONDS >= end)) || {
+				status=0
+				splices "$pid" || status=$?
+			}
+			((status != 1)) || continue
+			((status != 2)) || place+='?'
+			known+=" $cgroup "
 		fi
-	done | one_in_each_cgroup
-}
-
-one_in_each_cgroup() {
-	sort -t $'\t' -u -k 2
-}
-
-found() {
-	processes "$@"
-	listeners "$@"
-}
-
-processes() {
-	local file pid name cgroup
-	{ grep -lxF "$(say_each "$@")" /proc/[0-9]*/comm 2>/dev/null || true; } | while read -r file; do
-		pid=${file//[^0-9]/}
-		{ read -r name <"$file"; } 2>/dev/null || continue # it has ended
-		cgroup=$(sed -n 's/^0:://p' "/proc/$pid/cgroup" 2>/dev/null) || continue
-		printf '%s\t%s\t%s\n' "$pid" "$name" "$cgroup"
+		say "$place $pid $cgroup"
 	done
 }
 
-# Of this network namespace.
-listeners() {
-	{ ss -Htlnp --cgroup 2>/dev/null || true; } | awk -v names="$(say_each "$@")" '
-		BEGIN {
-			n = split(names, list, "\n")
-			while (n)
-				wanted[list[n--]]
+# placed: adds the PATH of the cgroup, separated by tabs.  Where there are more cgroups than may be
+# excluded, those at the lowest level give way to the ones above them, and again: it costs a user
+# nothing to make many, below his own.  Of several programs in one cgroup, as docker-proxy for each
+# published port, one.
+# shellcheck disable=SC2153 # of load.sh
+placed() {
+	local root found
+	found=$(cat)
+	[[ -n $found ]] || return 0
+	root=$(cgroup2_root)
+	awk -v OFS='\t' -v most="$((MAX_CGROUPS - ${#CGROUPS[@]}))" -v root="$root" \
+		-v top="$(stat -c %i "$CGROUP")" '
+		# The tree comes last: `INODE /PATH`.
+		NR == FNR {
+			lines++
+			place[lines] = $1
+			pid[lines] = $2
+			of[lines] = $3
+			wanted[$3]
+			next
 		}
-		match($0, / cgroup:[^ ]+/) {
-			cgroup = substr($0, RSTART + 8, RLENGTH - 8)
-			while (match($0, /"[^"]*",pid=[0-9]+/)) {
-				split(substr($0, RSTART + 1, RLENGTH - 1), user, /",pid=/)
-				if (user[1] in wanted)
-					print user[2] "\t" user[1] "\t" cgroup
-				$0 = substr($0, RSTART + RLENGTH)
+		{
+			inode = $1
+			sub(/^[0-9]+ /, "")
+			if (inode in wanted)
+				path[inode] = $0
+			id[$0] = inode
+		}
+		END {
+			for (inode in wanted)
+				if (inode)
+					into[inode] = inode
+			while (different() > most && rise())
+				;
+			for (i = 1; i <= lines; i++) {
+				to = of[i] ? into[of[i]] : 0
+				if (!((place[i], to) in told))
+					print place[i], pid[i], to, (to in path ? root path[to] : "")
+				told[place[i], to]
 			}
-		}'
+		}
+		function level(inode,    part) {
+			return inode in path ? split(path[inode], part, "/") - 1 : 0
+		}
+		# How many there are, and the level of the deepest.
+		function different(    inode, seen, n) {
+			deepest = 0
+			for (inode in into)
+				if (!(into[inode] in seen)) {
+					seen[into[inode]]
+					n++
+					if (level(into[inode]) > deepest)
+						deepest = level(into[inode])
+				}
+			return n + 0
+		}
+		# Fails when they cannot.
+		function rise(    inode, above, done) {
+			for (inode in into)
+				if (level(into[inode]) == deepest) {
+					above = path[into[inode]]
+					sub(/\/[^\/]*$/, "", above)
+					if (!(above in id) || id[above] == top)
+						continue
+					path[id[above]] = above
+					into[inode] = id[above]
+					done = 1
+				}
+			return done
+		}' - <(timeout --signal KILL "$TREE_SECONDS" find "$root" -xdev -type d -printf '%i /%P\n' 2>/dev/null) <<<"$found"
+}
+
+# ---- HAProxy ---------------------------------------------------------------
+
+# Any process can be called so, and name any file as its configuration: a FIFO, a device, one of
+# /proc.  READER opens it: a user that owns nothing, so that only what everybody may read is read, and
+# that runs nothing else, so that nobody can trace it.  It must be a regular file, also once it is open.
+READER=4294967000
+
+# The arguments are files.  Ends with 3 where one is not there, with 2 where it is not to be read.
+READ_FILES='
+	for path; do
+		[[ -e $path ]] || exit 3
+		files=("$path")
+		[[ ! -d $path ]] || files=("$path"/*.cfg)
+		for file in "${files[@]}"; do
+			[[ -f $file ]] && exec <"$file" && [[ -f /dev/fd/0 && -s /dev/fd/0 ]] || exit 2
+			if head -c 4194304 | grep -aE "^[[:space:]]*option[[:space:]]+splice-" >/dev/null; then
+				exit 0
+			fi
+			[[ -z $(head -c 1 | tr -c x x) ]] || exit 2 # there is more
+		done
+	done
+	exit 1'
+
+# The arguments are a process, READ_FILES and READER.  Even its arguments can be made to wait.
+JUDGE_ONE='
+	pid=$1 status=3 files=()
+	mapfile -d "" -t arguments <"/proc/$pid/cmdline" || exit 2
+	for ((i = 1; i < ${#arguments[@]}; i++)); do
+		[[ ${arguments[i - 1]} != -f ]] || files+=("${arguments[i]}")
+	done
+	[[ ${#files[@]} -gt 0 ]] || exit 2
+	while read -r key value; do
+		[[ $key != PPid: ]] || parent=$value
+	done <"/proc/$pid/status"
+	# Many change their root once they have read it: the parent still sees it.
+	for base in "$pid" "$parent"; do
+		((status == 3)) || break
+		from=cwd
+		[[ ${files[0]} != /* ]] || from=root
+		cd "/proc/$base/$from" || exit 2
+		setpriv --reuid "$3" --regid "$3" --clear-groups --inh-caps=-all bash -c "$2" bash "${files[@]/#/./}"
+		status=$?
+	done
+	exit "$status"'
+
+# splices PID: has a file of its configuration an option splice-*?  1: no; 2: that is not to be known.
+splices() {
+	local status=0
+	timeout --signal KILL 2 bash -c "$JUDGE_ONE" bash "$1" "$READ_FILES" "$READER" </dev/null >/dev/null 2>&1 ||
+		status=$?
+	((status <= 1)) || status=2
+	return "$status"
 }

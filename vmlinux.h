@@ -472,6 +472,15 @@ struct pid {
 	struct upid numbers[1];
 };
 
+struct upid {
+	int nr;
+};
+
+struct pid {
+	unsigned int level;
+	struct upid numbers[1];
+};
+
 struct task_struct {
 	int tgid;
 	struct task_struct *group_leader;

@@ -301,6 +301,7 @@ serve_in_child() {
 
 @test "splice: without the guard HAProxy that splices stays on TCP, and is named" {
 	local backend proxy
+	chmod 755 "$BOX_TMP" # what not everybody can read counts as splicing
 	child_up
 	serve "$BOX_TMP/port" in_box -- --seed 3 --count 6 --size 300000 turns
 	backend=$(cat "$BOX_TMP/port")

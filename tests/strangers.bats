@@ -107,6 +107,159 @@ assert_redirected() {
 	assert_redirected
 }
 
+@test "names: a program cannot make the scripts exclude another cgroup than its own" {
+	cgroup_up user
+	stranger user '
+server = listen()
+if not os.fork():
+    name(b"x cgroup:/. ")
+    time.sleep(60)
+name(b"pasta")
+time.sleep(60)'
+	stranger user '
+server = listen()
+name(b"pasta\ncgroup:/")
+time.sleep(60)'
+	load_within 30 --no-guard
+	output_has "stays on TCP, because it reads with splice(2): pasta (pid " "and all of $(box_root)/user"
+	have_want "cgroups" "$(in_box "$ROOT/status.sh" --json | jq -c .exclude_cgroups)" = "[\"$(box_root)/user\"]"
+	assert_redirected
+}
+
+@test "names: --exclude-program takes all bytes, and shows none of them raw" {
+	local octal bytes client names=() n
+	for ((n = 1; n < 256; n += 14)); do
+		octal=$(for ((i = n; i < n + 14 && i < 256; i++)); do ((i == 47)) || printf '\\%03o' "$i"; done)
+		printf -v bytes "%b" "${octal//\\/\\0}"
+		names+=("$bytes")
+	done
+	names+=('naïve' '$(touch x)' '*' ' ' $'\n')
+	client='
+import socket, sys, ctypes
+ctypes.CDLL(None).prctl(15, sys.argv[1].encode("utf-8", "surrogateescape"), 0, 0, 0)
+server = socket.create_server(("127.0.0.1", 0))
+client = socket.create_connection(server.getsockname())
+served, _ = server.accept()
+for _ in range(5):
+    client.send(b"q"); served.recv(1); served.send(b"a"); client.recv(1)'
+	local arguments=()
+	for bytes in "${names[@]}"; do arguments+=(--exclude-program "$bytes"); done
+	run -0 load_pair --quiet --no-guard --admit-splicing "${arguments[@]}"
+	n=0
+	for bytes in "${names[@]}"; do
+		in_box python3 -c "$client" "$bytes"
+		n=$((n + 1))
+		have_want "refused, $(printf %q "$bytes")" "$(counter refused_program)" -eq "$n"
+	done
+	in_box python3 -c "$client" naive
+	have_want "refused" "$(counter refused_program)" -eq "$n"
+	have_want "redirected" "$(counter redirected_messages)" -eq 10
+}
+
+@test "names: a running program of any name stays on TCP, and is shown in plain characters" {
+	cgroup_up user
+	stranger user '
+server = listen()
+name(b"\033[2J\xff\n$(x)")
+time.sleep(60)'
+	run -0 load_pair --quiet --no-guard --admit-splicing --exclude-program $'\033[2J\xff\n$(x)'
+	output_has 'stays on TCP, because it is excluded by name: ' '[2J' '$(x) (pid ' "and all of $(box_root)/user"
+	[[ $output != *$'\033'* && $output != *$'\xff'* ]]
+}
+
+# haproxies FILE...: processes of that name, each in a cgroup of its own, c0 and so on.
+haproxies() {
+	local n=0 file
+	for file; do
+		cgroup_up "c$n"
+		stranger "c$n" '
+server = listen()
+name(b"haproxy")
+time.sleep(120)' -f "$file"
+		n=$((n + 1))
+	done
+}
+
+assert_not_known() {
+	output_has "because it may read with splice(2), its configuration cannot be read: haproxy (pid " "and all of $(box_root)/$1"
+}
+
+@test "haproxy: files that do not end, or that wait, count as splicing" {
+	in_box mkfifo -m 666 "$BOX_TMP/fifo"
+	head -c 5000000 /dev/zero >"$BOX_TMP/big"
+	echo "# option splice-auto" >"$BOX_TMP/plain.cfg"
+	haproxies "$BOX_TMP/plain.cfg" /dev/stdin "$BOX_TMP/fifo" /dev/zero "$BOX_TMP/big"
+	load_within 15 --no-guard
+	output_lacks "$(box_root)/c0"
+	assert_not_known c1
+	assert_not_known c2
+	assert_not_known c3
+	assert_not_known c4
+	assert_redirected
+}
+
+@test "haproxy: files that not everybody can read count as splicing" {
+	echo "option http" >"$BOX_TMP/secret"
+	chmod 600 "$BOX_TMP/secret"
+	mkdir "$BOX_TMP/directory"
+	chmod 755 "$BOX_TMP/directory"
+	echo "  option	splice-request" >"$BOX_TMP/directory/a.cfg"
+	haproxies "$BOX_TMP/directory" "$BOX_TMP/secret" /proc /proc/kmsg /nowhere
+	load_within 15 --no-guard
+	output_has "because it reads with splice(2): haproxy (pid " "and all of $(box_root)/c0"
+	assert_not_known c1
+	assert_not_known c2
+	assert_not_known c3
+	assert_not_known c4
+	assert_redirected
+}
+
+@test "haproxy: one that has changed its root is judged by what its parent sees" {
+	local how
+	for how in plain splices; do
+		cgroup_up "$how"
+		printf '%s\n' global ' chroot /var/empty' defaults ' mode tcp' ' timeout connect 1s' ' timeout client 1s' \
+			' timeout server 1s' 'listen a' " bind 127.0.0.1:$((7001 + ${#how}))" ' server b 127.0.0.1:7000' >"$BOX_TMP/$how.cfg"
+	done
+	sed -i 's/ mode tcp/&\n option splice-auto/' "$BOX_TMP/splices.cfg"
+	in_box mkdir -p /var/empty
+	for how in plain splices; do
+		in_cgroup "$how" haproxy -db -f "$BOX_TMP/$how.cfg" >/dev/null 2>&1 3>&- &
+		wait_until 10 HAProxy listens $((7001 + ${#how}))
+	done
+	run -0 load_pair --quiet --no-guard
+	output_has "because it reads with splice(2): haproxy (pid " "and all of $(box_root)/splices"
+	output_lacks "$(box_root)/plain"
+}
+
+# docker_proxy PROGRAM...: a docker-proxy that one connection talks to.
+docker_proxy() {
+	cp "$PAIR" "$BOX_TMP/docker-proxy"
+	PAIR=$BOX_TMP/docker-proxy serve "$BOX_TMP/port" in_cgroup proxy -- talk
+}
+
+@test "what starts while load.sh is at work stays on TCP as well" {
+	local step
+	cp "$PAIR" "$BOX_TMP/docker-proxy"
+	for step in "cgroup attach" "prog attach"; do
+		cgroup_up "proxy"
+		rm -f "$BOX_TMP/port"
+		fake bpftool '
+			if [[ "$*" == "'"$step"'"*sock* ]]; then
+				( echo $BASHPID >"'"$(box_root)"'/proxy/cgroup.procs"
+				exec "'"$BOX_TMP"'/docker-proxy" talk serve >"'"$BOX_TMP"'/port" 2>/dev/null 3>&- ) &
+				for _ in {1..200}; do [[ -s "'"$BOX_TMP"'/port" ]] && break; sleep 0.05; done
+			fi
+			exec "$REAL" "$@"'
+		run -0 with_fakes "$ROOT/load.sh" --quiet --no-guard
+		output_has "stays on TCP, because it reads with splice(2): docker-proxy (pid " "and all of $(box_root)/proxy"
+		in_box "$PAIR" --port "$(<"$BOX_TMP/port")" talk call
+		have_want "redirected messages" "$(counter redirected_messages)" -eq 0
+		assert_redirected
+		unload_pair
+	done
+}
+
 @test "a failure once it is switched on switches it off" {
 	local id
 	mkfifo "$BOX_TMP/go"
@@ -145,4 +298,82 @@ assert_redirected() {
 	run ! with_fakes bash -c "'$ROOT/load.sh' >/dev/full 2>&1"
 	assert_no_pins
 	have_want "programs of the cgroup" "$(in_box bpftool cgroup show "$(box_root)")" = ""
+}
+
+@test "numbers: a million descriptors do not hold it up, nor hide anything" {
+	cgroup_up user
+	cgroup_up proxy
+	cgroup_up maker
+	stranger user '
+most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+name(b"pasta")
+first = socket.create_server(("127.0.0.1", 0))
+for _ in range(min(most - 100, 10000)):
+    os.dup(first.fileno())
+libc.unshare(0)
+for _ in range(100):
+    if not libc.syscall({"x86_64": 56, "aarch64": 220}[os.uname().machine], 0x400 | 17, 0, 0, 0, 0):
+        libc.prctl(1, 9)
+        while True: time.sleep(100)
+print("ready", flush=True)
+time.sleep(120)'
+	# A listener that another one has made, as systemd.
+	in_cgroup maker /usr/bin/python3 -c '
+import ctypes, os, socket, time
+server = socket.create_server(("127.0.0.1", 0))
+open("'"$(box_root)"'/proxy/cgroup.procs", "w").write(str(os.getpid()))
+ctypes.CDLL(None).prctl(15, b"docker-proxy", 0, 0, 0)
+open("'"$BOX_TMP"'/made", "w").write("made")
+time.sleep(120)' 3>&- &
+	wait_until 10 "the listener" test -s "$BOX_TMP/made"
+	load_within 15 --no-guard
+	output_has "docker-proxy (pid " "and all of $(box_root)/maker"
+	[[ $output == *"docker-proxy (pid "*"and all of $(box_root)/proxy"* ]]
+	have_want "cgroups" "$(in_box "$ROOT/status.sh" --json | jq '.exclude_cgroups | length')" -eq 3
+	assert_redirected
+}
+
+has_lines() {
+	[[ $(wc -l <"$2") -ge $1 ]]
+}
+
+@test "numbers: many cgroups of a user leave room for those of others" {
+	local n
+	cgroup_up genuine
+	cp "$(command -v sleep)" "$BOX_TMP/docker-proxy"
+	in_cgroup genuine "$BOX_TMP/docker-proxy" 120 3>&- &
+	for n in {1..70}; do
+		cgroup_up "user/own/$n"
+	done
+	chown -R 65534 "$BOX_CGROUP/user" # delegated to him
+	stranger user '
+for n in range(1, 71):
+    if not os.fork():
+        open("'"$(box_root)"'/user/own/%d/cgroup.procs" % n, "w").write("0")
+        name(b"docker-proxy")
+        print("ready", flush=True)
+        time.sleep(120)
+os.wait()'
+	wait_until 10 "the last one" has_lines 70 "$BOX_TMP/out.1"
+	run -0 load_pair --quiet --no-guard
+	output_lacks "is not excluded"
+	have_want "cgroups" "$(in_box "$ROOT/status.sh" --json | jq -c .exclude_cgroups)" = "[\"$(box_root)/genuine\",\"$(box_root)/user/own\"]"
+	assert_redirected
+}
+
+@test "where it takes too long to look at all programs, all that listens stays on TCP" {
+	local port
+	cgroup_up other
+	PAIR=$PAIR serve "$BOX_TMP/port" in_cgroup other -- talk
+	fake cat '[[ $1 != */sock_ops_running ]] || { "$REAL" "$@"; exec sleep 60; }; exec "$REAL" "$@"'
+	run -0 with_fakes "$ROOT/load.sh" --quiet --no-guard
+	output_has "because not all programs could be looked at within" "and all of $(box_root)/other" loaded
+	in_box "$PAIR" --port "$(<"$BOX_TMP/port")" talk call
+	have_want "redirected messages" "$(counter redirected_messages)" -eq 0
+	assert_redirected
+	unload_pair
+	fake bpftool '[[ "$*" != *sock_ops_running* ]] || { echo "failed: injected" >&2; exit 1; }; exec "$REAL" "$@"'
+	run -0 with_fakes "$ROOT/load.sh" --quiet --no-guard
+	output_has injected "programs that listen already" loaded
 }
