@@ -69,9 +69,9 @@ die() {
 #   names of processes      any user: any bytes          sock_ops_open, in hex       with_programs()
 #                                                        /proc, ss(8), in load.sh    load.sh
 #   --exclude-program       root                         load.sh, parse()            excluded_programs()
-#   paths of cgroups        users to whom a cgroup is    cgroup_path(), by inode;    cgroup_paths(), status.sh,
-#                           delegated: all bytes but     check_cgroup();             load.sh; of what a command
-#                           "/" and line breaks          /proc/PID/cgroup            gets: cmd()
+#   paths of cgroups        users to whom a cgroup is    cgroup_paths(), by inode;   status.sh, with shown_lines();
+#                           delegated: all bytes but     check_cgroup();             load.sh; what commands get:
+#                           "/" and line breaks          /proc/PID/cgroup            cmd()
 #   other arguments         root                         parse()                     usage_error(), check_cgroup()
 #   names of programs       who may load some; the       programs_on()               programs_on()
 #                           kernel takes [A-Za-z0-9_.]
@@ -118,6 +118,19 @@ shown() {
 	fi
 }
 
+# shown_lines: the same of each line that it reads.
+shown_lines() {
+	od -A n -v -t x1 -w1 | awk "$AWK_HEX"'
+		$1 != "0a" {
+			hex = hex $1
+			next
+		}
+		{
+			print shown(hex)
+			hex = ""
+		}'
+}
+
 # quoted SHOWN: what shown() has printed, as a string of JSON.
 quoted() {
 	local text=${1//\\/\\\\}
@@ -137,11 +150,11 @@ cmd() {
 	case $1 in
 	-t)
 		"${@:2}" >/dev/null 2>&1 || return
-		say "[#] ${*:2}" >&2
+		say "[#] $(shown "${*:2}")" >&2
 		;;
 	-q) "${@:2}" ;;
 	*)
-		say "[#] $*" >&2
+		say "[#] $(shown "$*")" >&2
 		"$@"
 		;;
 	esac
@@ -155,13 +168,13 @@ help_or_error() {
 		exit
 		;;
 	esac
-	usage_error "unknown argument: $1"
+	usage_error "unknown argument: $(shown "$1")"
 }
 
 # check_cgroup OPTION PATH
 check_cgroup() {
-	[[ -d $2 ]] || usage_error "$1: no such directory: $2"
-	[[ $(stat -f -c %T "$2") == cgroup2fs ]] || usage_error "$1: not a directory of cgroup v2: $2"
+	[[ -d $2 ]] || usage_error "$1: no such directory: $(shown "$2")"
+	[[ $(stat -f -c %T "$2") == cgroup2fs ]] || usage_error "$1: not a directory of cgroup v2: $(shown "$2")"
 }
 
 need_root() {
@@ -223,22 +236,23 @@ cgroup_path() {
 	done < <(cgroup2_mounts) | sed -n 1p
 }
 
-# cgroup_paths INODE...: a line for each, its path as it is shown, or its number where that is not to be
-# seen.  In one search for all: there may be thousands of cgroups.
+# cgroup_paths: of numbers of cgroups, which it reads, those that are to be seen, as lines `NUMBER PATH`.
+# In one walk: there may be thousands, and any user to whom a cgroup is delegated can make some.
 cgroup_paths() {
-	local dir id path wanted=()
-	local -A path_of=()
-	for id; do
-		wanted+=(${wanted[0]+-o} -inum "$id")
-	done
+	local dir ids
+	ids=$(sed "/^$/d")
+	[[ -n $ids ]] || return 0
 	while read -r dir; do
-		while IFS=' ' read -r -d '' id path; do
-			path_of[$id]=${path_of[$id]:-$path}
-		done < <(timeout 5 find "$dir" -xdev -type d '(' "${wanted[@]}" ')' -printf '%i %p\0' 2>/dev/null)
-	done < <(cgroup2_mounts)
-	for id; do
-		shown "${path_of[$id]:-$id}"
-	done
+		timeout 5 find "$dir" -xdev -type d -printf '%i %p\n' 2>/dev/null || true
+	done < <(cgroup2_mounts) | awk '
+		FNR == NR {
+			wanted[$1]
+			next
+		}
+		$1 in wanted {
+			print
+			delete wanted[$1] # one mount is enough
+		}' <(say "$ids") -
 }
 
 # programs_on TYPE CGROUP [effective]: a line `ID FLAGS NAME` for each program of that

@@ -106,16 +106,25 @@ filter() {
 		}'
 }
 
-# Those of --exclude-cgroup, what else load.sh has excluded, and those that have been remembered, a
-# line for each.
+# Those of --exclude-cgroup, what else load.sh has excluded, and those that have been remembered, a line
+# for each: its path, or its number where that is not to be seen.
 excluded_cgroups() {
 	local ids pin
-	mapfile -t ids < <(
-		for pin in "$CGROUPS_PIN" "$REMEMBERED_PIN"; do
-			entries dump pinned "$pin" | of_entries '{ print number($1) }'
-		done
-	)
-	((!${#ids[@]})) || cgroup_paths "${ids[@]}" | sort -u
+	ids=$(for pin in "$CGROUPS_PIN" "$REMEMBERED_PIN"; do
+		entries dump pinned "$pin" | of_entries '{ print number($1) }'
+	done)
+	awk '
+		FNR == NR {
+			path[$1] = substr($0, length($1) + 2)
+			next
+		}
+		NF { print $1 in path ? path[$1] : $1 }' <(paths_shown "$ids") - <<<"$ids" | sort -u
+}
+
+# paths_shown NUMBERS: lines `NUMBER PATH` of these cgroups, where they are to be seen; never nothing.
+paths_shown() {
+	cgroup_paths <<<"$1" | shown_lines
+	echo
 }
 
 # some_of LINES: as a list in one line.

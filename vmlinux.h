@@ -472,16 +472,12 @@ struct pid {
 	struct upid numbers[1];
 };
 
-struct upid {
-	int nr;
-};
-
-struct pid {
-	unsigned int level;
-	struct upid numbers[1];
+struct css_set {
+	struct cgroup *dfl_cgrp;
 };
 
 struct task_struct {
+	struct css_set *cgroups;
 	int tgid;
 	struct task_struct *group_leader;
 	struct pid *thread_pid;
