@@ -43,7 +43,7 @@ assert_bypass_used() {
 		on_each_affinity "$PAIR" --seed "$seed" --count 30 turns
 	done
 	assert_bypass_used
-	have_want "left as bulk" "$(counter left_bulk left_room)" -ge 1
+	have_want "left as bulk" "$(counter left_bulk left_room left_held)" -ge 1
 }
 
 @test "order: random turns up to 12 MB both ways, non-blocking senders" {
@@ -76,7 +76,7 @@ assert_bypass_used() {
 	done
 	assert_bypass_used
 	# A reader that is scheduled after each send sees no burst; one that rests first does.
-	have_want "left as bulk" "$(counter left_bulk left_room)" -ge 10
+	have_want "left as bulk" "$(counter left_bulk left_room left_held)" -ge 10
 }
 
 # Of the highest priority, so that no neighbour holds a thread up between its verdict and the
@@ -92,7 +92,7 @@ senders() {
 	senders --rounds $((20 / SLOWNESS + 1)) --threads 32
 	assert_bypass_used
 	# On one CPU the reader runs when all is sent: nothing leaves.
-	(($(nproc) == 1)) || have_want "left" "$(counter left_bulk left_room)" -ge 50
+	(($(nproc) == 1)) || have_want "left" "$(counter left_bulk left_room left_held)" -ge 50
 }
 
 @test "ends: a shutdown amid what other threads send, 8,000 connections" {
