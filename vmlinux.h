@@ -469,7 +469,7 @@ struct upid {
 
 struct pid {
 	unsigned int level;
-	struct upid numbers[1];
+	struct upid numbers[0];
 };
 
 struct css_set {

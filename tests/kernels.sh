@@ -76,7 +76,7 @@ kTLS                   | guest/ktls  | .
 order, several threads | streams     | order: several
 held socket, repair    | guest/held  | .
 nbd, socket taken over | guest/nbd   | data is right|plain TCP, netlink
-guard                  | guest/guard | without it a proxy|sees all|loses one|takes it off|does not stay
+guard                  | guest/guard | without it a proxy|sees all|loses one|never remembered|takes it off|does not stay
 guard, proxies         | guest/guard | docker-proxy, which|Go proxy|HAProxy|systemd-socket
 docker-proxy           | guest/guard | docker-proxy, started later
 other tool, flags      | other       | flags
