@@ -16,7 +16,7 @@ works_without_compiler() {
 	mkdir "$BOX_TMP/target"
 	local tool
 	for tool in awk basename bash cat comm cut date dirname env find flock grep head id ls mount mountpoint nproc \
-		od paste printf readlink rm sed sleep sort stat tac tail tput tr umount uname wc; do
+		od paste printf readlink rm sed setpriv sleep sort stat tac tail timeout tput tr umount uname wc xargs; do
 		ln -sf "$(readlink -f "$(command -v "$tool")")" "$BOX_TMP/target/$tool"
 	done
 	cp --remove-destination "$(command -v bpftool)" "$BOX_TMP/target/bpftool" # from where the mount is
@@ -181,5 +181,10 @@ print(eval(sys.argv[2]))' "$ROOT/docs/kubernetes.yaml" "$1"
 	pod=$(pgrep -f "^bash -c .*pod$" | while read -r p; do grep -qx "$p" "$BOX_CGROUP/cgroup.procs" && echo "$p"; done | head -n 1)
 	kill -TERM "$pod"
 	wait_until 15 "the pod to have unloaded" grep -q '^unloaded' "$BOX_TMP/log"
+	wait_until 5 "the pod to end" pod_has_ended "$pod"
 	assert_no_pins
+}
+
+pod_has_ended() {
+	! kill -0 "$1" 2>/dev/null
 }
