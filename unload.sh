@@ -157,11 +157,13 @@ count() {
 	grep -c . <<<"$1" || true
 }
 
-# look MAP: its connections, in SEEN.  They are counted once.
+# look MAP: its connections, in SEEN.  They are counted once, at the first look that sees any.
 look() {
 	SEEN=$(connections "$@" 2>/dev/null) || return
-	[[ -n ${COUNTED[$*]:-} ]] || FOUND=$((FOUND + $(count "$SEEN")))
-	COUNTED[$*]=1
+	if [[ -n $SEEN && -z ${COUNTED[$*]:-} ]]; then
+		FOUND=$((FOUND + $(count "$SEEN")))
+		COUNTED[$*]=1
+	fi
 }
 
 # let_them_go END MAP: until all are idle in two looks in a row (an upload may pause), or until END.
@@ -169,7 +171,9 @@ let_them_go() {
 	local end=$1 looks=0 idle=0
 	shift
 	while has_time "$end" && look "$@"; do
-		if of_connections 'NF && !$at["idle"] { exit 1 }' <<<"$SEEN"; then
+		if [[ -z $SEEN ]] && ! map_is_empty "$@"; then
+			idle=0 # they cannot be seen
+		elif of_connections 'NF && !$at["idle"] { exit 1 }' <<<"$SEEN"; then
 			((++idle < 2)) || return 0
 		else
 			idle=0
