@@ -275,7 +275,7 @@ hold() {
 		exec 9>"$BOX_TMP/$how"
 		wait_until 10 "the fault" grep -q ready "$BOX_TMP/$how.said"
 		port=$(sed 's/ready //' "$BOX_TMP/$how.said")
-		run -0 timeout $((10 * SLOWNESS)) "$BASH" -c "$(declare -f in_box); in_box '$ROOT/status.sh'"
+		run -0 in_box timeout $((10 * SLOWNESS)) "$ROOT/status.sh"
 		echo "$output" | grep -E "^127\.0\.0\.1:[0-9]+ +127\.0\.0\.1:$port .* stuck/[0-9]+ -> stuck-server/[0-9]+$"
 		echo "$output" | grep -E "^127\.0\.0\.1:[0-9]+ +127\.0\.0\.1:1000 "
 		exec 9>&-
