@@ -144,7 +144,7 @@ pause() {
 
 LOOKS=3        # at a map, at least, when there is no time left: two that agree, and one at what is left
 DELETE_MS=3000 # for going on behind keys that are gone,
-STARTS=20      # and so many times at least
+STARTS=40      # and so many times at least
 MOST_SHOWN=100 # connections
 
 FOUND=0               # connections
@@ -218,22 +218,33 @@ take_out() {
 }
 
 # delete_keys MAP: those that it reads, of connections that were SEEN idle.  A key that is gone, since its
-# socket was closed, ends bpftool, and with it the few dozen keys that it has read ahead: the next one
-# goes on behind them, and they are for the next look.  Not echoed: thousands of keys, whose number is
-# said at the end.
+# socket was closed, ends bpftool, which has said then how many it has tried: the next one goes on behind
+# that key; and, where one after the other is gone, further and further behind.  What is skipped is for
+# the next look.  Not echoed: thousands of keys, whose number is said at the end.
 delete_keys() {
-	local end inode starts=0
+	local keys at=0 tried gone=0 starts=0 end
+	note_namespaces
+	now
+	end=$((NOW + DELETE_MS))
+	mapfile -t keys
+	while ((at < ${#keys[@]})); do
+		tried=$(say_each "${keys[@]:at}" |
+			awk -v map="$*" '{ gsub(/../, " &"); print "map delete " map " key hex" $0 }' |
+			{ cmd -q bpftool -j batch file - 2>/dev/null || true; } | tr '{' '\n' | grep -c '^"command"') || true # it leaves the rest unread
+		((tried)) || break
+		((tried == 1)) || gone=0
+		((at += tried + (++gone > 30 ? 1 << (gone < 46 ? gone - 30 : 16) : 0)))
+		((++starts < STARTS)) || has_time "$end" || break
+	done
+}
+
+# note_namespaces: of the sockets that are about to be taken out.
+note_namespaces() {
+	local inode
 	while read -r inode; do
 		TAKEN[$inode]=1
 	done < <(of_connections '$at["idle"] { print $at["client_netns"] "\n" $at["server_netns"] }' <<<"$SEEN" |
 		sort -u | sed -n '/^[0-9]/p')
-	now
-	end=$((NOW + DELETE_MS))
-	awk -v map="$*" '{ gsub(/../, " &"); print "map delete " map " key hex" $0 }' |
-		until cmd -q bpftool batch file - >/dev/null 2>&1; do
-			read -r _ || break # the rest of a line
-			((++starts < STARTS)) || has_time "$end" || break
-		done || true
 }
 
 describe() {
@@ -582,7 +593,7 @@ take_apart() {
 
 # report: how many connections there were, and those that had to stay.
 report() {
-	local left off
+	local left off OPEN_SOCKETS='' # one list for all that is said here
 	left=$(count "$LEFT")
 	off=$((FOUND - left))
 	if ((FAILED)); then

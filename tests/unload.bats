@@ -227,7 +227,7 @@ assert_sockops_gone_alone() {
 	output_has "takes them off the bypass once they are read"
 	many_talk 1
 	assert_programs_gone 15
-	have_want "sockets with probes" "$(probing)" -eq 0
+	wait_until 5 "their own keepalive" none_probes
 	exec 8>&-
 	wait "$MANY"
 }
@@ -385,9 +385,8 @@ none_probes() {
 	wait_until 30 "connections" grep -q ready "$BOX_TMP/out"
 	echo >&9
 	run -0 unload_pair --timeout 2
-	output_lacks "still on the bypass"
+	assert_programs_gone 15 # at the next look, in the background, what was behind those closed last
 	run -1 grep closed "$BOX_TMP/out"
-	assert_programs_gone
 	exec 9>&-
 }
 
@@ -444,7 +443,7 @@ in_container() {
 	in_child unshare --mount --cgroup bash -c '
 		umount --lazy "$1"
 		mount -t cgroup2 none "$1"
-		mount -t bpf bpf /sys/fs/bpf
+		mount -t bpf -o mode=0700 bpf /sys/fs/bpf
 		shift
 		exec "$@"' container "$(box_root)" "$@"
 }
