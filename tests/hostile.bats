@@ -134,15 +134,16 @@ lose_notes() {
 }
 
 @test "hostile: a client whose server's note is lost goes back to TCP, and misses no byte" {
-	local seen
+	local seen client
 	mkfifo "$BOX_TMP/go"
 	in_box timeout 20 python3 "$ROOT/tests/programs/note_lost.py" bash -c 'echo greeted; read -r <"$1"' lost "$BOX_TMP/go" \
 		>"$BOX_TMP/seen" 3>&- &
+	client=$!
 	wait_until 5 "the greeting" grep -q greeted "$BOX_TMP/seen"
 	have_want "redirected messages" "$(counter redirected_messages)" -eq 1
 	lose_notes
 	echo >"$BOX_TMP/go"
-	wait "$!"
+	wait "$client"
 	seen=$(tail -n 1 "$BOX_TMP/seen")
 	have_want "bytes that FIONREAD shows" "$seen" -eq 5000
 	have_want "left for want of a peer" "$(counter left_no_peer)" -eq 1

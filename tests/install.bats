@@ -91,7 +91,7 @@ start_systemd() {
 	in_box mount --bind "$BOX_TMP/console" /dev/console
 	in_box unshare --pid --fork --mount-proc --uts env container=lxc SYSTEMD_UNIT_PATH="$units" \
 		/lib/systemd/systemd --system --unit=test.target >/dev/null 2>&1 3>&- &
-	wait_until 10 "systemd" systemd_runs
+	wait_until 30 "systemd" systemd_runs
 }
 
 systemd_runs() {
