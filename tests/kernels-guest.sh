@@ -18,6 +18,10 @@ mount -t tmpfs none /run
 while read -r module; do
 	insmod "/modules/$module"
 done </modules/list
+mount -t debugfs none /sys/kernel/debug
+# From 7.0 on a program is preempted inside a call as well, with its socket's lock: its direction
+# then leaves.  In a slice of 1 ms this CPU does what others do in 50 us.
+[[ $(uname -r) == [56].* ]] || echo 20000000 >/sys/kernel/debug/sched/base_slice_ns
 ip link set lo up
 ulimit -n 65536
 cd /project || exit

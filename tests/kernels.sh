@@ -110,10 +110,12 @@ docker-proxy           | arm64    | as on amd64
 options                | newest 6.12 arm64 | semantics.bats has the cases of 6.2 and newer
 held socket, repair    | newest 6.12 arm64 | the same
 kTLS                   | arm64    | as on amd64
+kTLS                   | newest   | the kernel refuses the key of a socket in a sockmap
 kTLS                   | 5.10     | the cloud image of Debian 11 has no module tls
 other tool, sockhash   | arm64    | as on amd64
 stateful firewall, NAT | arm64    | as on amd64
 NAT, each kind         | arm64    | as on amd64
+upload, two threads    | newest   | the reader gets no turn within the waits for it, as slices are long there
 FIONREAD readers       | 5.10 6.1 | FIONREAD does not count bypassed bytes
 readers that stalled   | 5.10 6.1 | the same
 answers, large         | 5.10 6.1 | an answer of more than 4 KiB is bulk
