@@ -623,6 +623,7 @@ end_bypass() {
 	local end=$1 map_id=$2 records=$3 config=("${@:4:2}") map=("${@:6:2}") status=0
 	pin_release "$map_id"
 	if ! switch_is $OFF "${config[@]}"; then
+		look "${map[@]}" || true # to count them: those that talk soon leave by themselves
 		switch_to $GOING_OFF "${config[@]}"
 		let_them_go "$end" "${map[@]}"
 	fi

@@ -157,7 +157,8 @@ hold() {
 	hold_many 20 3
 	begin=$SECONDS
 	run -0 unload_pair --timeout 1
-	have_want "seconds" $((SECONDS - begin)) -le $((6 * SLOWNESS))
+	# Its steps take 2 s, and 12 beside busy neighbours.
+	have_want "seconds" $((SECONDS - begin)) -le $((20 * SLOWNESS))
 	output_has "connections taken off the bypass: 17"
 	line="^  127\.0\.0\.1:[0-9]+ -> 127\.0\.0\.1:[0-9]+, 3000 bytes unread by the client \(many/[0-9]+\) for [0-9]+ s$"
 	have_want "lines that name one" "$(grep -cE "$line" <<<"$output")" -eq 3
@@ -186,9 +187,14 @@ assert_sockops_gone_alone() {
 	assert_programs_gone 15
 }
 
+is_going_off() {
+	[[ $(in_box bpftool -j map lookup pinned /sys/fs/bpf/sock_ops_config key 0 0 0 0 | jq -r '.value[8]') == 0x02 ]]
+}
+
 @test "unload: waits for what is being read" {
 	hold_many 20 20
 	(
+		wait_until 10 "unload.sh to wait" is_going_off
 		sleep "$SLOWNESS"
 		many_talk 1
 	) 3>&- &
