@@ -353,14 +353,15 @@ set_switch() {
 
 # The random numbers of accounts.h.  Not echoed, and not among bpftool's arguments, which all can read.
 draw_secret() {
-	local entry secret want
+	local entry secret want log
 	entry="pinned $ACCOUNTS_PIN key $(in_memory 4 "$MAX_ACCOUNTS")"
 	read -ra secret < <(od -A n -v -t x1 -N 16 /dev/urandom)
 	printf -v want '"0x%s",' "${secret[@]}"
 	# On 5.10 bpftool calls the end of its input an error: what counts is what is there then.
-	cmd -q bpftool batch file - >/dev/null 2>&1 <<<"map update $entry value hex ${secret[*]}" || true
+	log=$(cmd -q bpftool batch file - 2>&1 <<<"map update $entry value hex ${secret[*]}") || true
 	# shellcheck disable=SC2086 # words
-	[[ $(bpftool -j map lookup $entry) == *"[${want%,}]"* ]] || die "cannot draw the secret of the accounts"
+	[[ $(bpftool -j map lookup $entry) == *"[${want%,}]"* ]] ||
+		die "cannot draw the secret of the accounts: $(reason_in "$log")"
 }
 
 # What new connections are judged by, but for the cgroups.

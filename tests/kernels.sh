@@ -118,7 +118,7 @@ NAT, each kind         | arm64    | as on amd64
 upload, two threads    | newest   | the reader gets no turn within the waits for it, as slices are long there
 FIONREAD readers       | 5.10 6.1 | FIONREAD does not count bypassed bytes
 readers that stalled   | 5.10 6.1 | the same
-answers, large         | newest   | a program may be preempted with its socket's lock there, and its direction leaves
+answers, large         | newest   | programs are preempted inside a call there, and the direction leaves
 answers, large         | 5.10 6.1 | an answer of more than 4 KiB is bulk
 trace lines            | 5.10     | no addresses in them
 what bpftool shows     | 5.10     | bpftool 7.1 cannot list what is attached to a cgroup
