@@ -113,13 +113,13 @@ fake_nth() {
 
 @test "load.sh: undoes everything when any bpftool command fails" {
 	local n
-	for n in {1..13}; do
+	for n in {1..14}; do
 		fake_nth "$n" 'echo injected >&2; exit 1'
 		run ! with_fakes "$ROOT/load.sh" --no-guard --port 80 --exclude-port 81
 		output_has injected "not loaded"
 		assert_nothing_loaded
 	done
-	fake_nth 14 'echo injected >&2; exit 1' # there are thirteen
+	fake_nth 15 'echo injected >&2; exit 1' # there are fourteen
 	with_fakes "$ROOT/load.sh" --no-guard --port 80 --exclude-port 81
 	unload_pair
 }
