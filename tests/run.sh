@@ -62,7 +62,7 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 status=0
 # A test that hangs fails.
-export BATS_TEST_TIMEOUT=300
+export BATS_TEST_TIMEOUT=600
 bats -T --formatter tap "${files[@]}" | tee "$log" || status=$?
 passed=$((passed + $(grep -c '^ok ' "$log" || true)))
 failed=$((failed + $(grep -c '^not ok ' "$log" || true)))
