@@ -458,7 +458,7 @@ in_container() {
 	local first
 	child_up
 	fake bpftool '
-		if [[ $1 == batch ]]; then
+		if [[ " $* " == *" batch "* ]]; then
 			touch "$BUSY"
 			while [[ -e $BUSY ]]; do sleep 0.1; done
 		fi
