@@ -21,6 +21,7 @@
  *
  * Needs 5.10.  It holds a reference to each file while it looks, and no lock.
  */
+#include "kernel_task.h"
 #include "status_line.h"
 
 /* Sockmaps that are looked at. */
@@ -76,17 +77,6 @@ static __always_inline __u64 socket_of(__u64 file)
 __noinline __u64 record_of(__u64 sk)
 {
 	return find_record(sk, 0);
-}
-
-/* As the process that reads the list would call it, which may be in a container. */
-static __always_inline __u32 pid_of(__u64 task)
-{
-	__u64 reader = (__u64)read_kernel(struct task_struct, bpf_get_current_task(), thread_pid);
-	__u64 pid = (__u64)read_kernel(struct task_struct, task, thread_pid);
-	__u32 level = read_kernel(struct pid, reader, level);
-
-	pid += offset_of(struct pid, numbers) + level * bpf_core_type_size(struct upid);
-	return read_kernel(struct upid, pid, nr);
 }
 
 /* Its main thread's name is the program's. */

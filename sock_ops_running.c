@@ -15,6 +15,7 @@
  * No tool tells this without names among the numbers, nor as fast: a user can have 100
  * processes share 10,000 files each.
  */
+#include "kernel_task.h"
 #include "bpf_sockops.h"
 
 #define KIND_OF_FILE 0170000
@@ -63,17 +64,6 @@ static __always_inline __u64 listener_of(__u64 file)
 	/* Unix sockets have the same number for this state. */
 	family = read_kernel(struct sock_common, sk, skc_family);
 	return family == INET || family == INET6 ? sk : 0;
-}
-
-/* As the reader would call it, which may be in a container. */
-static __always_inline __u32 pid_of(__u64 task)
-{
-	__u64 reader = (__u64)read_kernel(struct task_struct, bpf_get_current_task(), thread_pid);
-	__u64 pid = (__u64)read_kernel(struct task_struct, task, thread_pid);
-	__u32 level = read_kernel(struct pid, reader, level);
-
-	pid += offset_of(struct pid, numbers) + level * bpf_core_type_size(struct upid);
-	return read_kernel(struct upid, pid, nr);
 }
 
 static __always_inline __u64 cgroup_of_task(__u64 task)

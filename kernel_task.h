@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * How to look at a task of the kernel by its address, for the iterators over open files.
+ */
+#ifndef KERNEL_TASK_H
+#define KERNEL_TASK_H
+
+#include "kernel_sock.h"
+
+/* Its pid as the process that reads the list would call it, which may be in a container. */
+static __always_inline __u32 pid_of(__u64 task)
+{
+	__u64 reader = (__u64)read_kernel(struct task_struct, bpf_get_current_task(), thread_pid);
+	__u64 pid = (__u64)read_kernel(struct task_struct, task, thread_pid);
+	__u32 level = read_kernel(struct pid, reader, level);
+
+	pid += offset_of(struct pid, numbers) + level * bpf_core_type_size(struct upid);
+	return read_kernel(struct upid, pid, nr);
+}
+
+#endif /* KERNEL_TASK_H */
