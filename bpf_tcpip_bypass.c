@@ -120,34 +120,46 @@ struct send {
 };
 
 /*
- * Has the reader read all?  It gets some time for it; where both share one CPU it cannot use
- * it.  A global function (5.6) the verifier walks once, not for each way to each call.
+ * Has the reader of a queue read all?  It gets some time for it; where both share one CPU it
+ * cannot use it, nor while it waits itself, for the lock that this send has (held_up()).  A
+ * global function (5.6) the verifier walks once, not for each way to each call.
  */
-__noinline int wait_for_reader(__u64 queue)
+__noinline int wait_for_reader(__u64 queue, __u64 record)
 {
 	__u64 now = bpf_ktime_get_ns(), until = now + READER_NS;
+	__u64 waits = record + offsetof(struct sock_view, waits_for_lock);
 
 	for (int i = 0; i < READER_STEPS && now < until; i++) {
 		if (queue_empty(queue))
 			return 1;
+		if (read_number(waits))
+			return 0;
 		for (int j = 0; j < CLOCK_READS_BETWEEN; j++)
 			now = bpf_ktime_get_ns();
 	}
 	return 0;
 }
 
-/* The same until no thread holds the lock of the other end's socket. */
-__noinline int wait_until_free(__u64 sk)
+enum held { FREE, CROSSED, HELD };
+
+/*
+ * The same until no thread holds the lock of the other end's socket; where the other end's record
+ * is given, also until its holder waits for our lock in turn.
+ */
+__noinline int wait_until_free(__u64 sk, __u64 record)
 {
 	__u64 now = bpf_ktime_get_ns(), until = now + HELD_NS;
+	__u64 waits = record + offsetof(struct sock_view, waits_for_lock);
 
 	for (int i = 0; i < HELD_STEPS && now < until; i++) {
 		if (!is_held(sk))
-			return 1;
+			return FREE;
+		if (record && read_number(waits))
+			return CROSSED;
 		for (int j = 0; j < CLOCK_READS_BETWEEN; j++)
 			now = bpf_ktime_get_ns();
 	}
-	return 0;
+	return HELD;
 }
 
 /*
@@ -393,7 +405,7 @@ static __always_inline int has_caught_up(const struct send *s)
 	if (rec->burst <= rec->wait_at || rec->in_parts)
 		return 0;
 	rec->wait_at = 2 * rec->burst;
-	return wait_for_reader(rec->peer_queue);
+	return wait_for_reader(rec->peer_queue, rec->peer);
 }
 
 enum backlog { FITS, WAS_READ, TOO_MUCH };
@@ -465,7 +477,7 @@ static __always_inline enum backlog backlog(const struct send *s)
 	if (rec->unread <= ALWAYS_FITS)
 		return FITS;
 	if (too_many(rec))
-		return wait_for_reader(rec->peer_queue) ? was_read(s) : TOO_MUCH;
+		return wait_for_reader(rec->peer_queue, rec->peer) ? was_read(s) : TOO_MUCH;
 	most = room(rec);
 	waiting = counts_bypassed() ? ROOM_WAITING * most : most;
 	if (rec->in_parts)
@@ -476,7 +488,7 @@ static __always_inline enum backlog backlog(const struct send *s)
 		return FITS;
 	rec->waits++;
 	first = read_word(rec->peer_queue);
-	if (wait_for_reader(rec->peer_queue))
+	if (wait_for_reader(rec->peer_queue, rec->peer))
 		return was_read(s);
 	/* It has not moved, and may not before this call has ended. */
 	if (rec->in_parts && read_word(rec->peer_queue) == first)
@@ -493,14 +505,35 @@ static __always_inline int put_off(const struct sock_record *rec)
 	return !wait_until_queued(rec) && rec->unread <= ROOM_WAITING * room(rec);
 }
 
+/* Can the other end's program belong to somebody else? */
+static __always_inline int strangers(__u64 sk, __u64 peer_sk)
+{
+	return read_kernel(struct sock, sk, sk_uid.val) !=
+		       read_kernel(struct sock, peer_sk, sk_uid.val) ||
+	       netns_of(sk) != netns_of(peer_sk);
+}
+
 /*
  * Does a thread hold the other end's socket, and go on doing so?  A redirect would wait for it,
  * and cannot be ended meanwhile, not even by a signal; TCP never does.  But with other threads'
  * messages on the way the order counts more.
+ *
+ * Where both ends send at once, each has the lock that the other one waits for.  A redirect gives
+ * it back before it waits, and gets the other one at the end of that send, unless the other end's
+ * program sees to it that its socket is held again at once, by a thread in a page fault.  Programs
+ * of one user and namespace can stop each other anyway; of strangers the client gives way.
  */
-static __always_inline int held_up(const struct sock_record *rec)
+static __always_inline int held_up(struct sock_record *rec)
 {
-	return is_held(rec->peer_sk) && !wait_until_free(rec->peer_sk) && others_queued(rec);
+	int foreign, how;
+
+	if (!is_held(rec->peer_sk))
+		return 0;
+	foreign = strangers(rec->view.sk, rec->peer_sk);
+	rec->view.waits_for_lock = 1;
+	how = wait_until_free(rec->peer_sk, foreign && rec->server ? 0 : rec->peer);
+	rec->view.waits_for_lock = 0;
+	return (how == HELD || (how == CROSSED && foreign)) && others_queued(rec);
 }
 
 /* The order matters: first what must go over TCP now, last what would rather. */

@@ -370,6 +370,12 @@ struct sock_cgroup_data {
 	struct cgroup *cgroup;
 };
 
+typedef unsigned int uid_t;
+
+typedef struct {
+	uid_t val;
+} kuid_t;
+
 struct sock {
 	struct sock_common __sk_common;
 	socket_lock_t sk_lock;
@@ -393,6 +399,7 @@ struct sock {
 	struct socket *sk_socket;
 	struct bpf_local_storage *sk_bpf_storage;
 	struct sock_cgroup_data sk_cgrp_data;
+	kuid_t sk_uid;
 };
 
 typedef unsigned short umode_t;

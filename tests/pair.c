@@ -238,6 +238,22 @@ static void talk(struct end *e, int client)
 	get_end(e);
 }
 
+/* Both ends send at once, then read: --count turns of up to --size bytes. */
+static void crossed(struct end *e, int client)
+{
+	struct random r = {.state = opt.seed};
+
+	(void)client;
+	for (int i = 0; i < opt.count; i++) {
+		size_t size = draw_size(&r, opt.size ?: 4 * KIB);
+
+		put(e, size);
+		get(e, size);
+	}
+	finish_sending(e);
+	get_end(e);
+}
+
 /*
  * Round trips of 100 bytes, and after each hundred of them an answer of --size: in writes of
  * random sizes, from 2 MiB on in sends that are as large as can be.
@@ -1027,6 +1043,7 @@ static const struct scenario {
 	void (*play)(struct end *e, int client);
 } scenarios[] = {
 	{"talk", talk},
+	{"crossed", crossed},
 	{"answers", answers},
 	{"three", three},
 	{"turns", turns},

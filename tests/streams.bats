@@ -68,6 +68,29 @@ assert_bypass_used() {
 	assert_bypass_used
 }
 
+# crossed_by WRAPPER...: ten connections whose ends send at the same time, the server's run so.
+crossed_by() {
+	local i args=(--count 4000 --size 16384 --timeout 10 crossed)
+	for i in {1..10}; do
+		serve "$BOX_TMP/crossed.port" "$@" -- --seed "$i" "${args[@]}"
+		in_box "$PAIR" --seed "$i" --port "$(<"$BOX_TMP/crossed.port")" "${args[@]}" call
+		wait "$SERVER"
+	done
+}
+
+@test "order: both ends send at once, 4,000 times, and both stay on the bypass" {
+	crossed_by in_box
+	# A hypervisor may stop a CPU at any time.
+	have_want "directions that have left" "$(counter left_held)" -le 2
+}
+
+@test "order: both ends of two users send at once, and one end stays on the bypass" {
+	# Beside the owner's files, the program can be anywhere.
+	crossed_by in_box setpriv --reuid 65534 --clear-groups --inh-caps +dac_read_search \
+		--ambient-caps +dac_read_search
+	have_want "directions that have left" "$(counter left_held)" -le 12
+}
+
 @test "order: four threads send without a lock, 20 rounds" {
 	local i
 	for i in {1..10}; do
@@ -235,10 +258,10 @@ unread() {
 	have_want "left when closing" "$(counter left_closing)" -eq 0
 }
 
-# Of 400, those that got EAGAIN.
+# Of 200, those that got EAGAIN.
 half_closes_with_eagain() {
 	local seed said eagain=0
-	for seed in {1..400}; do
+	for seed in {1..200}; do
 		said=$(in_box "$PAIR" --seed "$seed" half-close-busy 2>&1) && continue
 		[[ $said == *"client: recv: Resource temporarily unavailable"* ]] || return
 		eagain=$((eagain + 1))
@@ -246,29 +269,29 @@ half_closes_with_eagain() {
 	echo "$eagain"
 }
 
-@test "ends: 400 half-closes, the other end busy with its socket" {
+@test "ends: 200 half-closes, the other end busy with its socket" {
 	local eagain
 	# The other end may be held up for longer than LANDING_NS (docs/limits.md), beside a busy
 	# neighbour 1 in 800 was, 7 in 400 when the host took the CPU away.  Without that wait it is
-	# 31 of 400 each time.
+	# one in 13.
 	for _ in 1 2 3; do
 		eagain=$(half_closes_with_eagain)
-		((eagain > 4)) || break
+		((eagain > 3)) || break
 	done
-	have_want "half-closes that got EAGAIN, at the last try" "$eagain" -le 4
+	have_want "half-closes that got EAGAIN, at the last try" "$eagain" -le 3
 	assert_bypass_used
 	have_want "left when closing" "$(counter left_closing)" -eq 0
 }
 
-@test "ends: 2,000 half-closes at the moment at which the other end sends" {
+@test "ends: 500 half-closes at the moment at which the other end sends" {
 	local seed
-	for seed in {1..2000}; do
+	for seed in {1..500}; do
 		in_box "$PAIR" --seed "$seed" --nonblock half-close-crossed
 	done
 	assert_bypass_used
 	# It did meet: the server's send found that the client had ended, or had not.
-	have_want "servers that left" "$(counter left_peer_left)" -ge 20
-	have_want "servers that did not" "$(counter left_peer_left)" -le 1980
+	have_want "servers that left" "$(counter left_peer_left)" -ge 5
+	have_want "servers that did not" "$(counter left_peer_left)" -le 495
 }
 
 @test "ends: half-close after bulk" {
