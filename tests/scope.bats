@@ -72,9 +72,10 @@ assert_ports() {
 }
 
 @test "--exclude-cgroup: no connection with an end under it is bypassed" {
-	local ends server client below
+	local ends server client below shown
 	child_up
 	below='a\x2db, c"d' # as systemd writes a dash
+	shown='a\x5cx2db,\x20c"d'
 	mkdir "$BOX_CGROUP/child/$below"
 	load_pair --exclude-cgroup "$CHILD" --exclude-cgroup "$CHILD/$below"
 	for ends in "in_box in_child" "in_child in_box" "in_child in_child"; do
@@ -90,8 +91,8 @@ assert_ports() {
 	in_box "$PAIR" talk
 	have_want "redirected messages" "$(counter redirected_messages)" -eq 200
 	run -0 in_box "$ROOT/status.sh"
-	output_has "on TCP       $CHILD, $CHILD/$below"
-	have_want "in status.sh" "$(in_box "$ROOT/status.sh" --json | jq -r '.exclude_cgroups[]')" = "$CHILD"$'\n'"$CHILD/$below"
+	output_has "on TCP       $CHILD, $CHILD/$shown"
+	have_want "in status.sh" "$(in_box "$ROOT/status.sh" --json | jq -r '.exclude_cgroups[]')" = "$CHILD"$'\n'"$CHILD/$shown"
 	unload_pair
 	load_pair --exclude-cgroup "$CHILD/$below"
 	in_child "$PAIR" talk # above it
@@ -365,7 +366,7 @@ both_run() {
 }
 
 all_run() {
-	[[ $(cat "$BOX_CGROUP"/u*/cgroup.procs | sed 's,.*,/proc/&/comm,' | xargs cat | grep -cx docker-proxy) -eq 70 ]]
+	[[ $(cat "$BOX_CGROUP"/user/*/cgroup.procs | sed 's,.*,/proc/&/comm,' | xargs cat | grep -cx docker-proxy) -eq 70 ]]
 }
 
 @test "splice: cgroups of a user take no place from other programs" {
@@ -375,13 +376,14 @@ all_run() {
 		cp "$(command -v sleep)" "$BOX_TMP/$name"
 	done
 	for i in {1..70}; do
-		mkdir "$BOX_CGROUP/u$i"
-		in_box bash -c 'echo $$ >"$0/cgroup.procs"; exec "$@"' "${CHILD%/*}/u$i" "$BOX_TMP/docker-proxy" 60 3>&- &
+		mkdir -p "$BOX_CGROUP/user/$i"
+		in_box bash -c 'echo $$ >"$0/cgroup.procs"; exec "$@"' "${CHILD%/*}/user/$i" "$BOX_TMP/docker-proxy" 60 3>&- &
 	done
 	in_child "$BOX_TMP/systemd-socket-proxyd" 60 3>&- &
 	wait_until 10 "all" all_run
 	run -0 load_pair --no-guard
-	output_has "stays on TCP, because it reads with splice(2): systemd-socket-" "and all of $CHILD"
+	output_has "it reads with splice(2): docker-proxy (pid " "and all of ${CHILD%/*}/user"$'\n'
+	output_has "it reads with splice(2): systemd-socket- (pid " "and all of $CHILD"
 	output_lacks "is not excluded"
 }
 

@@ -274,7 +274,7 @@ fake_nth() {
 
 @test "unload.sh: works when all pins are lost" {
 	load_pair
-	in_box rm -rf /sys/fs/bpf/{bpf_sockops,bpf_tcpip_bypass,bpf_guard,sock_ops_{map,record,meet,accounts,stats,config,ports,cgroups,names,excluded}}
+	in_box rm -rf /sys/fs/bpf/{bpf_sockops,bpf_tcpip_bypass,bpf_guard,sock_ops_{map,record,meet,accounts,stats,config,ports,cgroups,names,excluded,remembered}}
 	run -1 load_pair
 	output_has "attached to " ", but not pinned" "unload.sh"
 	run -0 unload_pair
