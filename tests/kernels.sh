@@ -4,11 +4,12 @@
 # Runs the project's guarantees on Debian's stock kernels, in virtual machines,
 # as root:
 #
-#   tests/kernels.sh [--install-deps] [KERNEL]...
+#   tests/kernels.sh [--install-deps] [--all] [KERNEL]...
 #
-# --install-deps first installs what it needs, from Debian's packages.  KERNEL is
-# a name of the table below; without, all of them.  Closes with a table and the
-# line `N passed, M failed`, of its cells.
+# --install-deps first installs what it needs, from Debian's packages.  --all plays
+# each guarantee on each kernel where it holds; without, where it takes another path
+# than on the others (docs/testing.md).  KERNEL is a name of the table below; without,
+# all of them.  Closes with a table and the line `N passed, M failed`, of its cells.
 #
 #   objects, test programs    built once, here: the same for all kernels
 #                             (guest/go-proxy.go kept as well)
@@ -32,89 +33,69 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=tests/packages.bash
 . tests/packages.bash
 
-# NAME SUITE ARCHITECTURE, as the CPUs take them: the longest after the shortest, so that
-# two CPUs are through at about the same time.
+# NAME SUITE ARCHITECTURE, as the CPUs take them: the longest first.
 KERNELS='
-5.10   bullseye amd64
-6.1    bookworm amd64
 newest sid      amd64
-6.12   trixie   amd64
+5.10   bullseye amd64
 arm64  trixie   arm64
+6.1    bookworm amd64
+6.12   trixie   amd64
 '
 
-# NAME | bats file | filter: tests that are bounded there too.  CPUs that share a kernel
-# take the rows in turn; in this order their shares take equally long.
+# NAME | KERNEL... | bats file | filter: tests that are bounded there too.  The kernels are
+# those on which the programs or the scripts take another path, or the kernel's own code that
+# they lean on is another.
 GUARANTEES='
-what bpftool shows     | walkthrough | programs, map and pins
-load, unload           | scripts     | any directory|no error|cannot list|stay usable
-partial states         | scripts     | all pins are lost
-admission              | admission   | (IPv4|IPv6) is bypassed|v4-mapped|dual-stack server
-admission over veth    | admission   | over veth
-deferred, fast open    | admission   | deferred|Fast Open
-Multipath TCP          | admission   | Multipath
-isolation              | isolation   | .
-filter                 | scope       | several lists|exclude-port: counts|both ends under
-trace lines            | walkthrough | over IPv4
-order, deferred accept | streams     | deferred accept
-order, turns           | streams     | slow readers
-upload, two threads    | streams     | an upload while another
-answers, large         | streams     | bulk: an answer
-bound, stopped reader  | streams     | bound:
-edge-triggered readers | streams     | edge-triggered
-FIONREAD readers       | streams     | FIONREAD
-readers that stalled   | streams     | seven connections
-half-close             | streams     | half-close (at once|after small)
-unload, idle           | unload      | : idle|load again
-unload, unread         | unload      | unread connections|waits for
-unload, blocking recv  | unload      | blocking recv
-unload, no iterators   | unload      | are refused
-short connections      | short       | build/many
-status.sh              | status      | shows what is unread|directions
-memory, too little     | guest/memory | .
-options                | guest/options | .
-kTLS                   | guest/ktls  | .
-order, several threads | streams     | order: several
-held socket, repair    | guest/held  | .
-nbd, socket taken over | guest/nbd   | data is right|plain TCP, netlink
-guard                  | guest/guard | without it a proxy|sees all|loses one|never remembered|takes it off|does not stay
-guard, proxies         | guest/guard | docker-proxy, which|Go proxy|HAProxy|systemd-socket
-docker-proxy           | guest/guard | docker-proxy, started later
-other tool, flags      | other       | flags
-other tool, sockhash   | other       | map: attached
-stateful firewall, NAT | firewall    | long
-NAT, each kind         | nat         | each kind is|after an unload
+what bpftool shows     | newest            | walkthrough | programs, map and pins
+load, unload           | 5.10 newest       | scripts     | any directory|no error|cannot list|stay usable
+partial states         | newest            | scripts     | all pins are lost
+admission              | 5.10 newest arm64 | admission   | (IPv4|IPv6) is bypassed|v4-mapped|dual-stack server
+admission over veth    | 5.10 newest       | admission   | over veth
+deferred, fast open    | 5.10 newest       | admission   | deferred|Fast Open
+Multipath TCP          | 6.1 newest        | admission   | Multipath
+isolation              | 5.10 newest       | isolation   | .
+filter                 | 5.10 newest       | scope       | several lists|exclude-port: counts|both ends under
+trace lines            | newest            | walkthrough | over IPv4
+order, deferred accept | 5.10 newest arm64 | streams     | deferred accept
+order, turns           | 5.10 newest arm64 | streams     | slow readers
+order, several threads | 5.10 newest arm64 | streams     | order: several
+upload, two threads    | 5.10 arm64        | streams     | an upload while another
+answers, large         | arm64             | streams     | bulk: an answer
+bound, stopped reader  | 5.10 newest       | streams     | bound:
+edge-triggered readers | 5.10 newest arm64 | streams     | edge-triggered
+FIONREAD readers       | newest arm64      | streams     | FIONREAD
+readers that stalled   | newest arm64      | streams     | seven connections
+half-close             | 5.10 newest arm64 | streams     | half-close (at once|after small)
+unload, idle           | 5.10 newest       | unload      | : idle|load again
+unload, unread         | 5.10 newest arm64 | unload      | unread connections|waits for
+unload, blocking recv  | 5.10 newest arm64 | unload      | blocking recv
+unload, no iterators   | 5.10 newest       | unload      | are refused
+short connections      | 5.10 newest       | short       | build/many
+status.sh              | 5.10 newest       | status      | shows what is unread|directions
+memory, too little     | 5.10 6.12 newest  | guest/memory | .
+options                | 5.10 6.1          | guest/options | .
+kTLS                   | 6.1 6.12          | guest/ktls  | .
+held socket, repair    | 5.10 6.1          | guest/held  | .
+nbd, socket taken over | 5.10 newest       | guest/nbd   | data is right|plain TCP, netlink
+guard                  | 6.1 newest arm64  | guest/guard | without it a proxy|sees all|loses one|never remembered|takes it off|does not stay
+guard, proxies         | 6.1 newest        | guest/guard | docker-proxy, which|Go proxy|HAProxy|systemd-socket
+docker-proxy           | 5.10 newest       | guest/guard | docker-proxy, started later
+other tool, flags      | newest            | other       | flags
+other tool, sockhash   | newest            | other       | map: attached
+stateful firewall, NAT | 5.10 newest       | firewall    | long
+NAT, each kind         | newest            | nat         | each kind is|after an unload
 '
 
 # Files whose tests rest for minutes: a guest of their own plays them, beside the others.
 RESTING=firewall
 
-# GUARANTEE | KERNEL... | why it does not hold there: rows of docs/limits.md, but for bpftool's; or is
-# not played: 6.12 is there twice, and what the CPU has no part in is played on one of the two.
+# GUARANTEE | KERNEL... | why it does not hold there, --all or not: rows of docs/limits.md, but for
+# bpftool's.
 EXCEPTIONS='
-load, unload           | 6.12     | as on arm64
-unload, no iterators   | 6.12     | as on arm64
-status.sh              | 6.12     | as on arm64
-what bpftool shows     | arm64    | as on amd64
-partial states         | arm64    | as on amd64
-admission over veth    | arm64    | as on amd64
-deferred, fast open    | arm64    | as on amd64
-Multipath TCP          | arm64    | as on amd64
-filter                 | arm64    | as on amd64
-trace lines            | arm64    | as on amd64
-short connections      | arm64    | as on amd64
-memory, too little     | arm64    | as on amd64
-nbd, socket taken over | arm64    | as on amd64
-guard, proxies         | arm64    | as on amd64
-other tool, flags      | arm64    | as on amd64
-docker-proxy           | arm64    | as on amd64
 options                | newest 6.12 arm64 | semantics.bats has the cases of 6.2 and newer
 held socket, repair    | newest 6.12 arm64 | the same
-kTLS                   | arm64    | as on amd64
 kTLS                   | newest   | the kernel refuses the key of a socket in a sockmap
 kTLS                   | 5.10     | the cloud image of Debian 11 has no module tls
-other tool, sockhash   | arm64    | as on amd64
-stateful firewall, NAT | arm64    | as on amd64
-NAT, each kind         | arm64    | as on amd64
 upload, two threads    | newest   | the reader gets no turn within the waits for it, as slices are long there
 FIONREAD readers       | 5.10 6.1 | FIONREAD does not count bypassed bytes
 readers that stalled   | 5.10 6.1 | the same
@@ -367,11 +348,12 @@ exception() {
 		END { exit !found }' <<<"$EXCEPTIONS"
 }
 
-# guarantees_of KERNEL: those that are played there.
+# guarantees_of KERNEL: those that are played there, as kernels-guest.sh takes them.
 guarantees_of() {
-	local guarantee rest
-	while IFS='|' read -r guarantee rest; do
-		exception "$1" "$guarantee" >/dev/null || echo "$guarantee|$rest"
+	local guarantee kernels file filter
+	while IFS='|' read -r guarantee kernels file filter; do
+		[[ -n $ALL || " $kernels " == *" $1 "* ]] || continue
+		exception "$1" "$guarantee" >/dev/null || echo "$guarantee|$file|$filter"
 	done < <(guarantees)
 }
 
@@ -451,6 +433,7 @@ evaluate() {
 
 # ---- all ---------------------------------------------------------------------
 
+ALL=     # each guarantee on each kernel
 RESTS=() # pids of boot
 
 # The guests that are to have a CPU each.
@@ -458,34 +441,38 @@ busy() {
 	jobs -rp | grep -cvxF "$(printf '%s\n' "${RESTS[@]:-none}")" || true
 }
 
-# Into CELL.
+# cell KERNEL GUARANTEE KERNEL...: into CELL.
 cell() {
 	local reason
 	CELL=${RESULT["$1"]:-${RESULT["$1 $2"]:-FAIL}}
 	if [[ -z ${RESULT["$1"]:-} ]] && reason=$(exception "$1" "$2"); then
 		CELL=skip
 		SKIPPED+=("$1, $2: $reason")
+	elif [[ -z $ALL && " $3 " != *" $1 "* ]]; then
+		CELL=-
 	fi
 }
 
 table() {
-	local kernel guarantee passed=0 failed=0 skipped=0
+	local kernel guarantee kernels passed=0 failed=0 skipped=0
 	printf '%-24s' ''
 	printf '%-8s' "${NAMES[@]}"
 	echo
-	while IFS='|' read -r guarantee _; do
+	while IFS='|' read -r guarantee kernels _; do
 		printf '%-24s' "$guarantee"
 		for kernel in "${NAMES[@]}"; do
-			cell "$kernel" "$guarantee"
+			cell "$kernel" "$guarantee" "$kernels"
 			printf '%-8s' "$CELL"
 			case $CELL in
 			ok) passed=$((passed + 1)) ;;
 			skip) skipped=$((skipped + 1)) ;;
+			-) ;;
 			*) failed=$((failed + 1)) ;;
 			esac
 		done
 		echo
 	done < <(guarantees)
+	[[ -n $ALL ]] || echo '-: as on another kernel; --all plays it'
 	[[ ${#SKIPPED[@]} -eq 0 ]] || printf 'skip: %s\n' "${SKIPPED[@]}"
 	((skipped)) && skipped=", $skipped skipped" || skipped=
 	echo "$passed passed, $failed failed$skipped"
@@ -495,10 +482,14 @@ table() {
 main() {
 	local name suite arch cpus part parts kernel kernels=() count=0
 	[[ $EUID -eq 0 ]] || die "needs root: sudo $0"
-	if [[ ${1:-} == --install-deps ]]; then
+	while [[ ${1:-} == --* ]]; do
+		case $1 in
+		--install-deps) install_packages "${HOST_PACKAGES[@]}" "${ARM64_PACKAGES[@]}" ;;
+		--all) ALL=1 ;;
+		*) die "no such option: $1 (usage: tests/kernels.sh [--install-deps] [--all] [KERNEL]...)" ;;
+		esac
 		shift
-		install_packages "${HOST_PACKAGES[@]}" "${ARM64_PACKAGES[@]}"
-	fi
+	done
 	for name; do
 		grep -q "^$name " <<<"$KERNELS" || die "no such kernel: $name; there are: $(awk '{ print $1 }' <<<"$KERNELS" | xargs)"
 	done

@@ -3,11 +3,11 @@
 #
 # Runs the checks and the tests, as root:
 #
-#   tests/run.sh [--install-deps] [--kernels] [BATS-FILE]...
+#   tests/run.sh [--install-deps] [--kernels|--kernels=all] [BATS-FILE]...
 #
 # --install-deps first installs what they need, from Debian's packages.  --kernels
-# goes on with tests/kernels.sh, the tests on other kernels.  With files, only these
-# tests.  Closes with the line `N passed, M failed`.
+# goes on with tests/kernels.sh, the tests on other kernels, and --kernels=all with
+# `tests/kernels.sh --all`.  With files, only these tests.  Closes with the line `N passed, M failed`.
 
 set -euo pipefail
 export LC_ALL=C
@@ -30,13 +30,14 @@ if [[ $EUID -ne 0 ]]; then
 	echo "run.sh: needs root: sudo $0" >&2
 	exit 1
 fi
-install=() kernels=
+install=() kernels=()
 while [[ ${1:-} == --* ]]; do
 	case $1 in
 	--install-deps) install=("$1") ;;
-	--kernels) kernels=1 ;;
+	--kernels) kernels=(tests/kernels.sh) ;;
+	--kernels=all) kernels=(tests/kernels.sh --all) ;;
 	*)
-		echo "run.sh: no such option: $1 (usage: tests/run.sh [--install-deps] [--kernels] [BATS-FILE]...)" >&2
+		echo "run.sh: no such option: $1 (usage: tests/run.sh [--install-deps] [--kernels|--kernels=all] [BATS-FILE]...)" >&2
 		exit 2
 		;;
 	esac
@@ -70,8 +71,8 @@ failed=$((failed + $(grep -c '^not ok ' "$log" || true)))
 if ((status && !failed)); then
 	failed=1
 fi
-if [[ -n $kernels ]]; then
-	tests/kernels.sh "${install[@]}" | tee "$log" || true
+if [[ ${#kernels[@]} -gt 0 ]]; then
+	"${kernels[@]}" "${install[@]}" | tee "$log" || true
 	read -r more less < <(sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed.*/\1 \2/p' "$log" | tail -n 1) || true
 	passed=$((passed + ${more:-0}))
 	failed=$((failed + ${less:-1}))
