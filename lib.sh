@@ -79,7 +79,7 @@ die() {
 #   names of programs       who may load some; the       programs_on()               programs_on()
 #                           kernel takes [A-Za-z0-9_.]
 #   types of programs,      the kernel                   programs_on(), map_id(),    by bpftool: numbers and
-#   ids, flags, counters                                 number_of(), entries()      words of a pattern
+#   ids, flags, counters                                 number_of(), of_entries()     words of a pattern
 #   addresses, ports        who connects                 sock_ops_*, as numbers      address()
 #   inodes, pids            the kernel                   sock_ops_*, as numbers      as they are
 #   arguments of processes  any user                     splicers.sh                 not at all
@@ -350,19 +350,20 @@ is_little_endian() {
 	[[ $byte == $'\x9f' ]]
 }
 
-# entries dump|lookup MAP...: what a map has, as bpftool shows it, a line `KEY VALUE` for each entry, both
-# in hexadecimal.  From the bytes, which bpftool shows of all maps: what it makes of their types, it
-# writes as text in several ways.  Of maps with types that takes CAP_SYS_ADMIN all the same.
-entries() {
-	{ bpftool -j map "$@" 2>/dev/null || true; } | sed 's/{"key":\[/\n&/g' |
-		sed -n 's/^{"key":\[\(["0-9a-fx,]*\)\],"value":\[\(["0-9a-fx,]*\)\].*/\1 \2/; T; s/"0x\|[",]//g; p'
-}
-
-# of_entries PROGRAM: awk on what entries() prints.
+# of_entries PROGRAM dump|lookup MAP...: awk on what a map has, as bpftool shows it, a line `KEY VALUE` for
+# each entry, both in hexadecimal.  From the bytes, which bpftool shows of all maps: what it makes of their
+# types, it writes as text in several ways.  Of maps with types that takes CAP_SYS_ADMIN all the same.
 of_entries() {
 	local little=0
 	! is_little_endian || little=1
-	awk -v little="$little" "$AWK_HEX$1"
+	{ bpftool -j map "${@:2}" 2>/dev/null || true; } | awk -v little="$little" "$AWK_HEX"'
+		BEGIN { RS = "\\{\"key\":\\[" }
+		!/^["0-9a-fx,]*\],"value":\[["0-9a-fx,]*\]/ { next }
+		{
+			sub(/\],"value":\[/, " ")
+			sub(/\].*/, "")
+			gsub(/"0x|[",]/, "")
+		}'"$1"
 }
 
 # The states of the switch: SWITCH_* of the programs.
@@ -379,10 +380,11 @@ ADMIT_ALL_CGROUPS=4
 # `CGROUP SWITCH QUIET PROGRAM ADMIT`, the last two "-" where an earlier version has loaded.
 config_of() {
 	local values
-	values=$(entries lookup "$@" key 0 0 0 0 | of_entries '
+	values=$(of_entries '
 		length($2) == 32 { rest = "- -" }
 		length($2) == 48 { rest = number(substr($2, 33, 8)) " " number(substr($2, 41, 8)) }
-		rest { print number(substr($2, 1, 16)), number(substr($2, 17, 8)), number(substr($2, 25, 8)), rest }')
+		rest { print number(substr($2, 1, 16)), number(substr($2, 17, 8)), number(substr($2, 25, 8)), rest }' \
+		lookup "$@" key 0 0 0 0)
 	[[ -z $values ]] || say "$values"
 }
 

@@ -99,11 +99,11 @@ directions() {
 # filter ADMIT: the ranges of --port (1) or --exclude-port (0), as FIRST-LAST.  A value is a struct
 # sock_range (bpf_sockops.h).
 filter() {
-	entries dump pinned "$PORTS_PIN" | of_entries '
+	of_entries '
 		number(substr($2, 9)) == '"$1"' && (last = number(substr($2, 5, 4))) > 0 {
 			first = number(substr($2, 1, 4))
 			print first == last ? first : first "-" last
-		}'
+		}' dump pinned "$PORTS_PIN"
 }
 
 # Those of --exclude-cgroup, what else load.sh has excluded, and those that have been remembered, a line
@@ -111,7 +111,7 @@ filter() {
 excluded_cgroups() {
 	local ids pin
 	ids=$(for pin in "$CGROUPS_PIN" "$REMEMBERED_PIN"; do
-		entries dump pinned "$pin" | of_entries '{ print number($1) }'
+		of_entries '{ print number($1) }' dump pinned "$pin"
 	done)
 	awk '
 		FNR == NR {
@@ -138,7 +138,7 @@ some_of() {
 
 # Those of --exclude-program, and load.sh's own.  A key is a struct program_name (excluded_programs.h).
 excluded_programs() {
-	entries dump pinned "$NAMES_PIN" | of_entries '{ print shown($1) }' | sort
+	of_entries '{ print shown($1) }' dump pinned "$NAMES_PIN" | sort
 }
 
 # ---- one look --------------------------------------------------------------

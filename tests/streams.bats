@@ -195,7 +195,9 @@ unread() {
 		on_each_affinity "$PAIR" --seed "$seed" --count 20 answers
 	done
 	have_want "directions that left" "$(counter left_bulk left_room left_peer_left)" -eq 0
-	have_want "bytes that skipped the stack" "$(counter redirected_bytes)" -ge $((8 * 20 * 1024 * 1024))
+	# But for a reader that is stopped amid a call (left_held), beside a busy neighbour 1 in 80; an
+	# answer that is bulk leaves after 256 KiB.
+	have_want "bytes that skipped the stack" "$(counter redirected_bytes)" -ge $((5 * 20 * 1024 * 1024))
 }
 
 @test "bulk: an answer of 5 MB, most of it in one send, never leaves unread bytes behind" {
