@@ -8,22 +8,15 @@
 
 # A release may name the series alone, as Debian 12's 6.1.0-50-amd64 does: its whole version is
 # 6.1.176, as `uname -v` says.
-kernel_version() {
-	local version
-	version=$(uname -v)
-	if [[ $version =~ Debian\ ([0-9]+\.[0-9]+\.[0-9]+) ]]; then
-		say "${BASH_REMATCH[1]}"
-	else
-		version=$(uname -r)
-		say "${version%%[!0-9.]*}"
-	fi
-}
+KERNEL_RELEASE=$(uname -r)
+KERNEL_VERSION=${KERNEL_RELEASE%%[!0-9.]*}
+[[ ! $(uname -v) =~ Debian\ ([0-9]+\.[0-9]+\.[0-9]+) ]] || KERNEL_VERSION=${BASH_REMATCH[1]}
 
 # kernel_before LIST: is this kernel older than what the list names, a version
 # for each series that got the change, the newest last?
 kernel_before() {
 	local version i kernel=() part=()
-	IFS=. read -ra kernel < <(kernel_version)
+	IFS=. read -ra kernel <<<"$KERNEL_VERSION"
 	for version in ${1//,/ }; do
 		IFS=. read -ra part <<<"$version"
 		[[ ${kernel[0]}.${kernel[1]} == "${part[0]}.${part[1]}" ]] && break
@@ -39,7 +32,7 @@ applies() {
 	case $1 in
 	all) return 0 ;;
 	"before "*) kernel_before "${1#before }" ;;
-	*) [[ $(uname -r) == "$1".* ]] ;;
+	*) [[ $KERNEL_RELEASE == "$1".* ]] ;;
 	esac
 }
 

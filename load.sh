@@ -159,11 +159,10 @@ check_capabilities() {
 }
 
 check_kernel() {
-	local release major minor
-	release=$(uname -r)
-	IFS=.- read -r major minor _ <<<"$release"
+	local major minor
+	IFS=.- read -r major minor _ <<<"$KERNEL_RELEASE"
 	((major > 5 || (major == 5 && minor >= 10))) ||
-		die "kernel $release is too old: 5.10 or newer is needed"
+		die "kernel $KERNEL_RELEASE is too old: 5.10 or newer is needed"
 	[[ -r $BTF ]] ||
 		die "this kernel has no type information ($BTF): one built with CONFIG_DEBUG_INFO_BTF=y is needed"
 	[[ $(cat /sys/kernel/security/lockdown 2>/dev/null || true) != *"[confidentiality]"* ]] ||
@@ -491,7 +490,7 @@ report() {
 	if grep -q msg_tot_len "$BTF"; then
 		counted=1 burst="counts bypassed bytes; a burst may be 256 KiB" # CREDIT
 	fi
-	say "kernel $(uname -r): FIONREAD $burst"
+	say "kernel $KERNEL_RELEASE: FIONREAD $burst"
 	((ADMIT & ADMIT_MPTCP)) ||
 		say "not accelerated on this kernel: servers that listen for Multipath TCP, as those in Go do from 1.24 on"
 	[[ -z $NO_GUARD ]] || say "no guard, a program that reads with splice(2) hangs unless it is excluded (docs/limits.md): $NO_GUARD"

@@ -172,15 +172,16 @@ in_background() {
 }
 
 # converse NAME SERVER'S-NAMESPACE CLIENT'S-NAMESPACE ADDRESS PAIR-ARGUMENT...: small talk
-# until $BOX_TMP/until exists, then the scenario.
+# until $BOX_TMP/until exists, then the scenario.  Nobody preempts them: a direction whose reader is
+# stopped inside a call leaves the bypass.
 converse() {
 	local name=$1 server=$2 client=$3 address=$4
 	shift 4
 	set -- --timeout 8 --until "$BOX_TMP/until" "$@"
-	in_background "$name.server" in_box ip netns exec "$server" "$PAIR" --listen "$(behind "$address")" "$@" serve
+	in_background "$name.server" in_box ip netns exec "$server" chrt -f 1 "$PAIR" --listen "$(behind "$address")" "$@" serve
 	wait_until 5 "a server to listen" test -s "$BOX_TMP/$name.server"
 	in_background "$name.client" in_box ip netns exec "$client" \
-		"$PAIR" --connect "$address" --port "$(head -n 1 "$BOX_TMP/$name.server")" "$@" call
+		chrt -f 1 "$PAIR" --connect "$address" --port "$(head -n 1 "$BOX_TMP/$name.server")" "$@" call
 }
 
 # behind ADDRESS: what NAT makes of it.

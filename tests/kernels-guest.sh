@@ -19,9 +19,11 @@ while read -r module; do
 	insmod "/modules/$module"
 done </modules/list
 mount -t debugfs none /sys/kernel/debug
-# From 7.0 on a program is preempted inside a call as well, with its socket's lock: its direction
-# then leaves.  In a slice of 1 ms this CPU does what others do in 50 us.
-[[ $(uname -r) == [56].* ]] || echo 20000000 >/sys/kernel/debug/sched/base_slice_ns
+# Who is preempted inside a call has its socket's lock, and the direction to it then leaves.  In a
+# slice of 1 ms this CPU does what others do in 50 us.
+for slice in /sys/kernel/debug/sched/{base_slice_ns,min_granularity_ns} /proc/sys/kernel/sched_min_granularity_ns; do
+	[[ ! -e $slice ]] || echo 20000000 >"$slice"
+done
 ip link set lo up
 ulimit -n 65536
 cd /project || exit

@@ -753,12 +753,12 @@ assert_shown() {
 applies_on() {
 	bash -c '
 		HERE=$1
-		. "$HERE/lib.sh"
-		. "$HERE/limits.sh"
 		release=$2 build=$4
 		uname() {
 			[[ $1 == -v ]] && echo "$build" || echo "$release"
 		}
+		. "$HERE/lib.sh"
+		. "$HERE/limits.sh"
 		applies "$3"' applies "$ROOT" "$1" "$2" "${3:-#1 SMP}"
 }
 

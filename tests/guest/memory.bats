@@ -76,9 +76,10 @@ events() {
 
 # MESSAGES_LEAST, or HOST_UNCOUNTED times the second number for two sockets (bpf_tcpip_bypass.c).
 @test "memory: the host's share bounds small messages that nobody reads (tcp_mem)" {
-	local most=80
-	! counts_unread || most=4
-	echo "2 40 100000" >/proc/sys/net/ipv4/tcp_mem
+	local most=80 second=40
+	# There TCP itself may hold as much, and be short of memory.
+	! counts_unread || most=4 second=50000
+	echo "2 $second 100000" >/proc/sys/net/ipv4/tcp_mem
 	in_box "$PAIR" --count 300 unread
 	have_want "messages on the bypass" "$(counter redirected_messages)" -le "$most"
 	have_want "left with too much unread" "$(counter left_room)" -eq 1
