@@ -506,10 +506,10 @@ CONNECTION=(
 	idle   # 1: it can be taken out
 	# Of each end: its address:port, the one that the other end sees (another one behind NAT),
 	# its key if it is in the map, its network namespace, the bytes that it has not read, for
-	# how many ms it has not (at most), whether it sends over TCP, the inode of its socket, and
-	# whether a thread has its lock (status_line.h).
-	client client_seen client_key client_netns client_unread client_unread_ms client_over_tcp client_inode client_held
-	server server_seen server_key server_netns server_unread server_unread_ms server_over_tcp server_inode server_held
+	# how many ms it has not (at most), whether it sends over TCP, the inode of its socket, its
+	# user, and whether a thread has its lock (status_line.h).
+	client client_seen client_key client_netns client_unread client_unread_ms client_over_tcp client_inode client_uid client_held
+	server server_seen server_key server_netns server_unread server_unread_ms server_over_tcp server_inode server_uid server_held
 	# with_programs() adds the programs, as NAME/PID.
 	client_program server_program
 )
@@ -599,7 +599,7 @@ pair_up() {
 		function fields(end, peer) {
 			return (end in listed ? local(end) : remote(peer)) OFS remote(peer) OFS \
 				of(end, "key") OFS of(end, "netns") OFS of(end, "unread") (of(end, "more") + 0 ? "+" : "") OFS \
-				of(peer, "sent_ms") OFS of(end, "over_tcp") OFS of(end, "inode") OFS of(end, "held")
+				of(peer, "sent_ms") OFS of(end, "over_tcp") OFS of(end, "inode") OFS of(end, "uid") OFS of(end, "held")
 		}
 		function local(end) {
 			return address(substr(of(end, "key"), 1, 32), of(end, "local_port"))
@@ -638,7 +638,8 @@ AWK_ADDRESS='
 	}'
 
 # with_programs: adds the programs to what connections() prints, by the inodes of the sockets that
-# processes hold; of several processes the one with the lowest number.
+# processes hold; of several processes the one with the lowest number.  Of a socket that none holds,
+# as one on its way through a unix socket, the user: `uid N`, which is no NAME/PID.
 with_programs() {
 	of_connections "$AWK_HEX"'
 		FNR == NR {
@@ -651,9 +652,12 @@ with_programs() {
 				program[cell[inode]] = shown(cell[2]) "/" cell[1]
 			next
 		}
-		{ print $0, of($at["client_inode"]), of($at["server_inode"]) }
-		function of(inode) {
-			return inode in program ? program[inode] : "-"
+		{ print $0, of("client"), of("server") }
+		function of(end,    inode) {
+			inode = $at[end "_inode"]
+			if (inode in program)
+				return program[inode]
+			return $at[end "_uid"] == "-" ? "-" : "uid " $at[end "_uid"]
 		}' <(
 		open_sockets || true
 		echo 0

@@ -13,6 +13,7 @@
  *   over_tcp     1: it sends over TCP, for good
  *   netns        inode number of its network namespace
  *   inode        of the socket in /proc/PID/fd, 0: not accepted yet
+ *   uid          of the user whose it is: not accepted yet, its listener's
  *   idle         1: nothing is unread at this end, and nothing is on its way to it
  *   pair         1: the other end is known, and idle as well
  *   held         1: a thread has its lock, inside recv(2) or send(2) as a rule; 2: and another one
@@ -40,8 +41,8 @@
 #define NS_PER_MS 1000000
 
 #define COLUMNS                                                                                    \
-	"key local_port remote_port server unread more sent_ms age_ms over_tcp netns inode idle "  \
-	"pair held due\n"
+	"key local_port remote_port server unread more sent_ms age_ms over_tcp netns inode uid "   \
+	"idle pair held due\n"
 
 /*
  * A word of the kernel as a number.  To the verifier what read_kernel() gives may be a pointer, and
@@ -208,8 +209,9 @@ static __always_inline void print_place(struct seq_file *seq, __u64 sk)
 
 	file = (__u64)read_kernel(struct socket, socket, file);
 	inode = (__u64)read_kernel(struct file, file, f_inode);
-	BPF_SEQ_PRINTF(seq, "%u %llu ", read_kernel(struct net, netns_of(sk), ns.inum),
-		       read_kernel(struct inode, inode, i_ino));
+	BPF_SEQ_PRINTF(seq, "%u %llu %u ", read_kernel(struct net, netns_of(sk), ns.inum),
+		       read_kernel(struct inode, inode, i_ino),
+		       read_kernel(struct sock, sk, sk_uid.val));
 }
 
 /* Fails when the line did not fit into the buffer: the kernel asks for it again. */
