@@ -27,12 +27,18 @@ kernel_before() {
 	((${kernel[i]:-0} < ${part[i]:-0}))
 }
 
-# applies KERNELS: is this kernel one of them?  `all`, `before LIST`, or a series.
+# applies KERNELS: is this kernel one of them?  `all`, `before LIST`, or a list of series.
 applies() {
+	local series
 	case $1 in
 	all) return 0 ;;
 	"before "*) kernel_before "${1#before }" ;;
-	*) [[ $KERNEL_RELEASE == "$1".* ]] ;;
+	*)
+		for series in ${1//,/ }; do
+			[[ $KERNEL_RELEASE != "$series".* ]] || return 0
+		done
+		return 1
+		;;
 	esac
 }
 

@@ -74,7 +74,7 @@ short connections      | 5.10 newest       | short       | build/many
 status.sh              | 5.10 newest       | status      | shows what is unread|directions
 memory, too little     | 5.10 6.12 newest  | guest/memory | .
 options                | 5.10 6.1          | guest/options | .
-kTLS                   | 6.1 6.12          | guest/ktls  | .
+kTLS                   | 6.1               | guest/ktls  | .
 held socket, repair    | 5.10 6.1          | guest/held  | .
 nbd, socket taken over | 5.10 newest       | guest/nbd   | data is right|plain TCP, netlink
 guard                  | 6.1 newest arm64  | guest/guard | without it a proxy|sees all|loses one|never remembered|takes it off|does not stay
@@ -94,7 +94,7 @@ RESTING=firewall
 EXCEPTIONS='
 options                | newest 6.12 arm64 | semantics.bats has the cases of 6.2 and newer
 held socket, repair    | newest 6.12 arm64 | the same
-kTLS                   | newest   | the kernel refuses the key of a socket in a sockmap
+kTLS                   | newest 6.12 arm64 | the kernel refuses the key of a socket in a sockmap
 kTLS                   | 5.10     | the cloud image of Debian 11 has no module tls
 upload, two threads    | newest   | the reader gets no turn within the waits for it, as slices are long there
 FIONREAD readers       | 5.10 6.1 | FIONREAD does not count bypassed bytes

@@ -774,6 +774,7 @@ applies_on() {
 	run ! applies_on 5.13.0 "before 5.13"
 	applies_on 5.10.262 "5.10"
 	run ! applies_on 5.11.1 "5.10"
+	applies_on 7.2.13+deb14-amd64 "6.12, 7.2"
 	applies_on 9.9.9 all
 	applies_on 6.1.0-50-amd64 "before 6.1.159" "#1 SMP PREEMPT_DYNAMIC Debian 6.1.158-1 (2025-11-09)"
 	run ! applies_on 6.1.0-50-amd64 "before 6.1.159" "#1 SMP PREEMPT_DYNAMIC Debian 6.1.176-1 (2026-07-01)"
