@@ -107,7 +107,9 @@ PRESSURE="1 1 100000" # and no want
 	echo "$PRESSURE" >/proc/sys/net/ipv4/tcp_mem
 	at_once 3 --count 20 talk
 	at_once 3 --size 100000 --count 3 turns
-	have_want "left for want of memory" "$(counter left_memory)" -ge 6
+	# Or first for want of room, where the reader's turn comes late.
+	have_want "left for want of memory" "$(counter left_memory)" -ge 3
+	have_want "left" "$(counter left_memory left_room)" -ge 6
 	while kill "$(pid_of nc)" 2>/dev/null; do sleep 0.1; done
 	wait_until 10 "the map to be empty" map_is_empty
 }
@@ -145,7 +147,9 @@ PRESSURE="1 1 100000" # and no want
 	wait_until 20 "TCP to be out of memory" tcp_holds_pages 1025
 	wait "$stopped"
 	have_want "redirected bytes" "$(counter redirected_bytes)" -gt 500000
-	have_want "left for want of memory" "$(counter left_memory)" -ge 6
+	# Or first for want of room, where the reader's turn comes late.
+	have_want "left for want of memory" "$(counter left_memory)" -ge 3
+	have_want "left" "$(counter left_memory left_room)" -ge 6
 	at_once 6 --size 200000 duplex
 	wait_until 10 "the map to be empty" map_is_empty
 }
