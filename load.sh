@@ -341,8 +341,15 @@ name_in_memory() {
 	say "${bytes[@]}"
 }
 
+# What bpf_sockops compares with, once it is loaded.
+identify() {
+	CGROUP_INODE=$(stat -c %i "$CGROUP")
+	PROGRAM_ID=$(id_of prog pinned "$SOCKOPS_PIN")
+	[[ -n $PROGRAM_ID ]] || die "bpftool does not say the id of $SOCKOPS_PIN"
+}
+
 config_for() {
-	config_value "$(stat -c %i "$CGROUP")" "$1" "$QUIET" "$(id_of prog pinned "$SOCKOPS_PIN")" "$ADMIT"
+	config_value "$CGROUP_INODE" "$1" "$QUIET" "$PROGRAM_ID" "$ADMIT"
 }
 
 set_switch() {
@@ -525,6 +532,7 @@ main() {
 	build
 	undo_with "maps in $BPFFS" rm -f "${MAP_PINS[@]}"
 	load_program "$SOCKOPS" sockops
+	identify
 	set_switch "$OFF" # so that unload.sh knows the cgroup
 	if ((GUARD_WANTED)); then
 		load_guard

@@ -170,6 +170,7 @@ look() {
 let_them_go() {
 	local end=$1 looks=0 idle=0
 	shift
+	! map_is_empty "$@" || return 0
 	while has_time "$end" && look "$@"; do
 		if [[ -z $SEEN ]] && ! map_is_empty "$@"; then
 			idle=0 # they cannot be seen
@@ -486,7 +487,9 @@ map_of() {
 	done | sed -n 1p
 }
 
-# The pinned program, from where load.sh has attached it.
+LOADED_FOR= # the cgroup that load.sh has attached to
+
+# The pinned program, from there.
 detach_pinned() {
 	local values cgroup pin
 	read -ra values < <(config_of "$@") || true
@@ -497,7 +500,7 @@ detach_pinned() {
 	for pin in "${GUARD_PINS[@]}"; do
 		[[ ! -e $pin ]] || attempt bpftool cgroup detach "$cgroup" lsm_cgroup pinned "$pin" || true
 	done
-	detach_unpinned "$cgroup"
+	LOADED_FOR=$cgroup
 }
 
 # Ours on a cgroup, whose pins are lost.
@@ -506,6 +509,7 @@ detach_unpinned() {
 	# Where what is attached cannot be seen, every program is tried: detaching
 	# fails where it was not.
 	ours=$(ours_on "$cgroup") || ours=$(program_ids "$SOCKOPS" | sed 's/$/ sock_ops/' | only_ours)
+	[[ -n $ours ]] || return 0
 	while read -r id type; do
 		[[ -n $id ]] || continue
 		attempt bpftool cgroup detach "$cgroup" "$type" id "$id" || continue
@@ -584,9 +588,9 @@ is_gone() {
 take_apart() {
 	local cgroup
 	detach_pinned "$@"
-	for cgroup in "$(cgroup2_root)" "$CGROUP"; do
-		[[ -z $cgroup ]] || detach_unpinned "$cgroup"
-	done
+	while read -r cgroup; do
+		detach_unpinned "$cgroup"
+	done < <(printf '%s\n' "$LOADED_FOR" "$(cgroup2_root)" "$CGROUP" | awk 'NF && !seen[$0]++')
 	attempt bpftool prog detach pinned "$BYPASS_PIN" msg_verdict pinned "$MAP_PIN" || true
 	unpin
 }
