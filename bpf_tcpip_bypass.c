@@ -140,26 +140,28 @@ __noinline int wait_for_reader(__u64 queue, __u64 record)
 	return 0;
 }
 
-enum held { FREE, CROSSED, HELD };
-
 /*
- * The same until no thread holds the lock of the other end's socket; where the other end's record
- * is given, also until its holder waits for our lock in turn.
+ * The same until no thread holds the lock of the other end's socket.  Its holder may wait for our
+ * lock in turn, which its record says: one of the same USER (as in waits_for_lock) is not waited
+ * for, one of another user only if this end is PATIENT.
  */
-__noinline int wait_until_free(__u64 sk, __u64 record)
+__noinline int wait_until_free(__u64 sk, __u64 record, __u64 user, int patient)
 {
-	__u64 now = bpf_ktime_get_ns(), until = now + HELD_NS;
-	__u64 waits = record + offsetof(struct sock_view, waits_for_lock);
+	__u64 now = bpf_ktime_get_ns(), until = now + HELD_NS, waits;
+	__u64 place = record + offsetof(struct sock_view, waits_for_lock);
 
 	for (int i = 0; i < HELD_STEPS && now < until; i++) {
 		if (!is_held(sk))
-			return FREE;
-		if (record && read_number(waits))
-			return CROSSED;
+			return 1;
+		waits = read_number(place);
+		if (waits && waits == user)
+			return 1;
+		if (waits && !patient)
+			return 0;
 		for (int j = 0; j < CLOCK_READS_BETWEEN; j++)
 			now = bpf_ktime_get_ns();
 	}
-	return HELD;
+	return 0;
 }
 
 /*
@@ -505,14 +507,6 @@ static __always_inline int put_off(const struct sock_record *rec)
 	return !wait_until_queued(rec) && rec->unread <= ROOM_WAITING * room(rec);
 }
 
-/* Can the other end's program belong to somebody else? */
-static __always_inline int strangers(__u64 sk, __u64 peer_sk)
-{
-	return read_kernel(struct sock, sk, sk_uid.val) !=
-		       read_kernel(struct sock, peer_sk, sk_uid.val) ||
-	       netns_of(sk) != netns_of(peer_sk);
-}
-
 /*
  * Does a thread hold the other end's socket, and go on doing so?  A redirect would wait for it,
  * and cannot be ended meanwhile, not even by a signal; TCP never does.  But with other threads'
@@ -521,19 +515,22 @@ static __always_inline int strangers(__u64 sk, __u64 peer_sk)
  * Where both ends send at once, each has the lock that the other one waits for.  A redirect gives
  * it back before it waits, and gets the other one at the end of that send, unless the other end's
  * program sees to it that its socket is held again at once, by a thread in a page fault.  Programs
- * of one user and namespace can stop each other anyway; of strangers the client gives way.
+ * of one user and namespace can stop each other anyway; of others the client gives way.
  */
 static __always_inline int held_up(struct sock_record *rec)
 {
-	int foreign, how;
+	__u64 user;
+	int is_free;
 
 	if (!is_held(rec->peer_sk))
 		return 0;
-	foreign = strangers(rec->view.sk, rec->peer_sk);
-	rec->view.waits_for_lock = 1;
-	how = wait_until_free(rec->peer_sk, foreign && rec->server ? 0 : rec->peer);
+	user = 1 + (__u64)(__u32)bpf_get_current_uid_gid();
+	rec->view.waits_for_lock = user;
+	if (netns_of(rec->view.sk) != netns_of(rec->peer_sk))
+		user = 0;
+	is_free = wait_until_free(rec->peer_sk, rec->peer, user, rec->server);
 	rec->view.waits_for_lock = 0;
-	return (how == HELD || (how == CROSSED && foreign)) && others_queued(rec);
+	return !is_free && others_queued(rec);
 }
 
 /* The order matters: first what must go over TCP now, last what would rather. */

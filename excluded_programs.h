@@ -53,16 +53,31 @@ static __always_inline int runs_excluded_program(void)
 }
 
 /*
+ * Has somebody else seen to it that a socket gets no mark?  What the kernel grants a socket for
+ * such things, net.core.optmem_max, the program can use up, and since 6.8 root of a network
+ * namespace, which any user can be, sets it there: that harms nobody else.  MARK_TAKES is more than
+ * a mark takes.
+ */
+#define MARK_TAKES 4096
+
+static __always_inline int refuses_mark(__u64 sk)
+{
+	if (bpf_core_field_exists(((struct net *)0)->core.sysctl_optmem_max) &&
+	    read_kernel(struct net, netns_of(sk), core.sysctl_optmem_max) < MARK_TAKES)
+		return 1;
+	return read_kernel(struct sock, sk, sk_omem_alloc.counter) != 0;
+}
+
+/*
  * Mark a socket: `ctx_sk` is the same as `sk`, for the verifier.  If there is no memory, its whole
- * cgroup is excluded, also the one that the pair is attached to.  But not if the program itself has
- * used up what the kernel grants a socket (net.core.optmem_max): that harms nobody but itself.
+ * cgroup is excluded, also the one that the pair is attached to.
  */
 static __always_inline void exclude_socket(void *ctx_sk, __u64 sk)
 {
 	if (ctx_sk &&
 	    bpf_sk_storage_get(&sock_ops_excluded, ctx_sk, 0, BPF_SK_STORAGE_GET_F_CREATE))
 		return;
-	if (!read_kernel(struct sock, sk, sk_omem_alloc.counter))
+	if (!refuses_mark(sk))
 		remember_cgroup(sk); /* has its places from the start on */
 }
 

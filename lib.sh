@@ -204,14 +204,13 @@ check_bpffs() {
 # file system: what can collide are the pins in it, containers that share them share it, only root can
 # open it (check_bpffs), and it leaves nothing behind.  Where there is none, nothing can be pinned.
 one_at_a_time() {
-	local lock
 	has_bpffs || return 0
-	exec {lock}<"$BPFFS"
-	if ! flock --nonblock "$lock"; then
+	exec {LOCK}<"$BPFFS"
+	if ! flock --nonblock "$LOCK"; then
 		warn "waiting for another load.sh or unload.sh"
-		flock --wait 60 "$lock" || die "another load.sh or unload.sh has been at work for a minute; try again later"
+		flock --wait 60 "$LOCK" || die "another load.sh or unload.sh has been at work for a minute; try again later"
 	fi
-	[[ $BPFFS -ef /dev/fd/$lock ]] || die "$BPFFS was unmounted meanwhile; try again"
+	[[ $BPFFS -ef /dev/fd/$LOCK ]] || die "$BPFFS was unmounted meanwhile; try again"
 }
 
 # ---- cgroups ---------------------------------------------------------------
@@ -231,29 +230,37 @@ cgroup2_root() {
 }
 
 # cgroup_path INODE: where that cgroup is; nothing when it is gone, or not to be
-# seen from here.
+# seen from here.  Fails when that takes too long to say.
 cgroup_path() {
-	local dir
+	local dir path status
 	while read -r dir; do
-		timeout --signal KILL 5 find "$dir" -xdev -type d -inum "$1" -print -quit 2>/dev/null || true
-	done < <(cgroup2_mounts) | sed -n 1p
+		status=0
+		path=$(timeout --signal KILL 5 find "$dir" -xdev -type d -inum "$1" -print -quit 2>/dev/null) || status=$?
+		((status != 137)) || return 1
+		[[ -z $path ]] || {
+			say "$path"
+			return
+		}
+	done < <(cgroup2_mounts)
 }
 
 # cgroup_paths: of numbers of cgroups, which it reads, those that are to be seen, as lines `NUMBER PATH`.
-# In one walk: there may be thousands, and any user to whom a cgroup is delegated can make some.
+# In one walk: there may be thousands, and any user to whom a cgroup is delegated can make some, as deep
+# as he likes.  None that is excluded is deeper than 32 levels (excluded_cgroups.h).
 cgroup_paths() {
 	local dir ids
 	ids=$(sed "/^$/d")
 	[[ -n $ids ]] || return 0
 	while read -r dir; do
-		timeout 5 find "$dir" -xdev -type d -printf '%i %p\n' 2>/dev/null || true
-	done < <(cgroup2_mounts) | awk '
+		timeout 5 find "$dir" -xdev -maxdepth 32 -type d -printf '%i %p\n' 2>/dev/null || true
+	done < <(cgroup2_mounts) | awk -v longest=1024 '
 		FNR == NR {
 			wanted[$1]
 			next
 		}
 		$1 in wanted {
-			print
+			if (length($0) <= longest)
+				print
 			delete wanted[$1] # one mount is enough
 		}' <(say "$ids") -
 }

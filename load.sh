@@ -391,7 +391,7 @@ configure() {
 # Of --exclude-cgroup, and of what runs.
 configure_cgroups() {
 	local cgroup
-	((${#CGROUPS[@]})) || ((ADMIT |= ADMIT_ALL_CGROUPS))
+	[[ ${#CGROUPS[@]} -gt 0 || -n $DEEP ]] || ((ADMIT |= ADMIT_ALL_CGROUPS))
 	for cgroup in "${CGROUPS[@]}"; do
 		# shellcheck disable=SC2046 # words
 		cmd bpftool map update pinned "$CGROUPS_PIN" key $(in_memory 8 "$cgroup") value 0 0 0 0

@@ -6,8 +6,10 @@
  *
  *   pid      in the pid namespace of the reader
  *   name     of the process, its bytes as 32 hexadecimal digits: any user chooses it
- *   cgroup   inode number, 0: the one that the programs are attached to
  *   listens  0: the cgroup of the process; 1: of its listeners
+ *   cgroups  inode numbers, with a "," after each: the cgroup, and those above it, but for the
+ *            one that the programs are attached to, and what is above that; then zeroes.
+ *            `deep` where it is more than MOST_LEVELS below.
  *
  * What is not under that cgroup is left out: it stays on TCP anyway.
  *
@@ -73,43 +75,64 @@ static __always_inline __u64 cgroup_of_task(__u64 task)
 	return (__u64)read_kernel(struct css_set, set, dfl_cgrp);
 }
 
-/* Below that there are none, or hardly any. */
+/* As many as in_excluded_cgroup() looks at: for it what is deeper is excluded. */
 #define MOST_LEVELS 32
 
-enum { OUTSIDE, ATTACHED_TO, UNDER };
+enum { OUTSIDE, UNDER, DEEP };
 
-/* Where is a cgroup?  One that is too deep to tell is taken for one UNDER it. */
-static __noinline int place_of(__u64 cgroup)
+/* Of the cgroup that was looked at last; one reader at a time has the scripts' lock. */
+static __u64 levels[MOST_LEVELS];
+
+/* Where is a cgroup?  UNDER that one it is itself as well, with no levels. */
+static __noinline int find_levels(__u64 cgroup)
 {
 	struct sock_config *config = this_config();
-	__u64 top = config ? config->cgroup : 0;
+	__u64 top = config ? config->cgroup : 0, id;
+	int place = DEEP;
 
-	if (cgroup_id(cgroup) == top)
-		return ATTACHED_TO;
 	for (int i = 0; i < MOST_LEVELS; i++) {
+		levels[i] = 0;
+		if (place != DEEP)
+			continue;
+		id = cgroup_id(cgroup);
+		if (id == top) {
+			place = UNDER;
+			continue;
+		}
+		levels[i] = id;
 		/* The first member of a cgroup, so that its address is the cgroup's. */
 		cgroup = (__u64)read_kernel(struct cgroup, cgroup, self.parent);
 		if (!cgroup)
-			return OUTSIDE;
-		if (cgroup_id(cgroup) == top)
-			return UNDER;
+			place = OUTSIDE;
 	}
-	return UNDER;
+	return place == DEEP && cgroup_id(cgroup) == top ? UNDER : place;
+}
+
+static __always_inline void print_levels(struct seq_file *seq)
+{
+	for (int i = 0; i < MOST_LEVELS; i += 8)
+		if (!i || levels[i])
+			BPF_SEQ_PRINTF(seq, "%llu,%llu,%llu,%llu,%llu,%llu,%llu,%llu,", levels[i],
+				       levels[i + 1], levels[i + 2], levels[i + 3], levels[i + 4],
+				       levels[i + 5], levels[i + 6], levels[i + 7]);
 }
 
 /* Fails when the line did not fit into the buffer: the kernel asks for it again. */
 static __always_inline int print_line(struct seq_file *seq, __u64 leader, __u64 cgroup, int listens)
 {
-	int place = place_of(cgroup);
+	int place = find_levels(cgroup);
 	__u32 name[4] = {};
 
 	if (place == OUTSIDE)
 		return 0;
 	bpf_probe_read_kernel_str(name, sizeof(name),
 				  (void *)(leader + offset_of(struct task_struct, comm)));
-	return BPF_SEQ_PRINTF(seq, "%u %08x%08x%08x%08x %llu %d\n", pid_of(leader),
-			      bpf_htonl(name[0]), bpf_htonl(name[1]), bpf_htonl(name[2]),
-			      bpf_htonl(name[3]), place == UNDER ? cgroup_id(cgroup) : 0, listens);
+	BPF_SEQ_PRINTF(seq, "%u %08x%08x%08x%08x %d ", pid_of(leader), bpf_htonl(name[0]),
+		       bpf_htonl(name[1]), bpf_htonl(name[2]), bpf_htonl(name[3]), listens);
+	if (place == DEEP)
+		return BPF_SEQ_PRINTF(seq, "deep\n");
+	print_levels(seq);
+	return BPF_SEQ_PRINTF(seq, "\n");
 }
 
 static __always_inline void show_listener(struct seq_file *seq, __u64 session, __u64 leader,

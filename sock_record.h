@@ -53,7 +53,8 @@ struct sock_view {
 	__u8 ended;   /* this end has ended its direction (SHUT_WR, close) */
 	__u8 threads; /* that have sent, or tried to: none, 1, or 2 for several */
 	__u8 unused;
-	__u64 waits_for_lock; /* a send of this end waits until the other end's socket is free */
+	/* 0, or 1 + the user whose send waits here until the other end's socket is free. */
+	__u64 waits_for_lock;
 };
 
 _Static_assert(sizeof(struct sock_view) % sizeof(struct in6_addr) == 0,

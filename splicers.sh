@@ -22,9 +22,9 @@ MAY_SPLICE=haproxy
 
 LOOK_SECONDS=5  # for all processes
 JUDGE_SECONDS=5 # for the configurations of all that are called haproxy
-TREE_SECONDS=2  # for the paths of all cgroups
 
 LEFT_OUT=() # what to say of them
+DEEP=       # one is in a cgroup that is too deep to be looked at (excluded_cgroups.h)
 
 # What to look for among what runs, and why.  A place in these lists stands for a name: no other
 # string comes from outside.
@@ -57,16 +57,19 @@ choose_names() {
 
 # Once that is attached: what runs already.  A program that is started in between is seen twice.
 exclude_running() {
-	local place pid cgroup path
+	local place pid cgroup found paths
 	((${#SOUGHT[@]})) || return 0
-	while IFS=$'\t' read -r place pid cgroup path; do
-		exclude_found "$place" "$pid" "$cgroup" "$path"
-	done < <(running | sought | judged | placed)
+	found=$(running | sought | judged | merged)
+	[[ -n $found ]] || return 0
+	paths=$(cut -d ' ' -f 3 <<<"$found" | cgroup_paths | shown_lines)
+	while read -r place pid cgroup; do
+		exclude_found "$place" "$pid" "$cgroup" "$(sed -n "s/^$cgroup //p" <<<"$paths")"
+	done <<<"$found"
 }
 
-# exclude_found PLACE PID CGROUP PATH: CGROUP is 0 where none can be excluded.
+# exclude_found PLACE PID CGROUP PATH: CGROUP is 0 where none can be excluded, or `deep`.
 exclude_found() {
-	local why who where
+	local why who
 	case $1 in
 	blind)
 		LEFT_OUT+=("are not excluded, as what runs cannot be seen: programs that listen already")
@@ -83,13 +86,16 @@ exclude_found() {
 		;;
 	esac
 	who+=" (pid $2)"
-	where=$(shown "${4:-cgroup $3, which was removed, or cannot be seen from here}")
-	if ((!$3)); then
+	if [[ $3 == deep ]]; then
+		# shellcheck disable=SC2034 # for load.sh
+		DEEP=1
+		LEFT_OUT+=("stays on TCP, because $why: $who, and all cgroups as deep as its own")
+	elif ((!$3)); then
 		LEFT_OUT+=("has no cgroup that could be excluded, so that what it listens on already is not: $who; restart it, or leave its ports out: --exclude-port")
 	elif exclude_cgroup "$3"; then
-		LEFT_OUT+=("stays on TCP, because $why: $who, and all of $where")
+		LEFT_OUT+=("stays on TCP, because $why: $who, and all of ${4:-cgroup $3, which was removed, or cannot be seen from here}")
 	else
-		LEFT_OUT+=("is not excluded, as $MAX_CGROUPS cgroups are already: $who, in $where; leave its ports out: --exclude-port")
+		LEFT_OUT+=("is not excluded, as $MAX_CGROUPS cgroups are already: $who, in ${4:-cgroup $3}; leave its ports out: --exclude-port")
 	fi
 }
 
@@ -121,7 +127,7 @@ name_in_hex() {
 	say "$hex"
 }
 
-# sought: of these lines those of the names that are sought, as `PLACE PID CGROUP`, each once.  PLACE
+# sought: of these lines those of the names that are sought, as `PLACE PID CGROUPS`, each once.  PLACE
 # is `late` for all that listens, where not all has been seen.
 sought() {
 	local name hex=''
@@ -133,14 +139,14 @@ sought() {
 			for (n = split(names, list, " "); n; n--)
 				place[list[n]] = n - 1
 		}
-		$1 == "blind" { print "blind", 0, 0 }
+		$1 == "blind" { print "blind", 0, "0," }
 		$1 == "late" {
 			for (line in listens)
 				print line
 		}
 		NF != 4 { next }
-		$2 in place { once(place[$2] " " $1 " " $3) }
-		!($2 in place) && $4 { listens["late " $1 " " $3] }
+		$2 in place { once(place[$2] " " $1 " " $4) }
+		!($2 in place) && $3 { listens["late " $1 " " $4] }
 		function once(line) {
 			if (!(line in seen))
 				print line
@@ -150,10 +156,10 @@ sought() {
 
 # judged: without the programs that may splice and do not.  PLACE gets a `?` where that is not known.
 judged() {
-	local place pid cgroup known='' status end=$((SECONDS + JUDGE_SECONDS))
-	while read -r place pid cgroup; do
+	local place pid cgroups known='' status end=$((SECONDS + JUDGE_SECONDS))
+	while read -r place pid cgroups; do
 		if [[ $place == "$MAY_SPLICE_AT" ]]; then
-			[[ $known != *" $cgroup "* ]] || continue
+			[[ $known != *" $cgroups "* ]] || continue
 			status=2
 			((SECONDS >= end)) || {
 				status=0
@@ -161,82 +167,56 @@ judged() {
 			}
 			((status != 1)) || continue
 			((status != 2)) || place+='?'
-			known+=" $cgroup "
+			known+=" $cgroups "
 		fi
-		say "$place $pid $cgroup"
+		say "$place $pid $cgroups"
 	done
 }
 
-# placed: adds the PATH of the cgroup, separated by tabs.  Where there are more cgroups than may be
-# excluded, those at the lowest level give way to the ones above them, and again: it costs a user
-# nothing to make many, below his own.  Of several programs in one cgroup, as docker-proxy for each
-# published port, one.
+# merged: as `PLACE PID CGROUP`.  Where there are more cgroups than may be excluded, those at the lowest
+# level give way to the ones above them, and again: it costs a user nothing to make many, below his
+# own.  Of several programs in one cgroup, as docker-proxy for each published port, one.
 # shellcheck disable=SC2153 # of load.sh
-placed() {
-	local root found
-	found=$(cat)
-	[[ -n $found ]] || return 0
-	root=$(cgroup2_root)
-	awk -v OFS='\t' -v most="$((MAX_CGROUPS - ${#CGROUPS[@]}))" -v root="$root" \
-		-v top="$(stat -c %i "$CGROUP")" '
-		# The tree comes last: `INODE /PATH`.
-		NR == FNR {
-			lines++
-			place[lines] = $1
-			pid[lines] = $2
-			of[lines] = $3
-			wanted[$3]
-			next
-		}
+merged() {
+	awk -v most="$((MAX_CGROUPS - ${#CGROUPS[@]}))" '
 		{
-			inode = $1
-			sub(/^[0-9]+ /, "")
-			if (inode in wanted)
-				path[inode] = $0
-			id[$0] = inode
+			place[++lines] = $1
+			pid[lines] = $2
+			sub(/,(0,)*$/, "", $3)
+			of[lines] = $3
+			n = split($3, cgroup, ",")
+			if (n > deepest)
+				deepest = n
+			level[$3] = n
 		}
 		END {
-			for (inode in wanted)
-				if (inode)
-					into[inode] = inode
-			while (different() > most && rise())
-				;
+			for (chain in level)
+				if (chain != "deep" && chain != "0")
+					into[chain] = chain
+			while (different() > most && deepest > 1) {
+				for (chain in into)
+					if (level[chain] == deepest) {
+						sub(/^[^,]*,/, "", into[chain])
+						level[chain]--
+					}
+				deepest--
+			}
 			for (i = 1; i <= lines; i++) {
-				to = of[i] ? into[of[i]] : 0
-				if (!((place[i], to) in told))
-					print place[i], pid[i], to, (to in path ? root path[to] : "")
-				told[place[i], to]
+				to = of[i] in into ? into[of[i]] : of[i]
+				sub(/,.*/, "", to)
+				if (!seen[place[i], to]++)
+					print place[i], pid[i], to
 			}
 		}
-		function level(inode,    part) {
-			return inode in path ? split(path[inode], part, "/") - 1 : 0
-		}
-		# How many there are, and the level of the deepest.
-		function different(    inode, seen, n) {
-			deepest = 0
-			for (inode in into)
-				if (!(into[inode] in seen)) {
-					seen[into[inode]]
+		# How many there are.
+		function different(    chain, other, n) {
+			for (chain in into)
+				if (!(into[chain] in other)) {
+					other[into[chain]]
 					n++
-					if (level(into[inode]) > deepest)
-						deepest = level(into[inode])
 				}
 			return n + 0
-		}
-		# Fails when they cannot.
-		function rise(    inode, above, done) {
-			for (inode in into)
-				if (level(into[inode]) == deepest) {
-					above = path[into[inode]]
-					sub(/\/[^\/]*$/, "", above)
-					if (!(above in id) || id[above] == top)
-						continue
-					path[id[above]] = above
-					into[inode] = id[above]
-					done = 1
-				}
-			return done
-		}' - <(timeout --signal KILL "$TREE_SECONDS" find "$root" -xdev -type d -printf '%i /%P\n' 2>/dev/null) <<<"$found"
+		}'
 }
 
 # ---- HAProxy ---------------------------------------------------------------
@@ -287,8 +267,11 @@ JUDGE_ONE='
 # splices PID: has a file of its configuration an option splice-*?  1: no; 2: that is not to be known.
 splices() {
 	local status=0
-	timeout --signal KILL 2 bash -c "$JUDGE_ONE" bash "$1" "$READ_FILES" "$READER" </dev/null >/dev/null 2>&1 ||
-		status=$?
+	# Without the lock: a child that cannot be killed would keep it.
+	(
+		exec {LOCK}<&- # of one_at_a_time()
+		exec timeout --signal KILL 2 bash -c "$JUDGE_ONE" bash "$1" "$READ_FILES" "$READER" </dev/null >/dev/null 2>&1
+	) || status=$?
 	((status <= 1)) || status=2
 	return "$status"
 }

@@ -148,7 +148,7 @@ excluded_programs() {
 look() {
 	local values
 	read -ra values < <(config_of pinned "$CONFIG_PIN") || return
-	CGROUP=$(cgroup_path "${values[0]}")
+	CGROUP=$(cgroup_path "${values[0]}") || true
 	QUIET=${values[2]}
 	ALL=$((${values[4]/-/0} & ADMIT_SHORT))
 	ONLY=$(filter 1 | paste -sd,)

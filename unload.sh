@@ -494,7 +494,11 @@ detach_pinned() {
 	local values cgroup pin
 	read -ra values < <(config_of "$@") || true
 	[[ -n ${values[0]:-} && -e $SOCKOPS_PIN ]] || return 0
-	cgroup=$(cgroup_path "${values[0]}")
+	cgroup=$(cgroup_path "${values[0]}") || {
+		warn "still attached: the cgroup with the inode number ${values[0]} was not found within 5 s; to try again: sudo $0 --cgroup PATH"
+		FAILED=$((FAILED + 1))
+		return
+	}
 	[[ -n $cgroup ]] || return 0 # removed, and the attachment with it
 	attempt bpftool cgroup detach "$cgroup" sock_ops pinned "$SOCKOPS_PIN" || true
 	for pin in "${GUARD_PINS[@]}"; do

@@ -256,8 +256,13 @@ struct netns_ipv4 {
 	u8 sysctl_tcp_keepalive_probes;
 };
 
+struct netns_core {
+	int sysctl_optmem_max;
+};
+
 struct net {
 	struct ns_common ns;
+	struct netns_core core;
 	struct netns_ipv4 ipv4;
 };
 

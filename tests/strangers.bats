@@ -362,6 +362,41 @@ os.wait()'
 	assert_redirected
 }
 
+# 40 levels, below which there are 70, and one whose path has more than 3,000 bytes.
+@test "numbers: cgroups below many others take no place, and hold nothing up" {
+	local deep=user$(printf '/d%.0s' {1..40}) long=user n
+	for n in {1..15}; do
+		long+=/$(printf '%0200d' "$n")
+	done
+	cgroup_up genuine
+	cgroup_up "$long"
+	for n in {1..70}; do
+		cgroup_up "$deep/$n"
+	done
+	cp "$(command -v sleep)" "$BOX_TMP/docker-proxy"
+	chown -R 65534 "$BOX_CGROUP/user" # delegated to him
+	stranger user '
+name(b"pasta")
+kept = []
+for path in sys.argv[1:]:
+    open(path + "/cgroup.procs", "w").write("0")
+    kept.append(listen())
+time.sleep(120)' "$(box_root)/$deep"/{1..70} "$(box_root)/$long"
+	wait_until 10 "the last one" has_lines 71 "$BOX_TMP/out.$STRANGERS"
+	in_cgroup genuine "$BOX_TMP/docker-proxy" 120 3>&- &
+	load_within 15 --no-guard
+	output_lacks "is not excluded"
+	output_has "docker-proxy (pid " "and all of $(box_root)/genuine"
+	[[ $output == *"pasta (pid "*", and all cgroups as deep as its own"* ]]
+	have_want "bytes" "${#output}" -le 10000
+	box_within 10 "$ROOT/status.sh" --json
+	# The long one by its number.
+	have_want "cgroups" "$(jq -c '.exclude_cgroups | map(sub("^[0-9]+$"; "N"))' <<<"$output")" = "[\"$(box_root)/genuine\",\"N\"]"
+	assert_redirected
+	in_cgroup "$deep/1" "$PAIR" talk
+	have_want "redirected, with that below" "$(counter redirected_messages)" -eq 200
+}
+
 @test "where it takes too long to look at all programs, all that listens stays on TCP" {
 	local port
 	cgroup_up other
