@@ -113,7 +113,7 @@ running() {
 		say blind
 		return
 	fi
-	timeout --signal KILL "$LOOK_SECONDS" cat "$RUNNING_PIN" || say late
+	timeout --signal KILL "$LOOK_SECONDS" cat "$RUNNING_PIN" || say $'\nlate' # of a line that was cut off
 	cmd -q rm "$RUNNING_PIN"
 }
 
@@ -144,7 +144,7 @@ sought() {
 			for (line in listens)
 				print line
 		}
-		NF != 4 { next }
+		NF != 4 || $4 !~ /^([0-9]+,)+$|^deep$/ { next }
 		$2 in place { once(place[$2] " " $1 " " $4) }
 		!($2 in place) && $3 { listens["late " $1 " " $4] }
 		function once(line) {
