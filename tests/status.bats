@@ -275,7 +275,7 @@ hold() {
 @test "status.sh: lists what its server has not accepted, and what has no name and no process" {
 	load_pair --quiet
 	hold waiting.py
-	have_want "the server" "$(json '.connections[0].server | "\(.address) \(.unread) \(.program)"')" = "127.0.0.1:$(cat "$BOX_TMP/said") 5 null"
+	have_want "the server" "$(json '.connections[0].server | "\(.address) \(.unread) \(.program)"')" = "127.0.0.1:$(cat "$BOX_TMP/said") 5 uid 0"
 	exec 8>&-
 	rm "$BOX_TMP/go"
 	wait_until 5 "the end" map_is_empty

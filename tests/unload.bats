@@ -138,7 +138,7 @@ hold() {
 	refuse_map_iterators
 	hold waiting.py
 	run -0 without_map_iterators unload --timeout 0
-	output_has "127.0.0.1:$(cat "$BOX_TMP/out"), 5 bytes unread by the server (-)"
+	output_has "127.0.0.1:$(cat "$BOX_TMP/out"), 5 bytes unread by the server (uid 0)"
 	exec 9>&-
 	assert_programs_gone 15
 }
