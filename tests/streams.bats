@@ -356,7 +356,7 @@ random_readers() {
 	local pid
 	random_readers 3>&- &
 	pid=$!
-	for _ in 1 2 3 4; do
+	for _ in 1 2 3; do
 		sleep "0.$((RANDOM % 10))" # at any moment
 		unload_pair --timeout 1 >/dev/null 2>&1
 		load_pair --quiet >/dev/null 2>&1
