@@ -91,14 +91,19 @@
 
 /*
  * How long, in nanoseconds, a send waits for the other end to give its socket free: longer than
- * its calls take, unless it stands in a page fault or has been preempted.  One more for each unread
- * byte, which it may be copying: an answer of 1 MiB in two messages takes two CPUs up to 300 us.
- * HELD_MOST_NS at most, in steps as above.
+ * its calls take, unless it stands in a page fault or has been preempted.  It may be copying what
+ * it has been sent: HELD_BYTE_NS more for each byte of the message at the head of its queue, up to
+ * HELD_BYTES, and anew as long as that gets less, for HELD_STEPS in all: the first ones with
+ * CLOCK_READS_BETWEEN, then HELD_CLOCK_READS (some 8 us).  HELD_WAITING times as long while another
+ * thread waits in a recv on this end's socket, as with ROOM_WAITING.
  */
 #define HELD_NS		 100000
-#define HELD_MOST_NS	 1000000
-#define HELD_STEPS	 1024
-#define HELD_CLOCK_READS 32
+#define HELD_BYTE_NS	 4
+#define HELD_BYTES	 65536
+#define HELD_STEPS	 640
+#define HELD_STEPS_SHORT 128
+#define HELD_CLOCK_READS 256
+#define HELD_WAITING	 8
 
 /*
  * A reader that shares the sender's CPU cannot run before the sender is
@@ -144,18 +149,38 @@ __noinline int wait_for_reader(__u64 queue, __u64 record)
 	return 0;
 }
 
-/*
- * The same until no thread holds the lock of the other end's socket.  Its holder may wait for our
- * lock in turn, which its record says: one of the same USER (as in waits_for_lock) is not waited
- * for, one of another user only if this end is PATIENT.
- */
-__noinline int wait_until_free(__u64 sk, __u64 record, __u64 unread, __u64 user, int patient)
+/* The time after so many reads of the clock: a global function, for the verifier. */
+__noinline __u64 time_after(int reads)
 {
-	__u64 ns = HELD_NS + unread, now = bpf_ktime_get_ns(), waits;
-	__u64 until = now + (ns < HELD_MOST_NS ? ns : HELD_MOST_NS);
-	__u64 place = record + offsetof(struct sock_view, waits_for_lock);
+	__u64 now = 0;
 
-	for (int i = 0; i < HELD_STEPS && now < until; i++) {
+	for (int i = 0; i < HELD_CLOCK_READS && i < reads; i++)
+		now = bpf_ktime_get_ns();
+	return now;
+}
+
+/* Bytes in the message at the head of a queue that are not copied yet. */
+static __always_inline __u32 head_size(__u64 queue)
+{
+	__u64 node = read_word(queue);
+
+	return node == queue
+		       ? 0
+		       : read_kernel(struct sk_msg, node - offset_of(struct sk_msg, list), sg.size);
+}
+
+/*
+ * The same until no thread holds the lock of the other end's socket, which has that queue.  Its
+ * holder may wait for our lock in turn, which its record says: one of the same USER (as in
+ * waits_for_lock) is not waited for, one of another user only if this end is PATIENT.
+ */
+__noinline int wait_until_free(__u64 sk, __u64 record, __u64 queue, __u64 user, int patient)
+{
+	__u64 now = bpf_ktime_get_ns(), until = 0, waits;
+	__u64 place = record + offsetof(struct sock_view, waits_for_lock);
+	__u32 size, left = ~0U;
+
+	for (int i = 0; i < HELD_STEPS; i++) {
 		if (!is_held(sk))
 			return 1;
 		waits = read_number(place);
@@ -163,8 +188,15 @@ __noinline int wait_until_free(__u64 sk, __u64 record, __u64 unread, __u64 user,
 			return 1;
 		if (waits && !patient)
 			return 0;
-		for (int j = 0; j < HELD_CLOCK_READS; j++)
-			now = bpf_ktime_get_ns();
+		if (now >= until) {
+			size = head_size(queue);
+			if (size == left)
+				return 0;
+			left = size;
+			until = now + HELD_NS +
+				HELD_BYTE_NS * (size < HELD_BYTES ? size : HELD_BYTES);
+		}
+		now = time_after(i < HELD_STEPS_SHORT ? CLOCK_READS_BETWEEN : HELD_CLOCK_READS);
 	}
 	return 0;
 }
@@ -525,7 +557,7 @@ static __always_inline int put_off(const struct sock_record *rec)
 static __always_inline int held_up(struct sock_record *rec)
 {
 	__u64 user;
-	int is_free;
+	int is_free = 0;
 
 	if (!is_held(rec->peer_sk))
 		return 0;
@@ -533,7 +565,12 @@ static __always_inline int held_up(struct sock_record *rec)
 	rec->view.waits_for_lock = user;
 	if (netns_of(rec->view.sk) != netns_of(rec->peer_sk))
 		user = 0;
-	is_free = wait_until_free(rec->peer_sk, rec->peer, rec->unread, user, rec->server);
+	for (int i = 0; i < HELD_WAITING && !is_free; i++) {
+		if (i && !reader_waits(rec))
+			break;
+		is_free = wait_until_free(rec->peer_sk, rec->peer, rec->peer_queue, user,
+					  rec->server);
+	}
 	rec->view.waits_for_lock = 0;
 	return !is_free && others_queued(rec);
 }

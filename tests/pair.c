@@ -159,10 +159,11 @@ static size_t get_some(struct end *e, size_t len)
 	if (len > sizeof(buf))
 		len = sizeof(buf);
 	/*
-	 * A page fault in recv can cost the CPU while it has the socket's lock; a peer
-	 * that half-closes then is a row of docs/limits.md.
+	 * A page fault in recv can cost the CPU while it has the socket's lock, and where the
+	 * host has taken the page, hundreds of microseconds; a peer that sends or half-closes
+	 * then is a row of docs/limits.md.
 	 */
-	for (size_t i = 0; i < len && i < 16 * KIB; i += 1 * KIB)
+	for (size_t i = 0; i < len; i += 1 * KIB)
 		*(volatile unsigned char *)(buf + i) = 0;
 	while ((n = recv(e->fd, buf, len, 0)) < 0) {
 		if (opt.kill && errno == ECONNRESET)
