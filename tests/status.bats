@@ -176,7 +176,7 @@ lists_the_map() {
 	load_pair --quiet
 	! lists_the_map || seen=2
 	mkfifo "$BOX_TMP/stay"
-	in_box python3 "$ROOT/tests/programs/in_flight.py" <"$BOX_TMP/stay" >"$BOX_TMP/out" 3>&- &
+	in_box python3 "$ROOT/tests/programs/no_process.py" <"$BOX_TMP/stay" >"$BOX_TMP/out" 3>&- &
 	exec 9>"$BOX_TMP/stay"
 	wait_until 20 "two connections" grep -q ready "$BOX_TMP/out"
 	run -0 status

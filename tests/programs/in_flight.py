@@ -1,22 +1,20 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Two connections of user 65534 whose servers no process holds: one is on its way through a unix
-socket, one has not been accepted.  Says `ready`, and stays until its input ends."""
-import array
-import os
+"""Holds a connection that no process has open: both ends are on their way through a unix socket.
+
+Says `connected`, and ends when its input does.
+"""
 import socket
 import sys
 
-"x".encode("idna")  # which that user may not read
-os.setuid(65534)
-listener = socket.create_server(("127.0.0.1", 7000))
-clients = [socket.create_connection(("127.0.0.1", 7000))]
-accepted, _ = listener.accept()
+listener = socket.create_server(("127.0.0.1", 0))
+client = socket.create_connection(listener.getsockname())
+server, _ = listener.accept()
+client.sendall(b"x")
+assert server.recv(1) == b"x"
 here, there = socket.socketpair()
-here.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [accepted.fileno()]))])
-accepted.close()
-clients.append(socket.create_connection(("127.0.0.1", 7000)))
-for client in clients:
-    client.sendall(b"unread")
-print("ready", flush=True)
+socket.send_fds(here, [b"two"], [client.fileno(), server.fileno()])
+client.close()
+server.close()
+print("connected", flush=True)
 sys.stdin.read()
