@@ -170,7 +170,7 @@ static __always_inline __u32 head_size(__u64 queue)
 }
 
 /*
- * The same until no thread holds the lock of the other end's socket, which has that queue.  Its
+ * Does the other end's socket, which has that queue, become free?  It gets some time for it.  Its
  * holder may wait for our lock in turn, which its record says: one of the same USER (as in
  * waits_for_lock) is not waited for, one of another user only if this end is PATIENT.
  */

@@ -79,7 +79,7 @@ die() {
 #   names of programs       who may load some; the       programs_on()               programs_on()
 #                           kernel takes [A-Za-z0-9_.]
 #   types of programs,      the kernel                   programs_on(), map_id(),    by bpftool: numbers and
-#   ids, flags, counters                                 number_of(), of_entries()     words of a pattern
+#   ids, flags, counters                                 number_of(), of_entries()   words of a pattern
 #   addresses, ports        who connects                 sock_ops_*, as numbers      address()
 #   inodes, pids            the kernel                   sock_ops_*, as numbers      as they are
 #   arguments of processes  any user                     splicers.sh                 not at all
@@ -232,11 +232,10 @@ cgroup2_root() {
 # cgroup_path INODE: where that cgroup is; nothing when it is gone, or not to be
 # seen from here.  Fails when that takes too long to say.
 cgroup_path() {
-	local dir path status
+	local dir path
 	while read -r dir; do
-		status=0
-		path=$(timeout --signal KILL 5 find "$dir" -xdev -type d -inum "$1" -print -quit 2>/dev/null) || status=$?
-		((status != 137)) || return 1
+		path=$(timeout --signal KILL 5 find "$dir" -xdev -type d -inum "$1" -print -quit 2>/dev/null) ||
+			(($? != 137)) || return 1
 		[[ -z $path ]] || {
 			say "$path"
 			return

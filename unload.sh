@@ -515,7 +515,6 @@ detach_unpinned() {
 	ours=$(ours_on "$cgroup") || ours=$(program_ids "$SOCKOPS" | sed 's/$/ sock_ops/' | only_ours)
 	[[ -n $ours ]] || return 0
 	while read -r id type; do
-		[[ -n $id ]] || continue
 		attempt bpftool cgroup detach "$cgroup" "$type" id "$id" || continue
 		if config=$(map_id "$CONFIG" id "$id"); then
 			switch_to $OFF id "$config"

@@ -206,6 +206,7 @@ assert_all_redirected() {
 	in_box "$ROOT/build/many" --churn 100000
 	have_want "admitted" "$(counter admitted_active admitted_passive)" -eq 200000
 	assert_all_redirected 200000
+	have_want "redirected bytes" "$(counter redirected_bytes)" -eq $((4 * $(counter redirected_messages)))
 	assert_nothing_left
 	# Each end has removed the note that the other one left.
 	have_want "notes of handshakes" "$(in_box bpftool map dump pinned /sys/fs/bpf/sock_ops_meet | grep -c '"key"' || true)" -eq 0
