@@ -11,14 +11,13 @@ VMLINUX ?= .
 
 # v3: 32-bit registers and jumps.  Of the atomics, which came with it, the programs
 # use the addition without result alone: 5.10 has no other.
-BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror -I$(VMLINUX)
+BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror -I$(VMLINUX) -I. -Ibpf
 
 CFLAGS := -O2 -g -Wall -Wextra -Werror -pthread
 
-OBJECTS := bpf_sockops.o bpf_tcpip_bypass.o bpf_guard.o sock_ops_status.o sock_ops_open.o sock_ops_release.o \
-	sock_ops_running.o
-C_FILES = $(wildcard *.c *.h bench/*.c tests/*.[ch] tests/*/*.[ch])
-SHELL_FILES = $(wildcard *.sh bench/*.sh tests/*.sh tests/*.bash) .ci/run
+OBJECTS := $(patsubst %.c,build/%.o,$(notdir $(wildcard *.c bpf/*.c)))
+C_FILES = $(wildcard *.[ch] bpf/*.[ch] bench/*.c tests/*.[ch] tests/*/*.[ch])
+SHELL_FILES = $(wildcard *.sh lib/*.sh bench/*.sh tests/*.sh tests/*.bash) .ci/run
 
 ifeq ($(V),1)
 Q :=
@@ -35,7 +34,6 @@ LIBDIR := $(PREFIX)/lib/tcpip-bypass
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 MANDIR ?= $(PREFIX)/share/man/man8
 COMMANDS := load unload status
-SOURCED := lib.sh deps.sh limits.sh splicers.sh
 
 # What the tests and measurements run: both ends of a connection, and the control.
 TEST_PROGRAMS := build/pair build/readers build/senders build/many build/stuck build/semantics build/bench \
@@ -46,19 +44,25 @@ TEST_PROGRAMS := build/pair build/readers build/senders build/many build/stuck b
 
 all: $(OBJECTS)
 
-%.o: %.c
+vpath %.c . bpf
+
+$(OBJECTS): build/%.o: %.c
 	$(call msg,CLANG,$@)
+	$(Q)mkdir -p $(@D)
 	$(Q)$(CLANG) $(BPF_CFLAGS) -MMD -MP -c $< -o $@
 
 install: $(OBJECTS)
 	$(call msg,INSTALL,$(DESTDIR)$(LIBDIR))
-	$(Q)install -d $(DESTDIR)$(LIBDIR)/docs $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(UNITDIR) $(DESTDIR)$(MANDIR)
-	$(Q)install -m 644 $(OBJECTS) $(SOURCED) counters.h $(DESTDIR)$(LIBDIR)
+	$(Q)install -d $(addprefix $(DESTDIR)$(LIBDIR)/,build bpf lib docs)
+	$(Q)install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(UNITDIR) $(DESTDIR)$(MANDIR)
+	$(Q)install -m 644 $(OBJECTS) $(DESTDIR)$(LIBDIR)/build
+	$(Q)install -m 644 bpf/counters.h $(DESTDIR)$(LIBDIR)/bpf
+	$(Q)install -m 644 lib/*.sh $(DESTDIR)$(LIBDIR)/lib
 	$(Q)install -m 644 docs/limits.md docs/limits.tsv $(DESTDIR)$(LIBDIR)/docs
 	$(Q)install -m 755 $(COMMANDS:=.sh) $(DESTDIR)$(LIBDIR)
 	$(Q)for command in $(COMMANDS); do \
 		ln -sf $(LIBDIR)/$$command.sh $(DESTDIR)$(PREFIX)/sbin/tcpip-bypass-$$command; \
-		./$$command.sh --help | $(AWK) -f man.awk >$(DESTDIR)$(MANDIR)/tcpip-bypass-$$command.8; \
+		./$$command.sh --help | $(AWK) -f docs/man.awk >$(DESTDIR)$(MANDIR)/tcpip-bypass-$$command.8; \
 	done
 	$(Q)sed 's|@LIBDIR@|$(LIBDIR)|' systemd/tcpip-bypass.service.in >$(DESTDIR)$(UNITDIR)/tcpip-bypass.service
 
@@ -129,7 +133,7 @@ format:
 	$(Q)$(SHFMT) -w $(SHELL_FILES) tests/*.bats
 
 clean:
-	$(Q)rm -rf build *.o *.d
+	$(Q)rm -rf build
 
 help:
 	@echo 'all      build the BPF objects (default); V=1 shows the commands'

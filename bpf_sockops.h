@@ -122,7 +122,7 @@ enum {
 	ADMIT_ALL_CGROUPS = 4, /* no cgroup is excluded (excluded_cgroups.h) */
 };
 
-_Static_assert(sizeof(struct sock_config) == 24, "lib.sh writes it");
+_Static_assert(sizeof(struct sock_config) == 24, "lib/common.sh writes it");
 
 /* Sizes, no types: bpftool shows a typed value only to CAP_SYS_ADMIN. */
 struct {

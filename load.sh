@@ -6,14 +6,14 @@
 
 set -euo pipefail
 HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
-# shellcheck source=lib.sh
-. "$HERE/lib.sh"
-# shellcheck source=deps.sh
-. "$HERE/deps.sh"
-# shellcheck source=limits.sh
-. "$HERE/limits.sh"
-# shellcheck source=splicers.sh
-. "$HERE/splicers.sh"
+# shellcheck source=lib/common.sh
+. "$HERE/lib/common.sh"
+# shellcheck source=lib/deps.sh
+. "$HERE/lib/deps.sh"
+# shellcheck source=lib/limits.sh
+. "$HERE/lib/limits.sh"
+# shellcheck source=lib/splicers.sh
+. "$HERE/lib/splicers.sh"
 
 MAX_RANGES=64     # bpf_sockops.h
 MAX_CGROUPS=64    # of 4,096 in excluded_cgroups.h: each takes a command
@@ -300,7 +300,7 @@ build() {
 		cmd make -s -C "$HERE" all || die "cannot build in $HERE; to build there as its owner: make -C $HERE"
 	fi
 	for object in "$SOCKOPS" "$BYPASS" "$GUARD" "$STATUS" "$OPEN" "$RELEASE" "$RUNNING"; do
-		[[ -e $HERE/$object.o ]] || die "$HERE/$object.o is missing: install again"
+		[[ -e $OBJECTS/$object.o ]] || die "$OBJECTS/$object.o is missing: install again"
 	done
 }
 
@@ -323,7 +323,7 @@ mount_bpffs() {
 # load_program NAME TYPE: and pins it.
 load_program() {
 	local log
-	log=$(cmd bpftool prog load "$HERE/$1.o" "$BPFFS/$1" type "$2" 2>&1) || {
+	log=$(cmd bpftool prog load "$OBJECTS/$1.o" "$BPFFS/$1" type "$2" 2>&1) || {
 		tail -n 20 <<<"$log" >&2 # the verifier's reason comes last
 		die "the kernel refuses $1"
 	}
@@ -432,7 +432,7 @@ load_guard() {
 	NO_GUARD=$(why_no_guard)
 	[[ -z $NO_GUARD ]] || return 0
 	undo_with "$GUARD_DIR" rm -rf "$GUARD_DIR"
-	if ! log=$(cmd bpftool prog loadall "$HERE/$GUARD.o" "$GUARD_DIR" 2>&1); then
+	if ! log=$(cmd bpftool prog loadall "$OBJECTS/$GUARD.o" "$GUARD_DIR" 2>&1); then
 		NO_GUARD="the kernel refuses $GUARD: $(reason_in "$log")"
 		drop_guard
 		return

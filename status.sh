@@ -7,8 +7,8 @@
 
 set -euo pipefail
 HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
-# shellcheck source=lib.sh
-. "$HERE/lib.sh"
+# shellcheck source=lib/common.sh
+. "$HERE/lib/common.sh"
 
 JSON=0
 WATCH=0     # seconds, 0: once
@@ -63,7 +63,7 @@ parse() {
 
 # Lines `NAME what it counts`.
 counter_texts() {
-	sed -n 's/^COUNTER(\([a-z_]*\), "\(.*\)")$/\1 \2/p' "$HERE/counters.h"
+	sed -n 's/^COUNTER(\([a-z_]*\), "\(.*\)")$/\1 \2/p' "$HERE/bpf/counters.h"
 }
 
 # Lines `NAME SUM`, over all CPUs.  By the names, which the loaded programs have brought: these may be of

@@ -16,8 +16,8 @@
 
 set -euo pipefail
 HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
-# shellcheck source=lib.sh
-. "$HERE/lib.sh"
+# shellcheck source=lib/common.sh
+. "$HERE/lib/common.sh"
 
 TIMEOUT=10   # seconds to wait for what is unread
 CGROUP=      # where to look for programs without pins, besides the root
@@ -268,7 +268,7 @@ describe() {
 }
 
 # ---- what sockets had before -----------------------------------------------
-# sock_ops_release.c, which takes the lock of each socket of a network namespace, also of those that
+# bpf/sock_ops_release.c, which takes the lock of each socket of a network namespace, also of those that
 # were never on the bypass.  A program can hold a lock for as long as it likes.  So each namespace has a
 # process of its own, and what is held up is left alone: it goes on once the lock is free.
 
@@ -292,7 +292,7 @@ pin_release() {
 	# Without its pin libbpf would make a map of records anew.
 	RELEASES+=("$1")
 	[[ ! -e $RECORD_PIN ]] ||
-		cmd -q bpftool iter pin "$HERE/$RELEASE.o" "$(release_path "$1")" >/dev/null 2>&1 || true
+		cmd -q bpftool iter pin "$OBJECTS/$RELEASE.o" "$(release_path "$1")" >/dev/null 2>&1 || true
 }
 
 # unpin_release MAP-ID

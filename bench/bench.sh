@@ -15,8 +15,8 @@
 
 set -euo pipefail
 HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
-# shellcheck source=lib.sh
-. "$HERE/../lib.sh"
+# shellcheck source=lib/common.sh
+. "$HERE/../lib/common.sh"
 # shellcheck source=tests/sandbox.bash
 . "$HERE/../tests/sandbox.bash"
 # shellcheck source=tests/programs.bash

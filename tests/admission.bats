@@ -199,7 +199,7 @@ have_sent() {
 @test "admission: to a listener of Multipath TCP is not bypassed where load.sh says so" {
 	in_box bash -euc '
 		HERE=$1
-		. "$HERE/lib.sh"
+		. "$HERE/lib/common.sh"
 		read -r cgroup state quiet program _ < <(config_of pinned "$CONFIG_PIN")
 		set_config "$cgroup" "$state" "$quiet" "$program" 0 pinned "$CONFIG_PIN"' box "$ROOT"
 	assert_not_bypassed refused_special in_box "$PAIR" --mptcp-server talk

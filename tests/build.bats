@@ -8,7 +8,7 @@ load assert.bash
 
 setup() {
 	ROOT=$(cd "$BATS_TEST_DIRNAME/.." && pwd)
-	cp "$ROOT"/*.[ch] "$ROOT/Makefile" "$BATS_TEST_TMPDIR"
+	cp -r "$ROOT"/*.[ch] "$ROOT/bpf" "$ROOT/Makefile" "$BATS_TEST_TMPDIR"
 	cd "$BATS_TEST_TMPDIR"
 }
 
@@ -21,8 +21,7 @@ setup() {
 	make vmlinux
 	run -0 make all VMLINUX=build
 	output_lacks warning
-	grep -q vmlinux.h bpf_sockops.d
-	grep -q build/vmlinux.h bpf_sockops.d
+	grep -q build/vmlinux.h build/bpf_sockops.d
 }
 
 @test "build: a changed header rebuilds both objects" {

@@ -110,7 +110,7 @@ segments_seen() {
 @test "hostile: pins, maps and the list of sockets are for root alone" {
 	local pin
 	chmod 755 "$BOX_TMP"
-	cp "$ROOT/sock_ops_status.o" "$BOX_TMP"
+	cp "$ROOT/build/sock_ops_status.o" "$BOX_TMP"
 	for pin in $(in_box find /sys/fs/bpf -name 'bpf_*' -o -name 'sock_ops_*'); do
 		have_want "rights of $pin" "$(in_box stat -c %A:%u "$pin")" = "-rw-------:0"
 		run ! in_box setpriv --reuid 65534 --clear-groups bpftool map dump pinned "$pin"

@@ -311,8 +311,8 @@ project() {
 	shopt -s nullglob
 	dir=$(mktemp -d "$WORK/project.XXXX")
 	mkdir -p "$dir/project/build"
-	cp -r ./*.sh ./*.o ./*.h README.md docs tests "$dir/project"
-	cp -r build/classic build/other "$dir/project/build"
+	cp -r ./*.sh ./*.h bpf lib README.md docs tests "$dir/project"
+	cp -r build/*.o build/classic build/other "$dir/project/build"
 	for program in pair readers senders many stuck semantics; do
 		if [[ $2 == amd64 ]]; then
 			cp "build/$program" "$dir/project/build"

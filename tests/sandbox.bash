@@ -185,6 +185,12 @@ wait_until() {
 	done
 }
 
+# copy_project DIRECTORY: what is needed to build and run it there, without objects.
+copy_project() {
+	mkdir "$1"
+	cp -rp "$ROOT"/*.[ch] "$ROOT"/*.sh "$ROOT/Makefile" "$ROOT/bpf" "$ROOT/lib" "$ROOT/docs" "$1"
+}
+
 load_pair() {
 	in_box "$ROOT/load.sh" "$@"
 }

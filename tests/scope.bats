@@ -346,13 +346,14 @@ both_run() {
 	have_want "in status.sh" "$(in_box "$ROOT/status.sh" --json | jq -c .exclude_cgroups)" = "[\"$CHILD\"]"
 	unload_pair
 	# A load.sh with fewer places.
-	cp "$ROOT"/*.sh "$ROOT"/*.o "$BOX_TMP"
-	sed -i 's/^MAX_CGROUPS=.*/MAX_CGROUPS=4/' "$BOX_TMP/load.sh"
+	copy_project "$BOX_TMP/few"
+	cp -r "$ROOT/build" "$BOX_TMP/few"
+	sed -i 's/^MAX_CGROUPS=.*/MAX_CGROUPS=4/' "$BOX_TMP/few/load.sh"
 	for name in {1..4}; do
 		mkdir "$BOX_CGROUP/full$name"
 		full+=(--exclude-cgroup "${CHILD%/*}/full$name")
 	done
-	run -0 in_box "$BOX_TMP/load.sh" --no-guard "${full[@]}"
+	run -0 in_box "$BOX_TMP/few/load.sh" --no-guard "${full[@]}"
 	output_has "is not excluded, as 4 cgroups are already: docker-proxy" "in $CHILD"
 	rmdir "$BOX_CGROUP"/full*
 }

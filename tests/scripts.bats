@@ -138,7 +138,7 @@ fake_nth() {
 	output_has "no guard" "failed: injected" loaded
 	unload_pair
 	# One that loads, and cannot be attached as the guard is.
-	fake bpftool '[[ $* != *bpf_guard.o* ]] || { mkdir /sys/fs/bpf/bpf_guard; set -- prog load "'"$ROOT"'/bpf_tcpip_bypass.o" /sys/fs/bpf/bpf_guard/bpf_guard type sk_msg; }; exec "$REAL" "$@"'
+	fake bpftool '[[ $* != *bpf_guard.o* ]] || { mkdir /sys/fs/bpf/bpf_guard; set -- prog load "'"$ROOT"'/build/bpf_tcpip_bypass.o" /sys/fs/bpf/bpf_guard/bpf_guard type sk_msg; }; exec "$REAL" "$@"'
 	run -0 with_fakes "$ROOT/load.sh"
 	output_has "no guard" "bpf_guard cannot be attached: " loaded
 	have_want "in status.sh" "$(in_box "$ROOT/status.sh" --json | jq .guard)" = false
@@ -233,8 +233,7 @@ fake_nth() {
 }
 
 @test "load.sh: undoes everything when the second program does not compile" {
-	mkdir "$BOX_TMP/copy"
-	cp "$ROOT"/*.[ch] "$ROOT"/*.sh "$ROOT/Makefile" "$BOX_TMP/copy"
+	copy_project "$BOX_TMP/copy"
 	echo 'syntax error' >>"$BOX_TMP/copy/bpf_tcpip_bypass.c"
 	run ! in_box "$BOX_TMP/copy/load.sh"
 	output_has error "not loaded"
@@ -575,8 +574,7 @@ in_container() {
 }
 
 @test "load.sh: shows the verifier's last lines when the kernel refuses a program" {
-	mkdir "$BOX_TMP/copy"
-	cp -r "$ROOT"/*.[ch] "$ROOT"/*.sh "$ROOT/Makefile" "$ROOT/docs" "$BOX_TMP/copy"
+	copy_project "$BOX_TMP/copy"
 	sed -i '/^SEC("sk_msg")/,$s/^\tif (!sk || !cpu)/\tasm volatile("r1 = 0; r1 = *(u64 *)(r1 + 0)" ::: "r1");\n&/' "$BOX_TMP/copy/bpf_tcpip_bypass.c"
 	run -1 in_box "$BOX_TMP/copy/load.sh"
 	output_has "END PROG LOAD LOG" "the kernel refuses bpf_tcpip_bypass" "not loaded: nothing has changed"
@@ -585,8 +583,7 @@ in_container() {
 }
 
 @test "load.sh: from a read-only checkout, with objects and without" {
-	mkdir "$BOX_TMP/copy"
-	cp -rp "$ROOT"/*.[ch] "$ROOT"/*.sh "$ROOT/Makefile" "$ROOT/docs" "$BOX_TMP/copy"
+	copy_project "$BOX_TMP/copy"
 	in_box mount --bind "$BOX_TMP/copy" "$BOX_TMP/copy"
 	in_box mount -o remount,ro,bind "$BOX_TMP/copy"
 	run -1 in_box "$BOX_TMP/copy/load.sh"
@@ -677,7 +674,7 @@ number_of() {
 @test "scripts: their constants are those of the programs" {
 	local name
 	for name in OFF ON GOING_OFF; do
-		have_want "$name" "$(sed -n "s/^$name=//p" "$ROOT/lib.sh")" -eq \
+		have_want "$name" "$(sed -n "s/^$name=//p" "$ROOT/lib/common.sh")" -eq \
 			"$(sed -n "s/^\tSWITCH_$name = \([0-9]*\),/\1/p" "$ROOT/bpf_sockops.h")"
 	done
 	have_want MAX_RANGES "$(sed -n 's/^MAX_RANGES=\([0-9]*\).*/\1/p' "$ROOT/load.sh")" -eq "$(number_of MAX_RANGES)"
@@ -757,8 +754,8 @@ applies_on() {
 		uname() {
 			[[ $1 == -v ]] && echo "$build" || echo "$release"
 		}
-		. "$HERE/lib.sh"
-		. "$HERE/limits.sh"
+		. "$HERE/lib/common.sh"
+		. "$HERE/lib/limits.sh"
 		applies "$3"' applies "$ROOT" "$1" "$2" "${3:-#1 SMP}"
 }
 

@@ -192,7 +192,7 @@ unread_is() {
 	run -0 status
 	echo "$output" | grep -E '^ +200 +[0-9.]+  messages that skipped the stack$'
 	have_want "the counters" "$(json '.counters | keys_unsorted | join(" ")')" = \
-		"$(sed -n 's/^COUNTER(\([a-z_]*\),.*/\1/p' "$ROOT/counters.h" | paste -sd ' ')"
+		"$(sed -n 's/^COUNTER(\([a-z_]*\),.*/\1/p' "$ROOT/bpf/counters.h" | paste -sd ' ')"
 }
 
 @test "status.sh: --watch shows it again, with the rates of the time between" {
@@ -266,7 +266,7 @@ hold() {
 
 # Where the kernel's policy refuses iterators over maps, a socket without a process is not seen.
 lists_the_map() {
-	in_box bpftool iter pin "$ROOT/sock_ops_status.o" /sys/fs/bpf/try map pinned /sys/fs/bpf/sock_ops_map 2>/dev/null &&
+	in_box bpftool iter pin "$ROOT/build/sock_ops_status.o" /sys/fs/bpf/try map pinned /sys/fs/bpf/sock_ops_map 2>/dev/null &&
 		in_box rm /sys/fs/bpf/try
 }
 

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Which limits hold on this kernel, and what it must be spared.  Sourced by load.sh, after lib.sh.
+# Which limits hold on this kernel, and what it must be spared.  Sourced by load.sh, after common.sh.
 #
 # docs/limits.tsv has a line for each row of the table in docs/limits.md: what it is about, a
 # tab, and the kernels; then a tab, and `yes` where bpf_guard mends it.

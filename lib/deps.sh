@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # What load.sh needs to compile and load, and how to install it.  Sourced by
-# load.sh, after lib.sh.
+# load.sh, after common.sh.
 
 # An installed copy has only the objects.
 has_sources() {

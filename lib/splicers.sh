@@ -4,7 +4,7 @@
 # Which programs stay on TCP: those that read their sockets with splice(2), on the bypass they would
 # hang without the guard, and those of --exclude-program.  What listens or connects from now on is
 # known by its name.  What runs already is excluded by its cgroup, and by that of its listeners.
-# Sourced by load.sh, after lib.sh.
+# Sourced by load.sh, after common.sh.
 #
 # Go programs cannot be recognised cheaply, except these.  Names are as the kernel has them, 15 bytes.
 #
@@ -108,7 +108,7 @@ exclude_cgroup() {
 # running: the lines of sock_ops_running, and `late` where it takes too long, or `blind`.
 running() {
 	local log
-	if ! log=$(cmd -q bpftool iter pin "$HERE/$RUNNING.o" "$RUNNING_PIN" 2>&1); then
+	if ! log=$(cmd -q bpftool iter pin "$OBJECTS/$RUNNING.o" "$RUNNING_PIN" 2>&1); then
 		warn "cannot list what runs: $(reason_in "$log")"
 		say blind
 		return

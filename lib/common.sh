@@ -12,6 +12,7 @@ export LC_ALL=C
 : >&2 || exec 2>/dev/null
 PATH=$PATH:/usr/sbin:/sbin # bpftool lives there, su leaves it out
 
+OBJECTS=$HERE/build
 BPFFS=/sys/fs/bpf
 SOCKOPS=bpf_sockops
 BYPASS=bpf_tcpip_bypass
@@ -478,7 +479,7 @@ LIST_SECONDS=8 # that a list may take
 iterate() {
 	local pin=$BPFFS/$1-${3:+${3##*/}-}$STARTED-$ITERATES log map=() status=0
 	[[ $# -eq 1 ]] || map=(map "${@:2}")
-	if ! is_pin "$pin" && ! log=$(cmd -q bpftool iter pin "$HERE/$1.o" "$pin" "${map[@]}" 2>&1); then
+	if ! is_pin "$pin" && ! log=$(cmd -q bpftool iter pin "$OBJECTS/$1.o" "$pin" "${map[@]}" 2>&1); then
 		# As libbpf has it, an older one or a newer one.
 		[[ ${#map[@]} -eq 0 || ($log != *"not permitted"* && $log != *-EPERM*) ]] || return 2
 		warn "cannot list the sockets: $(reason_in "$log")"
