@@ -17,9 +17,7 @@
  * All notes pass through sock_ops_meet (meet.h).
  */
 #include "effective_programs.h"
-#include "excluded_programs.h"
-#include "handover.h"
-#include "socket_options.h"
+#include "packets.h"
 
 #define AF_INET6 10
 
@@ -28,15 +26,6 @@
  * overwrites sk_user_data, and warns when a socket that was in a sockmap is closed then.
  */
 #define PORT_ISCSI 3260
-
-/*
- * What bpf_sockops is called for once a socket is in the map.  No header option is read or
- * written: the callbacks for them are the ones that come for each packet that a socket sends
- * (HDR_OPT_LEN, in tcp_established_options) or gets (PARSE_HDR, in tcp_validate_incoming: not
- * for those of the fast path), with the socket locked.  On the bypass a connection has no
- * packets, so that they cost nothing, and each packet is news: on_packet().
- */
-#define CB_FLAGS (BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG | BPF_SOCK_OPS_PARSE_ALL_HDR_OPT_CB_FLAG)
 
 /*
  * The struct sock that this call is about, a request sock included, which the
@@ -84,8 +73,8 @@ static __always_inline void read_addresses(struct sock_key *key, __u64 sk)
 }
 
 /*
- * Is a server's port within what load.sh was told to admit?  Global, as wait_for_reader() is
- * in bpf_tcpip_bypass.c, for the verifier's sake.
+ * Is a server's port within what load.sh was told to admit?  A global function, which the verifier
+ * walks once.
  */
 __noinline int in_scope(__u16 port)
 {
@@ -105,13 +94,6 @@ __noinline int in_scope(__u16 port)
 			otherwise = 0;
 	}
 	return otherwise;
-}
-
-/* Other programs may have flags of their own. */
-static __always_inline void drop_callbacks(struct bpf_sock_ops *skops, struct sock_record *rec)
-{
-	bpf_sock_ops_cb_flags_set(skops, skops->bpf_sock_ops_cb_flags & ~rec->cb_flags);
-	rec->cb_flags = 0;
 }
 
 /*
@@ -150,7 +132,7 @@ static __always_inline int is_kernels(__u64 sk)
 }
 
 /* Why not to admit a socket, whoever its peer is. */
-static __always_inline enum counter reason_to_refuse(__u64 sk, int kernels)
+static __always_inline enum counter vet_socket(__u64 sk, int is_own)
 {
 	if (switch_state() != SWITCH_ON)
 		return refused_off;
@@ -161,7 +143,7 @@ static __always_inline enum counter reason_to_refuse(__u64 sk, int kernels)
 	 * the psock.  TCP_REPAIR sets sequence numbers at will.  A socket that is in a
 	 * sockmap of another tool has its psock already, and keeps it when it leaves ours.
 	 */
-	if (has_ulp(sk) || needs_tcp(sk) || kernels || in_repair(sk) ||
+	if (has_ulp(sk) || needs_tcp(sk) || is_own || in_repair(sk) ||
 	    read_kernel(struct sock, sk, sk_user_data))
 		return refused_special;
 	if (in_excluded_cgroup(sk))
@@ -234,6 +216,12 @@ static __always_inline int admit(struct bpf_sock_ops *skops, __u64 sk, struct so
 	return 1;
 }
 
+/* Is a connection to this socket, of a server, likely to be a short one, which is left to TCP? */
+static __always_inline int left_to_tcp(__u64 sk)
+{
+	return budget_spent(sk) && !admits(ADMIT_SHORT);
+}
+
 /* In a call of listen(2) or connect(2). */
 static __always_inline void judge_program(struct bpf_sock_ops *skops)
 {
@@ -253,7 +241,7 @@ static __always_inline void announce_server(struct bpf_sock_ops *skops)
 		return;
 	req = kernel_sock(skops);
 	listener = (__u64)read_kernel(struct sock_common, req, skc_listener);
-	if (!listener || is_excluded(listener) || budget_spent(req) ||
+	if (!listener || is_excluded(listener) || left_to_tcp(req) ||
 	    !in_scope(read_kernel(struct sock_common, req, skc_num)))
 		return;
 	note.local_seq = read_kernel(struct tcp_request_sock, req, snt_isn) + 1;
@@ -271,18 +259,18 @@ static __always_inline void announce_server(struct bpf_sock_ops *skops)
 }
 
 /* Why not to admit a client; takes the server's announcement. */
-static __always_inline enum counter refuse_client(struct bpf_sock_ops *skops, __u64 sk,
-						  const struct sock_key *key)
+static __always_inline enum counter vet_client(struct bpf_sock_ops *skops, __u64 sk,
+					       const struct sock_key *key)
 {
 	struct meet_key server = peer_note(key);
 	int former = end_former_connection(skops);
-	enum counter refused;
+	enum counter why;
 
 	if (!take_announcement(&server))
 		return switch_state() == SWITCH_ON ? refused_remote : refused_off;
-	refused = reason_to_refuse(sk, is_kernels(sk));
-	if (refused != NO_REASON)
-		return refused;
+	why = vet_socket(sk, is_kernels(sk));
+	if (why != NO_REASON)
+		return why;
 	if (is_excluded(sk))
 		return refused_program;
 	if (read_kernel(struct sock_common, sk, skc_dport) == bpf_htons(PORT_ISCSI))
@@ -300,14 +288,14 @@ static __always_inline void admit_client(struct bpf_sock_ops *skops)
 	struct sock_cpu *cpu = this_cpu();
 	__u64 sk = kernel_sock(skops);
 	struct sock_key key = {};
-	enum counter refused;
+	enum counter why;
 
 	if (!cpu)
 		return;
 	read_numbers(&key, sk);
-	refused = refuse_client(skops, sk, &key);
-	if (refused != NO_REASON) {
-		count(cpu, refused, 1);
+	why = vet_client(skops, sk, &key);
+	if (why != NO_REASON) {
+		count(cpu, why, 1);
 		return;
 	}
 	read_addresses(&key, sk);
@@ -331,22 +319,22 @@ static __always_inline int find_client(__u64 sk, struct sock_key *key, __u64 *pe
 }
 
 /* Why not to admit a server; finds its client, and takes the client's note if it is to be. */
-static __always_inline enum counter refuse_server(__u64 sk, struct sock_key *key, __u64 *peer,
-						  struct sock_key *peer_key)
+static __always_inline enum counter vet_server(__u64 sk, struct sock_key *key, __u64 *peer,
+					       struct sock_key *peer_key)
 {
 	struct meet_key own = own_note(key), client = peer_note(key);
 	struct sock_view view = {};
-	enum counter refused;
-	int kernels;
+	enum counter why;
+	int is_own;
 
 	/* It has announced nothing, or just before: then its client finds itself alone. */
 	if (is_excluded(sk))
 		return refused_program;
-	if (budget_spent(sk))
+	if (left_to_tcp(sk))
 		return refused_short;
 	if (!in_scope(read_kernel(struct sock_common, sk, skc_num)))
 		return refused_port;
-	kernels = is_kernels(sk) && !take_note_to_self(key, NOTE_MPTCP_LISTENER);
+	is_own = is_kernels(sk) && !take_note_to_self(key, NOTE_MPTCP_LISTENER);
 	if (!find_client(sk, key, peer, peer_key)) {
 		/*
 		 * A Fast Open server is established at the SYN: its client is
@@ -355,9 +343,9 @@ static __always_inline enum counter refuse_server(__u64 sk, struct sock_key *key
 		take_note(&own);
 		return refused_no_client;
 	}
-	refused = reason_to_refuse(sk, kernels);
-	if (refused != NO_REASON)
-		return refused;
+	why = vet_socket(sk, is_own);
+	if (why != NO_REASON)
+		return why;
 	if (!same_handlers(sk, sock_of(*peer)))
 		return refused_special;
 	/*
@@ -373,15 +361,15 @@ static __always_inline void admit_server(struct bpf_sock_ops *skops)
 	struct sock_key key = {}, peer_key = {};
 	__u64 sk = kernel_sock(skops), peer = 0;
 	struct sock_cpu *cpu = this_cpu();
-	enum counter refused;
+	enum counter why;
 	struct meet_key client;
 
 	if (!cpu)
 		return;
 	read_numbers(&key, sk);
-	refused = refuse_server(sk, &key, &peer, &peer_key);
-	if (refused != NO_REASON) {
-		count(cpu, refused, 1);
+	why = vet_server(sk, &key, &peer, &peer_key);
+	if (why != NO_REASON) {
+		count(cpu, why, 1);
 		return;
 	}
 	if (!admit(skops, sk, &key, peer, &peer_key)) {
@@ -396,118 +384,6 @@ static __always_inline void admit_server(struct bpf_sock_ops *skops)
 	}
 	count(cpu, admitted_passive, 1);
 	trace_admitted(cpu, &key, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB);
-}
-
-/* What a packet makes of a socket in the map. */
-enum {
-	STAYS,
-	STAYS_BEHIND, /* with TCP bytes to come: no packet may follow when its reader has read */
-	GOES,
-};
-
-/*
- * A client that has not met its server: is there none, or has it LEFT?  If our own note is
- * still there when a packet comes, no server has taken it, and none will.  If not, a server has,
- * and its own note was pushed out of the LRU map: then bytes over TCP tell.
- */
-static __always_inline int unmet_server_left(struct sock_record *rec, int sent)
-{
-	if (!sent && take_back(&rec->key))
-		rec->alone = 1;
-	return rec->alone ||
-	       read_kernel(struct tcp_sock, rec->view.sk, rcv_nxt) != rec->key.remote_seq;
-}
-
-/* It GOES when its queue is empty and stays so: rule 3 of handover.h. */
-static __always_inline int fate(struct sock_record *rec, int fin, int sent)
-{
-	__u64 queue = psock_queue(psock_of(rec->view.sk)), peer_psock;
-	struct sock_view peer = {};
-
-	if (!queue)
-		return STAYS;
-	if (rec->alone)
-		return queue_empty(queue) ? GOES : STAYS;
-	if (!meet_peer(rec))
-		return unmet_server_left(rec, sent) && queue_empty(queue) ? GOES : STAYS;
-	peer_psock = psock_of(rec->peer_sk);
-	read_view(&peer, rec->peer);
-	if (!queue_empty(queue) || peer_may_redirect(rec, &peer, peer_psock, fin))
-		return peer.left || !peer_psock ? STAYS_BEHIND : STAYS;
-	/*
-	 * The peer may not have read all that this end has sent over the bypass.  Before
-	 * msg_tot_len FIONREAD counts TCP's bytes alone: were this end's next ones to go over
-	 * TCP, the peer's reader could stop between the two.  With it FIONREAD leaves out the
-	 * TCP bytes that wait here, as long as this socket stays.
-	 */
-	if (counts_bypassed() || rec->view.left || rec->view.ended || !peer_psock ||
-	    queue_empty(psock_queue(peer_psock)))
-		return GOES;
-	return STAYS;
-}
-
-/*
- * A send that had begun before the socket entered the map goes past bpf_tcpip_bypass: the
- * peer must know that bytes come over TCP.
- */
-static __always_inline void note_early_send(struct sock_record *rec, struct sock_cpu *cpu)
-{
-	if (rec->view.left || rec->view.threads ||
-	    read_kernel(struct tcp_sock, rec->view.sk, write_seq) == rec->write_seq)
-		return;
-	set_left(rec, left_tcp_bytes, LEFT_QUEUED); /* no send has come by the program */
-	count(cpu, left_tcp_bytes, 1);
-}
-
-/*
- * A TCP packet of a socket in the map, sent or received: its bytes, or its peer's, are on
- * TCP again, or it ends its direction, or a probe.  Once nothing can come in over the
- * bypass it leaves the map and is plain TCP.
- */
-static __always_inline void on_packet(struct bpf_sock_ops *skops, int sent)
-{
-	struct bpf_sock *ctx_sk = skops->sk;
-	struct sock_cpu *cpu = this_cpu();
-	__u32 state = skops->state;
-	struct sock_record *rec;
-	int fin = 0;
-
-	if (!ctx_sk || !cpu)
-		return;
-	rec = bpf_sk_storage_get(&sock_ops_record, ctx_sk, 0, 0);
-	if (!rec || !rec->in_map)
-		return;
-	/*
-	 * On a socket with a psock the acknowledgment of a FIN makes a blocking
-	 * recv return EAGAIN (tcp_msg_wait_data): this is the moment to go.
-	 */
-	if (state != BPF_TCP_ESTABLISHED && state != BPF_TCP_CLOSE_WAIT) {
-		fin = set_ended(rec);
-		if (fin)
-			wait_before_fin(rec);
-		judge(rec, state == BPF_TCP_CLOSE);
-		if (fin)
-			remember_program(rec, cpu);
-	} else if (sent) {
-		note_early_send(rec, cpu);
-	}
-	switch (fate(rec, fin, sent)) {
-	case STAYS_BEHIND:
-		start_probing(skops, rec, LEAVING_SECONDS);
-		/* fall through */
-	case STAYS:
-		if (sent && psock_of(rec->view.sk))
-			pace_probing(skops, rec);
-		return;
-	}
-	if (bpf_map_delete_elem(&sock_ops_map, &rec->key))
-		return; /* the socket is being closed, which removes it */
-	judge(rec, 0);
-	if (!rec->view.left)
-		rec->reason = left_peer_left;
-	drop_callbacks(skops, rec);
-	release_socket(skops, rec);
-	count(cpu, ejected, 1);
 }
 
 SEC("sockops")

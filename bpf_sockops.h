@@ -14,23 +14,37 @@
  *   sock_ops_release (iter)   puts back what sockets had, for unload.sh.
  *   sock_ops_running (iter)   lists what runs and listens already, for load.sh.
  *
- * Whatever goes wrong, the bytes go over plain TCP.  The headers, each upon the one before:
+ * Whatever goes wrong, the bytes go over plain TCP.  The headers, in bpf/, each upon some before
+ * it:
  *
  *   kernel_sock.h      how to look at a socket of the kernel; no maps
+ *   holders.h          who else is at work on a socket
+ *   kernel_task.h      how to look at a task
  *   sock_record.h      what is kept about one end of a connection
  *   sock_record_map.h  where it is kept
  *   bpf_sockops.h      this one; counters.h is the list of counters
- *   accounts.h         short connections are left to TCP
  *   meet.h             where the two ends of a connection find each other
  *   handover.h         how a direction goes from the bypass to TCP: why no byte is lost
+ *   keepalive.h        the clock of sockets that send no packet
+ *   release.h          what a socket gets back when it has left the map
  *
- * and beside them, for bpf_sockops.c and others:
+ * those of bpf_sockops.c:
  *
  *   effective_programs.h  which other sock_ops programs run for a socket
- *   excluded_cgroups.h    whose sockets stay on TCP
- *   excluded_programs.h   the same, by the name of the program
- *   socket_options.h      keepalive, and what else is set on a socket in the map
- *   status_line.h         what sock_ops_status and sock_ops_open print of a socket
+ *   excluded.h            whose sockets stay on TCP
+ *   accounts.h            short connections are left to TCP
+ *   packets.h             the packets of a socket in the map, and how it leaves with one
+ *
+ * those of bpf_tcpip_bypass.c:
+ *
+ *   send.h     one send, and what it sees of both ends
+ *   burst.h    how much a direction sends at once
+ *   backlog.h  how much of it is unread
+ *   waits.h    what a send waits for
+ *
+ * and of the iterators:
+ *
+ *   status_line.h  what sock_ops_status and sock_ops_open print of a socket
  */
 #ifndef BPF_SOCKOPS_H
 #define BPF_SOCKOPS_H
@@ -119,7 +133,7 @@ struct sock_config {
 enum {
 	ADMIT_MPTCP = 1,       /* to a listener of Multipath TCP */
 	ADMIT_SHORT = 2,       /* although those before were short (accounts.h) */
-	ADMIT_ALL_CGROUPS = 4, /* no cgroup is excluded (excluded_cgroups.h) */
+	ADMIT_ALL_CGROUPS = 4, /* no cgroup is excluded (excluded.h) */
 };
 
 _Static_assert(sizeof(struct sock_config) == 24, "lib/common.sh writes it");

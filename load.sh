@@ -16,8 +16,8 @@ HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 . "$HERE/lib/splicers.sh"
 
 MAX_RANGES=64     # bpf_sockops.h
-MAX_CGROUPS=64    # of 4,096 in excluded_cgroups.h: each takes a command
-MAX_PROGRAMS=59   # of 64 in excluded_programs.h: the rest is for splicers.sh
+MAX_CGROUPS=64    # of 4,096 in excluded.h: each takes a command
+MAX_PROGRAMS=59   # of 64 in excluded.h: the rest is for splicers.sh
 MAX_ACCOUNTS=4096 # accounts.h
 
 usage() {

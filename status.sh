@@ -136,7 +136,7 @@ some_of() {
 	((${#lines[@]} <= most)) || printf ', and %s more (--json)' $((${#lines[@]} - most))
 }
 
-# Those of --exclude-program, and load.sh's own.  A key is a struct program_name (excluded_programs.h).
+# Those of --exclude-program, and load.sh's own.  A key is a struct program_name (excluded.h).
 excluded_programs() {
 	of_entries '{ print shown($1) }' dump pinned "$NAMES_PIN" | sort
 }

@@ -14,7 +14,7 @@
 #ifndef ACCOUNTS_H
 #define ACCOUNTS_H
 
-#include "bpf_sockops.h"
+#include "sock_record.h"
 
 /* A connection is short when its server has answered so many times, at most. */
 #define SHORT_ANSWERS 2
@@ -101,7 +101,7 @@ static __always_inline int budget_spent(__u64 sk)
 	struct sock_account *account = account_at(account_of(sk));
 
 	return account && account->spent >= SHORT_BUDGET &&
-	       account->window == bpf_ktime_get_ns() >> WINDOW_BITS && !admits(ADMIT_SHORT);
+	       account->window == bpf_ktime_get_ns() >> WINDOW_BITS;
 }
 
 /* Several may pay or spend at once, and a window end meanwhile: some of it may be lost. */
@@ -128,7 +128,7 @@ static __always_inline void spend(__u32 index)
 }
 
 /* This end has answered once more. */
-static __always_inline void note_answer(struct sock_record *rec)
+static __always_inline void count_answer(struct sock_record *rec)
 {
 	rec->view.answers++;
 	if (rec->server && rec->view.answers % PAID_IN_ANSWERS == 0)

@@ -11,7 +11,7 @@
  * that it cannot use: most programs then read and copy.
  *
  * A program that takes EINVAL for an error is excluded by name, or by its cgroup once it has done
- * so (excluded_programs.h).  A program that was handed its listener never calls listen(2):
+ * so (excluded.h).  A program that was handed its listener never calls listen(2):
  * systemd-socket-proxyd shows itself here, when it asks whether a socket is a listener.
  *
  * bpf_guard (file_permission) is asked at each read(2), write(2) and splice(2) of programs under
@@ -21,7 +21,7 @@
  * Needs 6.0, and BPF among the active LSMs.  A splice that io_uring makes is not seen: it is
  * done by a worker, which has no system call.
  */
-#include "excluded_programs.h"
+#include "excluded.h"
 #include "handover.h"
 
 #define MAY_READ	     4
@@ -79,16 +79,16 @@ static __always_inline int has_unread(struct sock_record *rec)
 	return queue && !queue_empty(queue);
 }
 
-/* What it does with these bytes, shows whether it can live with EINVAL (excluded_programs.h). */
-static __always_inline void refuse(struct sock_record *rec)
+/* What it does with these bytes, shows whether it can live with EINVAL (excluded.h). */
+static __always_inline void answer_einval(struct sock_record *rec)
 {
 	__u64 queue = psock_queue(psock_of(rec->view.sk));
 
 	bpf_set_retval(-EINVAL); /* cannot fail: hook and number are right */
 	if (!queue || queue_empty(queue))
 		return;
-	rec->refused_queue = queue;
-	rec->refused_first = read_word(queue);
+	rec->einval_queue = queue;
+	rec->einval_first = read_word(queue);
 }
 
 /* This call reads a socket past its psock. */
@@ -103,7 +103,7 @@ static __always_inline void guard(struct sock *sk)
 		count(cpu, guarded, 1);
 	if (has_unread(rec)) {
 		count(cpu, guarded_unread, 1);
-		refuse(rec);
+		answer_einval(rec);
 	}
 }
 

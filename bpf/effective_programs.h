@@ -12,7 +12,7 @@ struct cgroup_bpf___ours {
 	struct bpf_prog_array *effective[1]; /* by attach type: how many differs */
 } __attribute__((preserve_access_index));
 
-#define MOST_PROGRAMS 64 /* BPF_CGROUP_MAX_PROGS, for each cgroup */
+#define MAX_EFFECTIVE 64 /* BPF_CGROUP_MAX_PROGS, for each cgroup */
 
 /* The address of the first of the bpf_prog_array_items, the last one has no program. */
 static __always_inline __u64 sock_ops_programs(__u64 cgroup)
@@ -43,7 +43,7 @@ static __noinline int runs_last(__u64 sk)
 	if (!config || !cgroup)
 		return 1;
 	item = sock_ops_programs(cgroup);
-	for (int i = 0; i < MOST_PROGRAMS; i++) {
+	for (int i = 0; i < MAX_EFFECTIVE; i++) {
 		program = read_word(item);
 		if (!program)
 			break;

@@ -4,7 +4,7 @@
  * is lost, doubled or overtaken.
  *
  *               its own send:                  a packet of its socket:
- *               bpf_tcpip_bypass.c             bpf_sockops.c, on_packet()
+ *               bpf_tcpip_bypass.c             on_packet() in packets.h
  *
  *   BYPASS --------------------------> LEFT --------------------------> OUT
  *      |                                |                              ^  ^
@@ -70,6 +70,7 @@
 #ifndef HANDOVER_H
 #define HANDOVER_H
 
+#include "holders.h"
 #include "meet.h"
 
 /*
@@ -113,7 +114,7 @@ static __always_inline int set_ended(struct sock_record *rec)
 }
 
 /* Each thread that sends is told from the last one; those beyond the second do not matter. */
-static __always_inline void note_thread(struct sock_record *rec)
+static __always_inline void count_thread(struct sock_record *rec)
 {
 	__u32 thread = bpf_get_current_pid_tgid();
 
@@ -127,8 +128,8 @@ static __always_inline void note_thread(struct sock_record *rec)
 }
 
 /*
- * A global function, as wait_for_reader() is in bpf_tcpip_bypass.c.  Without peer_sk: the peer's
- * lock is the caller's.
+ * A global function (5.6): the verifier walks it once, not for each way to each call.  Without
+ * peer_sk: the peer's lock is the caller's.
  */
 __noinline int landed_now(__u64 sk, __u64 peer_sk)
 {
@@ -144,7 +145,6 @@ __noinline int landed_now(__u64 sk, __u64 peer_sk)
 #define LANDING_STEPS 256
 #define CLOCK_READS   32
 
-/* Global as well. */
 __noinline int wait_until_landed(__u64 sk, __u64 peer_sk)
 {
 	__u64 now = bpf_ktime_get_ns(), until = now + LANDING_NS;
@@ -183,8 +183,10 @@ static __always_inline void wait_before_fin(const struct sock_record *rec)
 		wait_until_landed(rec->peer_sk, 0);
 }
 
+/* ---- rule 3 ---- */
+
 /*
- * Rule 3: can the peer still put something into this end's psock queue, which is empty?
+ * Can the peer still put something into this end's psock queue, which is empty?
  * At this end's `fin` it is worth a wait.
  */
 static __always_inline int peer_may_redirect(struct sock_record *rec, const struct sock_view *peer,
@@ -200,6 +202,56 @@ static __always_inline int peer_may_redirect(struct sock_record *rec, const stru
 		return 0;
 	return !(fin ? wait_until_landed(rec->view.sk, rec->peer_sk)
 		     : landed_now(rec->view.sk, rec->peer_sk));
+}
+
+enum {
+	STAYS,
+	STAYS_BEHIND, /* with TCP bytes to come: no packet may follow when its reader has read */
+	GOES,
+};
+
+/*
+ * A client that has not met its server: is there none, or has it LEFT?  If our own note is
+ * still there when a packet comes, no server has taken it, and none will.  If not, a server has,
+ * and its own note was pushed out of the LRU map: then bytes over TCP tell.
+ */
+static __always_inline int unmet_server_left(struct sock_record *rec, int sent)
+{
+	if (!sent && take_back(&rec->key))
+		rec->alone = 1;
+	return rec->alone ||
+	       read_kernel(struct tcp_sock, rec->view.sk, rcv_nxt) != rec->key.remote_seq;
+}
+
+/*
+ * May a socket leave the map, with a packet that it has sent or received?  It GOES when its queue
+ * is empty and stays so, which is rule 3.
+ */
+static __always_inline int may_leave_map(struct sock_record *rec, int fin, int sent)
+{
+	__u64 queue = psock_queue(psock_of(rec->view.sk)), peer_psock;
+	struct sock_view peer = {};
+
+	if (!queue)
+		return STAYS;
+	if (rec->alone)
+		return queue_empty(queue) ? GOES : STAYS;
+	if (!meet_peer(rec))
+		return unmet_server_left(rec, sent) && queue_empty(queue) ? GOES : STAYS;
+	peer_psock = psock_of(rec->peer_sk);
+	read_view(&peer, rec->peer);
+	if (!queue_empty(queue) || peer_may_redirect(rec, &peer, peer_psock, fin))
+		return peer.left || !peer_psock ? STAYS_BEHIND : STAYS;
+	/*
+	 * The peer may not have read all that this end has sent over the bypass.  Before
+	 * msg_tot_len FIONREAD counts TCP's bytes alone: were this end's next ones to go over
+	 * TCP, the peer's reader could stop between the two.  With it FIONREAD leaves out the
+	 * TCP bytes that wait here, as long as this socket stays.
+	 */
+	if (counts_bypassed() || rec->view.left || rec->view.ended || !peer_psock ||
+	    queue_empty(psock_queue(peer_psock)))
+		return GOES;
+	return STAYS;
 }
 
 #endif /* HANDOVER_H */

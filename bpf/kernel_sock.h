@@ -152,16 +152,6 @@ static __always_inline int in_repair(__u64 sk)
 	return BPF_CORE_READ_BITFIELD(tp, repair);
 }
 
-/*
- * Does a thread hold the socket's lock?  A redirect to the socket sleeps until it is free
- * (bpf_tcp_ingress), however long that takes: its owner may stand in a page fault, or be
- * preempted.
- */
-static __always_inline int is_held(__u64 sk)
-{
-	return read_kernel(struct sock, sk, sk_lock.owned);
-}
-
 /* 16 bits before 6.8; only a load is resized by libbpf. */
 static __always_inline int timestamping(__u64 sk)
 {
@@ -199,90 +189,12 @@ static __always_inline int same_handlers(__u64 sk, __u64 peer_sk)
 		       read_kernel(struct sock, peer_sk, sk_allocation);
 }
 
-/*
- * Timers that not every kernel has: in 7.0 the retransmit timer moved to where
- * the keepalive timer had been, sk_timer.
- */
-struct inet_connection_sock___timers {
-	struct timer_list icsk_retransmit_timer;
-	struct timer_list icsk_keepalive_timer;
-} __attribute__((preserve_access_index));
-
-#define timer_pending(type, sk, timer)                                                             \
-	(bpf_core_field_exists(((type *)0)->timer) && read_kernel(type, sk, timer.entry.pprev) != 0)
-
-/* Does a thread wait for the socket's lock? */
-static __always_inline int lock_is_awaited(__u64 sk)
-{
-	__u64 lock = sk + offset_of(struct sock, sk_lock.wq.head);
-
-	return read_word(lock) != lock;
-}
-
 /* Is the socket in no sockmap?  A thread that waits in a recv keeps the psock. */
 static __always_inline int in_no_sockmap(__u64 sk)
 {
 	__u64 psock = psock_of(sk);
 
 	return !psock || queue_empty(psock + offset_of(struct sk_psock, link));
-}
-
-/*
- * Does a thread wait on this socket, besides one in connect?  A recv that has begun before
- * the socket gets its psock sleeps in tcp_recvmsg, and never looks at the psock.  In connect,
- * or with poll, one thread may wait without harm, and one alone cannot be told from one in a
- * recv: a row of docs/limits.md.  None waits for the lock without a reason.
- */
-static __always_inline int others_wait(__u64 sk)
-{
-	__u64 wait = (__u64)read_kernel(struct sock, sk, sk_wq), first;
-
-	if (lock_is_awaited(sk))
-		return 1;
-	if (!wait)
-		return 0;
-	wait += offset_of(struct socket_wq, wait.head);
-	first = read_word(wait);
-	return first != wait && read_word(first) != wait;
-}
-
-static __always_inline int references(__u64 sk)
-{
-	return read_kernel(struct sock_common, sk, skc_refcnt.refs.counter);
-}
-
-/*
- * Does nobody hold a reference to this socket but itself, its psock, its timers, and so many
- * `others`?  The timers are counted between two looks: without the lock one may be armed
- * meanwhile.
- */
-static __always_inline int own_references_only(__u64 sk, int others)
-{
-	int refs = references(sk);
-
-	return refs == 2 + others + timer_pending(struct sock, sk, sk_timer) +
-			       timer_pending(struct inet_connection_sock, sk, icsk_delack_timer) +
-			       timer_pending(struct inet_connection_sock___timers, sk,
-					     icsk_retransmit_timer) +
-			       timer_pending(struct inet_connection_sock___timers, sk,
-					     icsk_keepalive_timer) &&
-	       refs == references(sk);
-}
-
-/*
- * Is nothing on its way from the peer's sends into this socket's psock queue?  A thread of
- * the peer has the peer's lock from before it looks at this end, and from there until its
- * message is queued it holds a reference to this socket (sk_psock_msg_verdict): so first the
- * lock, then the references, `others` known.  It may say no although all has landed, never the
- * reverse: a recv of the peer has the lock as well, and a packet that is handled in a softirq
- * holds a reference, as others may.  Without peer_sk: where the peer is not known, or its lock
- * is the caller's.
- */
-static __always_inline int landed(__u64 sk, __u64 peer_sk, int others)
-{
-	int owned = peer_sk ? is_held(peer_sk) : 0;
-
-	return !owned && own_references_only(after(owned, sk), others);
 }
 
 #endif /* KERNEL_SOCK_H */

@@ -13,7 +13,7 @@
 #ifndef MEET_H
 #define MEET_H
 
-#include "accounts.h"
+#include "bpf_sockops.h"
 
 /* Whose numbers they are, in host byte order: as in struct sock_key. */
 struct meet_key {

@@ -16,7 +16,7 @@
  *
  * status.sh and unload.sh learn from it which processes have the connections, and all else where
  * the kernel's policy refuses sock_ops_status.  It does not see a socket that no process holds,
- * as one that is on its way through a unix socket, except the first MOST_WAITING that a listener
+ * as one that is on its way through a unix socket, except the first MAX_WAITING that a listener
  * has not accepted (of Multipath TCP: none).
  *
  * Needs 5.10.  It holds a reference to each file while it looks, and no lock.
@@ -25,10 +25,10 @@
 #include "status_line.h"
 
 /* Sockmaps that are looked at. */
-#define MOST_MAPS 4
+#define MAX_MAPS 4
 
 /* Their lines fit into the kernel's buffer. */
-#define MOST_WAITING 32
+#define MAX_WAITING 32
 
 /*
  * After so many files an empty line: a read(2) that goes through a million of them and has nothing
@@ -125,7 +125,7 @@ __noinline int map_of(__u64 sk, int n)
 	__u64 map;
 
 	node = psock ? (__u64)read_kernel(struct list_head, list, next) : list;
-	for (int i = 0; i < MOST_MAPS && i < n && node != list; i++)
+	for (int i = 0; i < MAX_MAPS && i < n && node != list; i++)
 		node = (__u64)read_kernel(struct list_head, node, next);
 	if (node == list)
 		return 0;
@@ -174,7 +174,7 @@ static __always_inline int print_all(struct seq_file *seq, __u64 task, __u64 sk)
 
 	if (request)
 		task = 0;
-	for (int i = 0; i < MOST_WAITING; i++) {
+	for (int i = 0; i < MAX_WAITING; i++) {
 		if (request)
 			sk = number_at(request + offset_of(struct request_sock, sk));
 		record = record_of(sk);

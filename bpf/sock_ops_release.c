@@ -7,8 +7,8 @@
  *
  * Needs 5.15 (bpf_setsockopt in iter/tcp), and 6.12 for the callback flags.
  */
+#include "release.h"
 #include "sock_record_map.h"
-#include "socket_options.h"
 
 #define TCP_BPF_SOCK_OPS_CB_FLAGS 1008
 

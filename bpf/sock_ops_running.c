@@ -9,7 +9,7 @@
  *   listens  0: the cgroup of the process; 1: of its listeners
  *   cgroups  inode numbers, with a "," after each: the cgroup, and those above it, but for the
  *            one that the programs are attached to, and what is above that; then zeroes.
- *            `deep` where it is more than MOST_LEVELS below.
+ *            `deep` where it is more than MAX_LEVELS below.
  *
  * What is not under that cgroup is left out: it stays on TCP anyway.
  *
@@ -76,12 +76,12 @@ static __always_inline __u64 cgroup_of_task(__u64 task)
 }
 
 /* As many as in_excluded_cgroup() looks at: for it what is deeper is excluded. */
-#define MOST_LEVELS 32
+#define MAX_LEVELS 32
 
 enum { OUTSIDE, UNDER, DEEP };
 
 /* Of the cgroup that was looked at last; one reader at a time has the scripts' lock. */
-static __u64 levels[MOST_LEVELS];
+static __u64 levels[MAX_LEVELS];
 
 /* Where is a cgroup?  UNDER that one it is itself as well, with no levels. */
 static __noinline int find_levels(__u64 cgroup)
@@ -90,7 +90,7 @@ static __noinline int find_levels(__u64 cgroup)
 	__u64 top = config ? config->cgroup : 0, id;
 	int place = DEEP;
 
-	for (int i = 0; i < MOST_LEVELS; i++) {
+	for (int i = 0; i < MAX_LEVELS; i++) {
 		levels[i] = 0;
 		if (place != DEEP)
 			continue;
@@ -110,7 +110,7 @@ static __noinline int find_levels(__u64 cgroup)
 
 static __always_inline void print_levels(struct seq_file *seq)
 {
-	for (int i = 0; i < MOST_LEVELS; i += 8)
+	for (int i = 0; i < MAX_LEVELS; i += 8)
 		if (!i || levels[i])
 			BPF_SEQ_PRINTF(seq, "%llu,%llu,%llu,%llu,%llu,%llu,%llu,%llu,", levels[i],
 				       levels[i + 1], levels[i + 2], levels[i + 3], levels[i + 4],

@@ -96,7 +96,7 @@ struct sock_record {
 	__u32 write_seq;	  /* O: tcp_sock.write_seq while nothing went over TCP */
 	__u32 thread;		  /* B: id of the thread that sent last */
 	__u32 cb_flags;		  /* O: callback flags that we have set on the socket */
-	/* O, R: what socket_options.h has set, and what the program had set before; 0: nothing. */
+	/* O, R: what keepalive.h has set, and what the program had set before; 0: nothing. */
 	__u32 probe_idle;	/* jiffies */
 	__u32 program_idle;	/* jiffies */
 	__u32 program_interval; /* jiffies */
@@ -109,13 +109,13 @@ struct sock_record {
 	__u8 probe_seconds;	/* probe_idle in seconds, 0: the keepalive is the program's */
 	__u8 probe_switched;	/* SO_KEEPALIVE was off */
 	__u8 program_count;
-	__u8 changed;  /* what else was set: an enum of socket_options.h */
+	__u8 changed;  /* what else was set: an enum of keepalive.h */
 	__u8 reason;   /* O, B: why this direction is back on TCP: an enum counter; S */
 	__u8 in_parts; /* B: a message of this burst was PART_OF_SEND or more */
 	__u8 unused[4];
 	/* By bpf_guard: what waited when a call got EINVAL here. */
-	__u64 refused_queue; /* &sk_psock.ingress_msg */
-	__u64 refused_first; /* its first message, 0: none */
+	__u64 einval_queue; /* &sk_psock.ingress_msg */
+	__u64 einval_first; /* its first message, 0: none */
 };
 
 static __always_inline int is_mapped(const __be32 ip[4])

@@ -30,13 +30,14 @@
 #ifndef STATUS_LINE_H
 #define STATUS_LINE_H
 
+#include "holders.h"
 #include "sock_record.h"
 
 /* Messages counted at most, on kernels without msg_tot_len. */
-#define MOST_MESSAGES 256
+#define MAX_COUNTED 256
 
 /* Programs that keep storage with one socket, at most. */
-#define MOST_STORAGES 16
+#define MAX_STORAGES 16
 
 #define NS_PER_MS 1000000
 
@@ -99,7 +100,7 @@ static __always_inline __u64 find_record(__u64 sk, const struct sock_key *key)
 	if (!storage)
 		return 0;
 	node = number_at(storage + offset_of(struct bpf_local_storage, list.first));
-	for (int i = 0; i < MOST_STORAGES && node; i++) {
+	for (int i = 0; i < MAX_STORAGES && node; i++) {
 		data = node - offset_of(struct bpf_local_storage_elem, snode) +
 		       offset_of(struct bpf_local_storage_elem, sdata) +
 		       offset_of(struct bpf_local_storage_data, data);
@@ -123,7 +124,7 @@ __noinline __u64 unread_bytes(__u64 sk)
 	if (counts_bypassed())
 		return read_kernel(struct sk_psock, psock, msg_tot_len);
 	node = (__u64)read_kernel(struct list_head, queue, next);
-	for (int i = 0; i < MOST_MESSAGES && node && node != queue; i++) {
+	for (int i = 0; i < MAX_COUNTED && node && node != queue; i++) {
 		sum += read_kernel(struct sk_msg, node - offset_of(struct sk_msg, list), sg.size);
 		node = (__u64)read_kernel(struct list_head, node, next);
 	}

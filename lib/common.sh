@@ -246,7 +246,7 @@ cgroup_path() {
 
 # cgroup_paths: of numbers of cgroups, which it reads, those that are to be seen, as lines `NUMBER PATH`.
 # In one walk: there may be thousands, and any user to whom a cgroup is delegated can make some, as deep
-# as he likes.  None that is excluded is deeper than 32 levels (excluded_cgroups.h).
+# as he likes.  None that is excluded is deeper than 32 levels (excluded.h).
 cgroup_paths() {
 	local dir ids
 	ids=$(sed "/^$/d")

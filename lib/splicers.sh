@@ -24,7 +24,7 @@ LOOK_SECONDS=5  # for all processes
 JUDGE_SECONDS=5 # for the configurations of all that are called haproxy
 
 LEFT_OUT=() # what to say of them
-DEEP=       # one is in a cgroup that is too deep to be looked at (excluded_cgroups.h)
+DEEP=       # one is in a cgroup that is too deep to be looked at (excluded.h)
 
 # What to look for among what runs, and why.  A place in these lists stands for a name: no other
 # string comes from outside.

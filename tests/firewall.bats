@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # Stateful firewalls: connection tracking sees no packet of a connection that is on the
-# bypass, but the probes that the programs have TCP send (socket_options.h).
+# bypass, but the probes that the programs have TCP send (keepalive.h).
 #
 #   client                            server
 #   10.7.0.1, fd07::1 --- veth ---    10.7.0.2, fd07::2; 127.0.0.1 is not exempt

@@ -20,7 +20,7 @@ held_by_stopped_reader() {
 }
 
 # Does the kernel count what is queued for a reader?  Else one that has stopped
-# is bounded by ROOM_UNCOUNTED alone (bpf_tcpip_bypass.c).
+# is bounded by ROOM_UNCOUNTED alone (bpf/backlog.h).
 counts_unread() {
 	grep -q msg_tot_len /sys/kernel/btf/vmlinux
 }

@@ -135,7 +135,7 @@ unread() {
 
 @test "bound: small messages that nobody reads hold about three times what TCP holds" {
 	counts_unread || skip "this kernel bounds the host alone"
-	# MESSAGES_FEW, BYTES_A_MESSAGE, MESSAGES_MOST of bpf_tcpip_bypass.c
+	# MESSAGES_FEW, BYTES_A_MESSAGE, MAX_MESSAGES of bpf/backlog.h
 	have_want "messages of 1 byte" "$(unread 300 1)" -le 24
 	have_want "left" "$(counter left_room)" -eq 1
 	have_want "messages of 16 bytes" "$(unread 300 16)" -le 33

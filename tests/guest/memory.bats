@@ -74,7 +74,7 @@ events() {
 	have_want "digits of bytes charged, before $before" "${#after}" -le 8
 }
 
-# MESSAGES_LEAST, or HOST_UNCOUNTED times the second number for two sockets (bpf_tcpip_bypass.c).
+# MESSAGES_LEAST, or HOST_UNCOUNTED times the second number for two sockets (bpf/backlog.h).
 @test "memory: the host's share bounds small messages that nobody reads (tcp_mem)" {
 	local most=80 second=40
 	# There TCP itself may hold as much, and be short of memory.

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the programs set on a socket in the map, and put back when it leaves.
- *
- * TCP keepalive is the clock of sockets that send no packet by themselves:
+ * TCP keepalive, which the programs set on a socket in the map and put back when it leaves: the
+ * clock of sockets that send no packet by themselves.
  *
  *   conntrack  While on the bypass a connection sends no packet, and connection tracking
  *              forgets it (nf_conntrack_tcp_timeout_established): a stateful firewall then
@@ -23,32 +22,31 @@
  *
  * A program that has set no option follows the sysctls of its network namespace: the socket has
  * a 0 then.  No option takes a 0, so that the sysctls of the moment of leaving are put back, as
- * far as options go: 1 to KEEPALIVE_MOST seconds.  From then on they are the socket's own.
+ * far as options go: 1 to MAX_KEEPALIVE seconds.  From then on they are the socket's own.
  *
  * `socket` is what bpf_setsockopt() takes: a sock_ops context, or the socket itself in an
  * iter/tcp program (5.15).  The socket is locked.
  */
-#ifndef SOCKET_OPTIONS_H
-#define SOCKET_OPTIONS_H
+#ifndef KEEPALIVE_H
+#define KEEPALIVE_H
 
 #include "sock_record.h"
 
 #define CONNTRACK_SECONDS 59 /* less than covered time-outs; few programs set just this */
 #define LEAVING_SECONDS	  1  /* the shortest that TCP_KEEPIDLE takes */
 
-#define UNANSWERED_MOST 100 /* probes, then there are no more */
+#define MAX_UNANSWERED 100 /* probes, then there are no more */
 
 /* Of the kernel's headers. */
 #define SOL_SOCKET	 1
 #define SO_KEEPALIVE	 9
-#define SO_RCVLOWAT	 18
 #define IPPROTO_TCP	 6
 #define TCP_KEEPIDLE	 4 /* seconds */
 #define TCP_KEEPINTVL	 5 /* seconds */
 #define TCP_KEEPCNT	 6
 #define TCP_USER_TIMEOUT 18    /* milliseconds */
-#define KEEPALIVE_MOST	 32767 /* seconds, MAX_TCP_KEEPIDLE and MAX_TCP_KEEPINTVL */
-#define KEEPCNT_MOST	 127   /* MAX_TCP_KEEPCNT */
+#define MAX_KEEPALIVE	 32767 /* seconds, MAX_TCP_KEEPIDLE and MAX_TCP_KEEPINTVL */
+#define MAX_KEEPCNT	 127   /* MAX_TCP_KEEPCNT */
 
 /* Of sock_record.changed: keep_pace() has seen the socket, and what it has set. */
 enum { SEEN = 1, INTERVAL = 2, COUNT = 4 };
@@ -65,7 +63,7 @@ static __always_inline long set_within(void *socket, int option, __u32 value, __
 
 static __always_inline long set_seconds(void *socket, int option, __u32 seconds)
 {
-	return set_within(socket, option, seconds, KEEPALIVE_MOST);
+	return set_within(socket, option, seconds, MAX_KEEPALIVE);
 }
 
 static __always_inline long switch_keepalive(void *socket, int on)
@@ -127,10 +125,10 @@ static __always_inline void give_pace_back(void *socket, struct sock_record *rec
 			socket, TCP_KEEPINTVL,
 			(rec->program_interval ?: sysctl_value(sk, sysctl_tcp_keepalive_intvl)) /
 				hz);
-	if (rec->changed & COUNT && probe_count(sk) == KEEPCNT_MOST)
+	if (rec->changed & COUNT && probe_count(sk) == MAX_KEEPCNT)
 		set_within(socket, TCP_KEEPCNT,
 			   rec->program_count ?: sysctl_value(sk, sysctl_tcp_keepalive_probes),
-			   KEEPCNT_MOST);
+			   MAX_KEEPCNT);
 	rec->changed = 0;
 }
 
@@ -219,7 +217,7 @@ static __always_inline void keep_pace(void *socket, struct sock_record *rec)
 	    !set_tcp(socket, TCP_KEEPINTVL, rec->probe_seconds))
 		rec->changed |= INTERVAL;
 	rec->program_count = own_value(sk, keepalive_probes);
-	if (probes_are_ours(rec) && !set_tcp(socket, TCP_KEEPCNT, KEEPCNT_MOST))
+	if (probes_are_ours(rec) && !set_tcp(socket, TCP_KEEPCNT, MAX_KEEPCNT))
 		rec->changed |= COUNT;
 }
 
@@ -233,7 +231,7 @@ static __always_inline void pace_probing(void *socket, struct sock_record *rec)
 	if (rec->probe_switched && idle_time(sk) != rec->probe_idle)
 		stop_probing(socket, rec);
 	/* Nobody answers. */
-	if (read_kernel(struct tcp_sock, sk, inet_conn.icsk_probes_out) >= UNANSWERED_MOST)
+	if (read_kernel(struct tcp_sock, sk, inet_conn.icsk_probes_out) >= MAX_UNANSWERED)
 		stop_probing(socket, rec);
 	/* The program's own rule applies. */
 	if (!probes_are_ours(rec) && !may_hasten(sk))
@@ -253,26 +251,4 @@ static __always_inline void pace_probing(void *socket, struct sock_record *rec)
 		keep_pace(socket, rec);
 }
 
-/*
- * A reader to whom FIONREAD said 0, or that has stopped at a short read, waits for an event:
- * to set SO_RCVLOWAT, to what it is, brings one if there are bytes
- * (tcp_set_rcvlowat, reached from here since 6.1).
- */
-static __always_inline void wake_reader(void *socket, __u64 sk)
-{
-	int bytes = read_kernel(struct sock, sk, sk_rcvlowat);
-
-	if (read_kernel(struct tcp_sock, sk, rcv_nxt) !=
-	    read_kernel(struct tcp_sock, sk, copied_seq))
-		bpf_setsockopt(socket, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof(bytes));
-}
-
-/* The socket has left the map. */
-static __always_inline void release_socket(void *socket, struct sock_record *rec)
-{
-	rec->in_map = 0;
-	stop_probing(socket, rec);
-	wake_reader(socket, rec->view.sk);
-}
-
-#endif /* SOCKET_OPTIONS_H */
+#endif /* KEEPALIVE_H */

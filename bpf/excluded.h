@@ -1,18 +1,90 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Programs whose sockets stay on TCP, by name (load.sh --exclude-program): also of those that are
- * started later, whatever their cgroup.  And those that take the guard's EINVAL for an error, by
- * cgroup.
+ * Whose sockets stay on TCP: those of cgroups, and those of programs.
  *
- * listen(2) and connect(2) are the calls in which a program shows itself.  If it is an excluded
- * one, the socket gets a mark, which it keeps until it is freed: a client's socket, or a listener,
- * from which all sockets that are accepted there inherit it.  The name is that of the process,
- * which is its main thread's.
+ * By cgroup, for what ports do not tell from others, as a proxy on its way to many servers.  A
+ * socket's cgroup is that of the process that has created it, an accepted one's is its listener's.
+ *
+ *   sock_ops_cgroups     load.sh's (--exclude-cgroup), with all below them
+ *   sock_ops_remembered  those that the programs have found out themselves, without what is below:
+ *                        of programs that take the guard's EINVAL for an error
+ *
+ * By the name of the program (--exclude-program), also of one that is started later, whatever its
+ * cgroup.  listen(2) and connect(2) are the calls in which a program shows itself.  If it is an
+ * excluded one, the socket gets a mark, which it keeps until it is freed: a client's socket, or a
+ * listener, from which all sockets that are accepted there inherit it.  The name is that of the
+ * process, which is its main thread's.
+ *
+ *   sock_ops_names       the names
+ *   sock_ops_excluded    the marks
  */
-#ifndef EXCLUDED_PROGRAMS_H
-#define EXCLUDED_PROGRAMS_H
+#ifndef EXCLUDED_H
+#define EXCLUDED_H
 
-#include "excluded_cgroups.h"
+#include "bpf_sockops.h"
+
+/* ---- by cgroup ---- */
+
+#define MAX_CGROUPS 4096
+
+/* By the id of the cgroup, which is the inode number of its directory. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_CGROUPS);
+	__type(key, __u64);
+	__type(value, __u32); /* not in use */
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} sock_ops_cgroups SEC(".maps");
+
+/*
+ * The same.  Any user who may make cgroups can fill this one: so it takes no place from load.sh's,
+ * and when it is full the cgroup is forgotten that has opened no connection for longest.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, MAX_CGROUPS);
+	__type(key, __u64);
+	__type(value, __u32); /* not in use */
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} sock_ops_remembered SEC(".maps");
+
+/* Levels that are looked at. */
+#define MAX_LEVELS 32
+
+/*
+ * Is a socket's cgroup one of these, or below one of load.sh's?  Where that cannot be seen the
+ * answer is yes: for a cgroup that is deeper, or not known (cgroup_of).
+ */
+static __noinline __attribute__((unused)) int in_excluded_cgroup(__u64 sk)
+{
+	__u64 cgroup = cgroup_of(sk), id = cgroup_id(cgroup);
+
+	if (bpf_map_lookup_elem(&sock_ops_remembered, &id))
+		return 1;
+	if (admits(ADMIT_ALL_CGROUPS))
+		return 0;
+	if (!cgroup)
+		return 1;
+	for (int i = 0; i < MAX_LEVELS && cgroup; i++) {
+		id = cgroup_id(cgroup);
+		if (bpf_map_lookup_elem(&sock_ops_cgroups, &id))
+			return 1;
+		/* The first member of a cgroup, so that its address is the cgroup's. */
+		cgroup = (__u64)read_kernel(struct cgroup, cgroup, self.parent);
+	}
+	return cgroup != 0;
+}
+
+/* Fails only where other CPUs are at work on all its places at this moment. */
+static __always_inline int remember_cgroup(__u64 sk)
+{
+	__u64 id = cgroup_id(cgroup_of(sk));
+	__u32 unused = 0;
+
+	return !bpf_map_update_elem(&sock_ops_remembered, &id, &unused, BPF_ANY);
+}
+
+/* ---- by name ---- */
 
 /* load.sh's own, and those of --exclude-program. */
 #define MAX_PROGRAMS 64
@@ -82,7 +154,7 @@ static __always_inline void exclude_socket(void *ctx_sk, __u64 sk)
 }
 
 /* Programs that keep storage with one socket, at most. */
-#define MOST_MARKS 16
+#define MAX_MARKS 16
 
 /*
  * Has a socket the mark?  By its address: at a SYN the context does not show the listener.  So look
@@ -95,7 +167,7 @@ static __noinline __attribute__((unused)) int is_excluded(__u64 sk)
 	if (!storage)
 		return 0;
 	node = (__u64)read_kernel(struct bpf_local_storage, storage, list.first);
-	for (int i = 0; i < MOST_MARKS && node; i++) {
+	for (int i = 0; i < MAX_MARKS && node; i++) {
 		data = node - offset_of(struct bpf_local_storage_elem, snode) +
 		       offset_of(struct bpf_local_storage_elem, sdata);
 		if ((__u64)read_kernel(struct bpf_local_storage_data, data, smap) ==
@@ -121,7 +193,7 @@ static __always_inline void remember_program(const struct sock_record *rec, stru
 	struct sock_config *config = this_config();
 	__u64 sk = rec->view.sk;
 
-	if (!rec->refused_first || read_word(rec->refused_queue) != rec->refused_first)
+	if (!rec->einval_first || read_word(rec->einval_queue) != rec->einval_first)
 		return;
 	if (config && cgroup_id(cgroup_of(sk)) != config->cgroup && remember_cgroup(sk))
 		count(cpu, remembered, 1);
@@ -129,4 +201,4 @@ static __always_inline void remember_program(const struct sock_record *rec, stru
 		count(cpu, not_remembered, 1); /* the next such connection tries again */
 }
 
-#endif /* EXCLUDED_PROGRAMS_H */
+#endif /* EXCLUDED_H */

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * How much of a direction is unread, in bytes and in messages: where it is more than TCP would
+ * hold, the direction leaves.
+ */
+#ifndef BACKLOG_H
+#define BACKLOG_H
+
+#include "send.h"
+#include "waits.h"
+
+/*
+ * ROOM, in bytes: the unread backlog at which a direction leaves even though
+ * its peer has not read all: the sender's sk_sndbuf and the reader's sk_rcvbuf,
+ * which is what plain TCP holds.  Each message counts MESSAGE_COST more, for the
+ * kernel's struct sk_msg.  A socket on which another thread waits in a recv gets
+ * ROOM_WAITING times as much, each send past ROOM slowed down by a wait for the reader:
+ * leaving would end that recv with EAGAIN (reader_waits).  So does a burst with a message of
+ * PART_OF_SEND or more: a longer send comes as messages of 544 KiB (MAX_MSG_FRAGS pages of
+ * 32 KiB).  They belong to one call.  A reader on the same CPU cannot run before it returns, so
+ * leaving in the middle would leave much unread.  A wait that finds this reader where it was is
+ * the last one of such a burst.  What ALWAYS_FITS needs no look at
+ * the buffers: they are never smaller (SOCK_MIN_SNDBUF and SOCK_MIN_RCVBUF in
+ * net/sock.h).  Kernels without msg_tot_len get ROOM_UNCOUNTED, and no more in either
+ * case: 5.10 does not add redirected bytes to sk_rmem_alloc, and an edge-triggered reader that
+ * had paused stalls there at the boundary between the two queues.
+ */
+#define MESSAGE_COST   1024
+#define ROOM_WAITING   4 /* times ROOM, while another thread waits in a recv, or in one send */
+#define PART_OF_SEND   (512 * 1024)
+#define ALWAYS_FITS    4096
+#define ROOM_UNCOUNTED (64 * 1024 * 1024)
+
+/*
+ * Of a message the kernel holds a kilobyte (struct sk_msg, in its slab), which neither tcp_mem
+ * nor a memory cgroup counts; TCP merges small segments.  So that a direction holds at most
+ * three times what TCP would, MESSAGES_FEW may be unread, and one more for each BYTES_A_MESSAGE
+ * that are, up to MAX_MESSAGES.
+ *
+ * The sockets in the map share as many messages as the first number of tcp_mem has pages: about
+ * 1 % of the memory.  Whatever a socket's share is, MESSAGES_LEAST fit.
+ *
+ * Kernels without msg_tot_len have this second bound alone, for the reader's sake, as with
+ * ROOM_UNCOUNTED: HOST_UNCOUNTED times the second number of tcp_mem, 6 % of the memory.
+ */
+#define MESSAGES_FEW	24
+#define BYTES_A_MESSAGE 64
+#define MAX_MESSAGES	256
+#define MESSAGES_LEAST	4
+#define HOST_UNCOUNTED	4
+
+/*
+ * A reader that shares the sender's CPU cannot run before the sender is
+ * preempted: from half of ROOM on, up to PATIENCE waits are spent (5 ms, more
+ * than a scheduler's tick at 250 Hz), one for each send.  A direction that leaves
+ * with its reader's buffer full pays more: TCP bytes that find no room are
+ * dropped, and wait for a retransmission.
+ */
+#define PATIENCE 25
+
+/*
+ * How many messages are in a queue, `most` + 1 for more.  Its reader takes some out meanwhile:
+ * a look that strays reads zeroes, and ends.
+ */
+__noinline int messages_in(__u64 queue, int most)
+{
+	__u64 node = read_word(queue);
+	int n = 0;
+
+	for (int i = 0; i <= MAX_MESSAGES; i++) {
+		if (i > most || !node || node == queue)
+			break;
+		node = read_word(node);
+		n++;
+	}
+	return n;
+}
+
+static __always_inline __u64 room(const struct sock_record *rec)
+{
+	if (!counts_bypassed())
+		return ROOM_UNCOUNTED;
+	return (__u64)read_kernel(struct sock, rec->view.sk, sk_sndbuf) +
+	       read_kernel(struct sock, rec->peer_sk, sk_rcvbuf);
+}
+
+enum backlog { FITS, WAS_READ, TOO_MUCH };
+
+struct bpf_shtab___ours {
+	atomic_t count;
+} __attribute__((preserve_access_index));
+
+/* A socket's share of the messages that may be unread on this host. */
+static __always_inline __u64 host_share(const struct sock_record *rec)
+{
+	struct bpf_shtab___ours *map = (struct bpf_shtab___ours *)&sock_ops_map;
+	__u64 prot = (__u64)read_kernel(struct sock_common, rec->view.sk, skc_prot);
+	__u64 mem = (__u64)read_kernel(struct proto, prot, sysctl_mem);
+	__u32 sockets = map->count.counter;
+	__u64 pages;
+
+	if (counts_bypassed())
+		pages = read_number(mem);
+	else
+		pages = HOST_UNCOUNTED * read_number(mem + sizeof(unsigned long));
+	return sockets ? pages / sockets : pages;
+}
+
+/* How many messages may be unread. */
+static __always_inline __u64 max_messages(const struct sock_record *rec)
+{
+	__u64 share = host_share(rec), most = MESSAGES_FEW;
+
+	if (!counts_bypassed())
+		return share > MESSAGES_LEAST ? share : MESSAGES_LEAST;
+	most += read_kernel(struct sk_psock, psock_at(rec->peer_queue), msg_tot_len) /
+		BYTES_A_MESSAGE;
+	if (most > MAX_MESSAGES)
+		most = MAX_MESSAGES;
+	if (most > share)
+		most = share;
+	return most > MESSAGES_LEAST ? most : MESSAGES_LEAST;
+}
+
+/* Are more unread, this one included?  They were counted since the reader had read all: look. */
+static __always_inline int too_many(struct sock_record *rec)
+{
+	__u64 most;
+
+	if (rec->messages <= MESSAGES_LEAST)
+		return 0;
+	most = max_messages(rec);
+	if (rec->messages > most && most <= MAX_MESSAGES)
+		rec->messages = messages_in(rec->peer_queue, most) + 1;
+	return rec->messages > most;
+}
+
+/* The reader has read all but this message. */
+static __always_inline enum backlog was_read(const struct send *s)
+{
+	s->rec->unread = s->size + MESSAGE_COST;
+	s->rec->messages = 1;
+	s->rec->waits = 0;
+	return WAS_READ;
+}
+
+/* Hold what is unread against ROOM; from half of it on the reader is given time. */
+static __always_inline enum backlog backlog(const struct send *s)
+{
+	struct sock_record *rec = s->rec;
+	__u64 most, waiting, first;
+
+	if (rec->unread <= ALWAYS_FITS)
+		return FITS;
+	if (too_many(rec))
+		return wait_for_reader(rec->peer_queue, rec->peer) ? was_read(s) : TOO_MUCH;
+	most = room(rec);
+	waiting = counts_bypassed() ? ROOM_WAITING * most : most;
+	if (rec->in_parts)
+		most = waiting;
+	if (rec->unread > most && (rec->in_parts || rec->unread > waiting || !reader_waits(rec)))
+		return TOO_MUCH;
+	if (rec->unread <= most && (rec->unread <= most / 2 || rec->waits >= PATIENCE))
+		return FITS;
+	rec->waits++;
+	first = read_word(rec->peer_queue);
+	if (wait_for_reader(rec->peer_queue, rec->peer))
+		return was_read(s);
+	/* It has not moved, and may not before this call has ended. */
+	if (rec->in_parts && read_word(rec->peer_queue) == first)
+		rec->waits = PATIENCE;
+	return FITS;
+}
+
+#endif /* BACKLOG_H */

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The packets of a socket in the map: what each one says, and how the socket leaves the map with
+ * one.
+ */
+#ifndef PACKETS_H
+#define PACKETS_H
+
+#include "accounts.h"
+#include "excluded.h"
+#include "handover.h"
+#include "release.h"
+
+/*
+ * What bpf_sockops is called for once a socket is in the map.  No header option is read or
+ * written: the callbacks for them are the ones that come for each packet that a socket sends
+ * (HDR_OPT_LEN, in tcp_established_options) or gets (PARSE_HDR, in tcp_validate_incoming: not
+ * for those of the fast path), with the socket locked.  On the bypass a connection has no
+ * packets, so that they cost nothing, and each packet is news: on_packet().
+ */
+#define CB_FLAGS (BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG | BPF_SOCK_OPS_PARSE_ALL_HDR_OPT_CB_FLAG)
+
+/* Other programs may have flags of their own. */
+static __always_inline void drop_callbacks(struct bpf_sock_ops *skops, struct sock_record *rec)
+{
+	bpf_sock_ops_cb_flags_set(skops, skops->bpf_sock_ops_cb_flags & ~rec->cb_flags);
+	rec->cb_flags = 0;
+}
+
+/*
+ * A send that had begun before the socket entered the map goes past bpf_tcpip_bypass: the
+ * peer must know that bytes come over TCP.
+ */
+static __always_inline void detect_early_send(struct sock_record *rec, struct sock_cpu *cpu)
+{
+	if (rec->view.left || rec->view.threads ||
+	    read_kernel(struct tcp_sock, rec->view.sk, write_seq) == rec->write_seq)
+		return;
+	set_left(rec, left_tcp_bytes, LEFT_QUEUED); /* no send has come by the program */
+	count(cpu, left_tcp_bytes, 1);
+}
+
+/*
+ * A TCP packet of a socket in the map, sent or received: its bytes, or its peer's, are on
+ * TCP again, or it ends its direction, or a probe.  Once nothing can come in over the
+ * bypass it leaves the map and is plain TCP.
+ */
+static __always_inline void on_packet(struct bpf_sock_ops *skops, int sent)
+{
+	struct bpf_sock *ctx_sk = skops->sk;
+	struct sock_cpu *cpu = this_cpu();
+	__u32 state = skops->state;
+	struct sock_record *rec;
+	int fin = 0;
+
+	if (!ctx_sk || !cpu)
+		return;
+	rec = bpf_sk_storage_get(&sock_ops_record, ctx_sk, 0, 0);
+	if (!rec || !rec->in_map)
+		return;
+	/*
+	 * On a socket with a psock the acknowledgment of a FIN makes a blocking
+	 * recv return EAGAIN (tcp_msg_wait_data): this is the moment to go.
+	 */
+	if (state != BPF_TCP_ESTABLISHED && state != BPF_TCP_CLOSE_WAIT) {
+		fin = set_ended(rec);
+		if (fin)
+			wait_before_fin(rec);
+		judge(rec, state == BPF_TCP_CLOSE);
+		if (fin)
+			remember_program(rec, cpu);
+	} else if (sent) {
+		detect_early_send(rec, cpu);
+	}
+	switch (may_leave_map(rec, fin, sent)) {
+	case STAYS_BEHIND:
+		start_probing(skops, rec, LEAVING_SECONDS);
+		/* fall through */
+	case STAYS:
+		if (sent && psock_of(rec->view.sk))
+			pace_probing(skops, rec);
+		return;
+	}
+	if (bpf_map_delete_elem(&sock_ops_map, &rec->key))
+		return; /* the socket is being closed, which removes it */
+	judge(rec, 0);
+	if (!rec->view.left)
+		rec->reason = left_peer_left;
+	drop_callbacks(skops, rec);
+	release_socket(skops, rec);
+	count(cpu, ejected, 1);
+}
+
+#endif /* PACKETS_H */

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What a socket gets when it has left the map, by a packet or by an unload: back what it had
+ * before.
+ */
+#ifndef RELEASE_H
+#define RELEASE_H
+
+#include "keepalive.h"
+
+#define SO_RCVLOWAT 18
+
+/*
+ * A reader to whom FIONREAD said 0, or that has stopped at a short read, waits for an event:
+ * to set SO_RCVLOWAT, to what it is, brings one if there are bytes
+ * (tcp_set_rcvlowat, reached from here since 6.1).
+ */
+static __always_inline void wake_reader(void *socket, __u64 sk)
+{
+	int bytes = read_kernel(struct sock, sk, sk_rcvlowat);
+
+	if (read_kernel(struct tcp_sock, sk, rcv_nxt) !=
+	    read_kernel(struct tcp_sock, sk, copied_seq))
+		bpf_setsockopt(socket, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof(bytes));
+}
+
+/* The socket has left the map. */
+static __always_inline void release_socket(void *socket, struct sock_record *rec)
+{
+	rec->in_map = 0;
+	stop_probing(socket, rec);
+	wake_reader(socket, rec->view.sk);
+}
+
+#endif /* RELEASE_H */

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * One send of a socket in the map, and what it sees of both ends.
+ */
+#ifndef SEND_H
+#define SEND_H
+
+#include "handover.h"
+
+/* One send, and what it has seen of both ends. */
+struct send {
+	struct sock_record *rec;
+	struct sock_view peer;
+	__u64 now;	   /* jiffies */
+	__u32 size;	   /* bytes */
+	__u32 state;	   /* of the socket: BPF_TCP_* */
+	__u32 switch_seen; /* SWITCH_* */
+	int taken_over;	   /* either end: by another tool's sockmap, or by the kernel */
+	int has_option;	   /* either end: has one that only TCP honours */
+	int caught_up;	   /* this end has read all that came over the bypass */
+	int found_empty;   /* the peer's queue was empty */
+};
+
+/* The psock that has a queue. */
+static __always_inline __u64 psock_at(__u64 queue)
+{
+	return queue - offset_of(struct sk_psock, ingress_msg);
+}
+
+/* A sockmap of another tool holds the psock as well: it stays when we are out. */
+static __always_inline int shared_psock(const struct sock_record *rec)
+{
+	__u64 psock = psock_at(rec->queue);
+
+	return read_kernel(struct sk_psock, psock, link.next) !=
+	       read_kernel(struct sk_psock, psock, link.prev);
+}
+
+/*
+ * Does another thread wait in a recv on this socket?  If the direction left now,
+ * that recv would return EAGAIN when TCP's send buffer, once full, has room again:
+ * on a psock any wake-up without data does that (tcp_msg_wait_data).  The map and
+ * our send hold a reference to the psock each.  Once several threads have sent, a
+ * waiting reader cannot be told from a waiting sender.
+ */
+static __always_inline int reader_waits(const struct sock_record *rec)
+{
+	return rec->view.threads < 2 &&
+	       read_kernel(struct sk_psock, psock_at(rec->queue), refcnt.refs.counter) > 2 &&
+	       !shared_psock(rec);
+}
+
+/*
+ * Once TCP's memory has come to its limit, a redirect fails with ENOMEM, where TCP
+ * makes the sender wait (sk_wmem_schedule in bpf_tcp_ingress).  The pressure begins
+ * before that (tcp_mem[1]), but each CPU counts up to 1 MiB late (SK_MEMORY_PCPU_RESERVE):
+ * where tcp_mem leaves less than that and a message between the two, a send may fail.
+ */
+static __always_inline int memory_pressure(struct sock_record *rec)
+{
+	if (!rec->pressure) {
+		struct proto *prot = read_kernel(struct sock_common, rec->view.sk, skc_prot);
+
+		rec->pressure = (__u64)read_kernel(struct proto, prot, memory_pressure);
+	}
+	return read_word(rec->pressure) != 0;
+}
+
+/* Once for each send, so that all that follows goes by the same. */
+static __always_inline void look_at_both(struct send *s)
+{
+	struct sock_record *rec = s->rec;
+
+	s->caught_up = queue_empty(rec->queue);
+	if (s->caught_up)
+		rec->view.turn++;
+	read_view(&s->peer, rec->peer);
+	s->switch_seen = switch_state();
+	/* Where a read is not just a load, once in a jiffy. */
+	if (!can_cast() && rec->sent_at == s->now)
+		return;
+	s->taken_over = shared_psock(rec) || !same_handlers(rec->view.sk, rec->peer_sk);
+	s->has_option = needs_tcp(rec->view.sk) || needs_tcp(rec->peer_sk);
+}
+
+#endif /* SEND_H */
