@@ -58,11 +58,12 @@ install: $(OBJECTS)
 	$(Q)install -m 644 $(OBJECTS) $(DESTDIR)$(LIBDIR)/build
 	$(Q)install -m 644 bpf/counters.h $(DESTDIR)$(LIBDIR)/bpf
 	$(Q)install -m 644 lib/*.sh $(DESTDIR)$(LIBDIR)/lib
-	$(Q)install -m 644 docs/limits.md docs/limits.tsv $(DESTDIR)$(LIBDIR)/docs
+	$(Q)install -m 644 docs/limits.md $(DESTDIR)$(LIBDIR)/docs
 	$(Q)install -m 755 $(COMMANDS:=.sh) $(DESTDIR)$(LIBDIR)
-	$(Q)for command in $(COMMANDS); do \
+	$(Q)set -e; for command in $(COMMANDS); do \
 		ln -sf $(LIBDIR)/$$command.sh $(DESTDIR)$(PREFIX)/sbin/tcpip-bypass-$$command; \
-		./$$command.sh --help | $(AWK) -f docs/man.awk >$(DESTDIR)$(MANDIR)/tcpip-bypass-$$command.8; \
+		./$$command.sh --help >build/$$command.help; \
+		$(AWK) -f docs/man.awk build/$$command.help >$(DESTDIR)$(MANDIR)/tcpip-bypass-$$command.8; \
 	done
 	$(Q)sed 's|@LIBDIR@|$(LIBDIR)|' systemd/tcpip-bypass.service.in >$(DESTDIR)$(UNITDIR)/tcpip-bypass.service
 

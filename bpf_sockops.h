@@ -240,7 +240,6 @@ static __always_inline int may_trace(struct sock_cpu *cpu, __u32 lines)
 	}
 	if (cpu->trace_left < lines) {
 		cpu->trace_missed += lines;
-		count(cpu, trace_unshown, lines);
 		return 0;
 	}
 	cpu->trace_left -= lines;

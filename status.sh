@@ -9,6 +9,12 @@ set -euo pipefail
 HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 # shellcheck source=lib/common.sh
 . "$HERE/lib/common.sh"
+# shellcheck source=lib/maps.sh
+. "$HERE/lib/maps.sh"
+# shellcheck source=lib/cgroups.sh
+. "$HERE/lib/cgroups.sh"
+# shellcheck source=lib/connections.sh
+. "$HERE/lib/connections.sh"
 
 JSON=0
 WATCH=0     # seconds, 0: once
@@ -150,7 +156,7 @@ look() {
 	read -ra values < <(config_of pinned "$CONFIG_PIN") || return
 	CGROUP=$(cgroup_path "${values[0]}") || true
 	QUIET=${values[2]}
-	ALL=$((${values[4]/-/0} & ADMIT_SHORT))
+	ALL=$((values[4] & ADMIT_SHORT))
 	ONLY=$(filter 1 | paste -sd,)
 	EXCEPT=$(filter 0 | paste -sd,)
 	NOT_UNDER=$(excluded_cgroups)

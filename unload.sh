@@ -18,10 +18,22 @@ set -euo pipefail
 HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 # shellcheck source=lib/common.sh
 . "$HERE/lib/common.sh"
+# shellcheck source=lib/maps.sh
+. "$HERE/lib/maps.sh"
+# shellcheck source=lib/cgroups.sh
+. "$HERE/lib/cgroups.sh"
+# shellcheck source=lib/connections.sh
+. "$HERE/lib/connections.sh"
+# shellcheck source=lib/taking_out.sh
+. "$HERE/lib/taking_out.sh"
+# shellcheck source=lib/release.sh
+. "$HERE/lib/release.sh"
 
 TIMEOUT=10   # seconds to wait for what is unread
 CGROUP=      # where to look for programs without pins, besides the root
 LINGER=86400 # seconds that the processes in the background wait at most
+HELD_MS=700  # for the last sockets to get back what they had before
+MAX_SHOWN=100 # connections
 
 usage() {
 	cat <<-END
@@ -113,303 +125,6 @@ switch_to() {
 	else
 		FAILED=$((FAILED + 1))
 	fi
-}
-
-# ---- time ------------------------------------------------------------------
-
-# now: ms since the host was started, in NOW.  Nobody sets that clock.
-now() {
-	local up
-	read -r up _ </proc/uptime
-	NOW=$((10#${up/./} * 10))
-}
-
-# has_time END, which is one of now().
-has_time() {
-	now
-	((NOW < $1))
-}
-
-# pause LOOKS END: often at first, when most are idle; later for programs that take their time.
-pause() {
-	local ms=500
-	(($1 > 2)) || ms=50
-	(($1 < 30)) || ms=5000
-	now
-	((NOW + ms <= $2)) || ms=$(($2 - NOW > 100 ? $2 - NOW : 100))
-	sleep "$((ms / 1000)).$(printf %03d $((ms % 1000)))"
-}
-
-# ---- taking connections out ------------------------------------------------
-
-LOOKS=3        # at a map, at least, when there is no time left: two that agree, and one at what is left
-DELETE_MS=3000 # for going on behind keys that are gone,
-STARTS=40      # and so many times at least
-MOST_SHOWN=100 # connections
-
-FOUND=0               # connections
-LEFT=                 # those that had to stay, as connections() prints them
-declare -A COUNTED=() # maps
-declare -A TAKEN=()   # network namespaces of the sockets that take_out() has taken out, by inode
-
-# count LINES: how many; there are none in an empty string.
-count() {
-	grep -c . <<<"$1" || true
-}
-
-# look MAP: its connections, in SEEN.  They are counted once, at the first look that sees any.
-look() {
-	SEEN=$(connections "$@" 2>/dev/null) || return
-	if [[ -n $SEEN && -z ${COUNTED[$*]:-} ]]; then
-		FOUND=$((FOUND + $(count "$SEEN")))
-		COUNTED[$*]=1
-	fi
-}
-
-# let_them_go END MAP: until all are idle in two looks in a row (an upload may pause), or until END.
-let_them_go() {
-	local end=$1 looks=0 idle=0
-	shift
-	! map_is_empty "$@" || return 0
-	while has_time "$end" && look "$@"; do
-		if [[ -z $SEEN ]] && ! map_is_empty "$@"; then
-			idle=0 # they cannot be seen
-		elif of_connections 'NF && !$at["idle"] { exit 1 }' <<<"$SEEN"; then
-			((++idle < 2)) || return 0
-		else
-			idle=0
-		fi
-		pause "$((++looks))" "$end"
-	done
-}
-
-# idle_keys: of the sockets of idle connections, of what connections() prints.
-idle_keys() {
-	of_connections '$at["idle"] { print $at["client_key"] "\n" $at["server_key"] }' | sed '/^-$/d' | sort
-}
-
-# take_out END MAP: until the map is empty, or until END.  Fails with 1 where connections are LEFT, or
-# with 2 where they cannot be seen.
-take_out() {
-	local end=$1 looks=0 unseen=0 idle before='' both
-	shift
-	while look "$@"; do
-		if [[ -z $SEEN ]]; then
-			! map_is_empty "$@" || return 0
-			((++unseen < 20)) || break # one that is being closed is soon gone
-		fi
-		# First, so that nothing that comes and goes can put it off.
-		if ((++looks > LOOKS)) && ! has_time "$end"; then
-			[[ -n $SEEN ]] || break
-			LEFT+=${LEFT:+$'\n'}$SEEN
-			return 1
-		fi
-		idle=$(idle_keys <<<"$SEEN")
-		both=$(comm -12 <(say "$before") <(say "$idle") | sed '/^$/d')
-		before=$idle
-		[[ -z $both ]] || delete_keys "$@" <<<"$both"
-		pause "$looks" "$end"
-	done
-	if ! bpftool map show "$@" >/dev/null 2>&1; then
-		return 0 # with its last socket an unpinned map goes as well
-	fi
-	connections "$@" >/dev/null || true # says why
-	warn "what is left in the map cannot be seen: connections stay in it until they are closed"
-	return 2
-}
-
-# delete_keys MAP: those that it reads, of connections that were SEEN idle.  A key that is gone, since its
-# socket was closed, ends bpftool, which has said then how many it has tried: the next one goes on behind
-# that key; and, where one after the other is gone, further and further behind.  What is skipped is for
-# the next look.  Not echoed: thousands of keys, whose number is said at the end.
-delete_keys() {
-	local keys at=0 tried gone=0 starts=0 end
-	note_namespaces
-	now
-	end=$((NOW + DELETE_MS))
-	mapfile -t keys
-	while ((at < ${#keys[@]})); do
-		tried=$(say_each "${keys[@]:at}" |
-			awk -v map="$*" '{ gsub(/../, " &"); print "map delete " map " key hex" $0 }' |
-			{ cmd -q bpftool -j batch file - 2>/dev/null || true; } | tr '{' '\n' | grep -c '^"command"') || true # it leaves the rest unread
-		((tried)) || break
-		((tried == 1)) || gone=0
-		((at += tried + (++gone > 30 ? 1 << (gone < 46 ? gone - 30 : 16) : 0)))
-		((++starts < STARTS)) || has_time "$end" || break
-	done
-}
-
-# note_namespaces: of the sockets that are about to be taken out.
-note_namespaces() {
-	local inode
-	while read -r inode; do
-		TAKEN[$inode]=1
-	done < <(of_connections '$at["idle"] { print $at["client_netns"] "\n" $at["server_netns"] }' <<<"$SEEN" |
-		sort -u | sed -n '/^[0-9]/p')
-}
-
-describe() {
-	of_connections '
-		{
-			text = unread("client") unread("server")
-			print "  " $at["client"] " -> " $at["server"] \
-				(text ? text : ($at["idle"] ? ", idle" : ", busy") inside("client") inside("server"))
-		}
-		function unread(end,    since) {
-			if (!($at[end "_unread"] + 0))
-				return ""
-			since = $at[end "_unread_ms"]
-			return ", " $at[end "_unread"] " bytes unread by the " end " (" $at[end "_program"] ")" \
-				(since == "-" ? "" : " for " int(since / 1000) " s")
-		}
-		function inside(end) {
-			return $at[end "_held"] + 0 ? ", the " end " (" $at[end "_program"] ") is inside a call" : ""
-		}'
-}
-
-# ---- what sockets had before -----------------------------------------------
-# bpf/sock_ops_release.c, which takes the lock of each socket of a network namespace, also of those that
-# were never on the bypass.  A program can hold a lock for as long as it likes.  So each namespace has a
-# process of its own, and what is held up is left alone: it goes on once the lock is free.
-
-RELEASE_MS=1500 # to begin with namespaces, at least, when there is no time left
-HELD_MS=700     # for the last ones to end
-MOST_HELD=64    # at a time
-
-HELD=()            # `MAP-ID FD INODE` of those that are at it; FD ends with the process
-declare -A REST=() # inodes of namespaces that are still to come, by map id
-UNENTERED=0        # namespaces that could not be entered
-
-# release_path MAP-ID: where the iterator is pinned that gives the sockets of this map back what they
-# had.
-release_path() {
-	say "$BPFFS/$RELEASE-$1-$STARTED-$ITERATES"
-}
-
-# pin_release MAP-ID.  Kernels before 5.15 refuse it: sockets keep the keepalive there.  Not echoed,
-# as all that serves unload.sh itself and is gone at its end.
-pin_release() {
-	# Without its pin libbpf would make a map of records anew.
-	RELEASES+=("$1")
-	[[ ! -e $RECORD_PIN ]] ||
-		cmd -q bpftool iter pin "$OBJECTS/$RELEASE.o" "$(release_path "$1")" >/dev/null 2>&1 || true
-}
-
-# unpin_release MAP-ID
-unpin_release() {
-	cmd -q rm -f "$(release_path "$1")"
-}
-
-# due RECORDS: the network namespaces of sockets that were taken out and have not got back what they had,
-# by an unload.sh that was killed, too.  RECORDS: the id of their map of records.
-due() {
-	{ open_sockets 2>/dev/null || true; } | awk -v records="$1" '
-		NR == 1 {
-			for (i = 1; i <= NF; i++)
-				at[$i] = i
-			next
-		}
-		$at["records"] == records && $at["due"] == 1 { print $at["netns"] }'
-}
-
-# entrances INODE...: a line `INODE FILE` for each of these network namespaces that has a process or a
-# name, our own one first.
-entrances() {
-	{ printf '%s\0' /proc/self/ns/net /proc/[0-9]*/ns/net /run/netns/* |
-		xargs -0 stat -L -c '%i %n' 2>/dev/null || true; } | awk -v wanted="$*" '
-		BEGIN {
-			for (n = split(wanted, inode, " "); n; n--)
-				open[inode[n]]
-		}
-		$1 in open {
-			print
-			delete open[$1]
-		}'
-}
-
-# alone [FD...]: in a process that may outlive this one: without the lock, and what the caller has open,
-# except for these.
-alone() {
-	local fd
-	for fd in /proc/self/fd/*; do
-		fd=${fd##*/}
-		((fd <= 2)) || [[ " $* " == *" $fd "* ]] || exec {fd}>&-
-	done
-}
-
-# has_ended MS FD: waits for so long.  It says nothing unless it fails.
-has_ended() {
-	local fd=$2 said='' status=0
-	IFS='' read -r -t "$(($1 / 1000)).$(printf %03d $(($1 % 1000)))" -u "$fd" said || status=$?
-	((status <= 128)) || return
-	exec {fd}<&-
-	[[ -z $said ]] || UNENTERED=$((UNENTERED + 1))
-}
-
-# release MAP-ID END INODE...: begins in each of these namespaces, or says in REST where it has not.
-release() {
-	local map_id=$1 end=$2 pin inode file fd enter
-	local -A entered=()
-	shift 2
-	pin=$(release_path "$map_id")
-	[[ $# -gt 0 && -e $pin ]] || return 0
-	while read -r inode file; do
-		entered[$inode]=1
-		if ((${#HELD[@]} >= MOST_HELD)) || ! has_time "$end"; then
-			REST[$map_id]+=" $inode"
-			continue
-		fi
-		enter=()
-		[[ $file == /proc/self/* ]] || enter=(nsenter --net="$file")
-		# Not echoed: there may be thousands of namespaces.
-		exec {fd}< <(
-			alone
-			cmd -q exec ${enter[0]+"${enter[@]}"} cat "$pin" 2>&1 >/dev/null </dev/null
-		)
-		has_ended 100 "$fd" || HELD+=("$map_id $fd $inode")
-	done < <(entrances "$@")
-	UNENTERED=$((UNENTERED + $# - ${#entered[@]}))
-}
-
-# release_taken MAP-ID RECORDS END: where take_out() has taken sockets out, or another unload.sh.
-release_taken() {
-	local inodes=()
-	[[ -e $(release_path "$1") ]] || return 0
-	mapfile -t inodes < <({
-		say_each "${!TAKEN[@]}"
-		[[ -z $2 ]] || due "$2"
-	} | sed '/^$/d' | sort -u)
-	TAKEN=()
-	now
-	release "$1" "$(($3 > NOW + RELEASE_MS ? $3 : NOW + RELEASE_MS))" ${inodes[0]+"${inodes[@]}"}
-}
-
-# wait_for_held END: HELD has those that are at it still.
-wait_for_held() {
-	local entry fd held=()
-	for entry in ${HELD[0]+"${HELD[@]}"}; do
-		read -r _ fd _ <<<"$entry"
-		now
-		has_ended "$(($1 > NOW ? $1 - NOW : 10))" "$fd" || held+=("$entry")
-	done
-	HELD=(${held[0]+"${held[@]}"})
-}
-
-# held_up: of which sockets the locks are held.
-held_up() {
-	local lines
-	lines=$(open_sockets | sed 's/^\([^ ]* \)\{6\}//' | pair_up | with_programs | of_connections '
-		{
-			if ($at["client_held"] == 2)
-				say("client")
-			if ($at["server_held"] == 2)
-				say("server")
-		}
-		function say(end) {
-			print "  " $at["client"] " -> " $at["server"] ", the " end " (" $at[end "_program"] ")"
-		}')
-	say "sockets get back what they had before once no program of their network namespace holds a socket's lock; now does:"
-	say "${lines:-  in network namespace $(say_each "${HELD[@]##* }" | paste -sd ' '), a program whose socket was not on the bypass}"
 }
 
 # ---- in the background -----------------------------------------------------
@@ -616,8 +331,8 @@ report() {
 	fi
 	if [[ -n $LEFT ]]; then
 		say "still on the bypass, because their programs have not read everything:"
-		sed -n "1,${MOST_SHOWN}p" <<<"$LEFT" | with_programs | describe
-		((left <= MOST_SHOWN)) || say "  and $((left - MOST_SHOWN)) more"
+		sed -n "1,${MAX_SHOWN}p" <<<"$LEFT" | with_programs | describe
+		((left <= MAX_SHOWN)) || say "  and $((left - MAX_SHOWN)) more"
 	fi
 	((!${#HELD[@]})) || held_up
 	((!UNENTERED)) ||

@@ -41,5 +41,4 @@ COUNTER(guarded, "sockets read with splice(2) or TCP_ZEROCOPY_RECEIVE")
 COUNTER(guarded_unread, "calls of these that got EINVAL: bypassed bytes waited")
 COUNTER(remembered, "of these sockets ended with the bytes unread: their cgroups stay on TCP from then on")
 COUNTER(not_remembered, "the same in the cgroup itself, which never stays on TCP: exclude their programs by name")
-COUNTER(trace_unshown, "trace lines not shown")
 /* clang-format on */

@@ -70,10 +70,19 @@ rows() {
 		tr -d '`' | sed 's/ (.*//'
 }
 
-# Rows that do not hold on every kernel are expected where load.sh names them.
+# applies ROW: does it hold on this kernel?  Its third column says so: `all`, or `before LIST`.
 applies() {
-	sed -n 's/^not as in TCP.*(docs\/limits.md): //p' "$PLAYED/load.0" |
-		sed 's/; /\n/g' | sed 's/ (.*//' | grep -qxF "$1"
+	local kernels
+	kernels=$(sed -n '/^|---/,/^$/p' "$ROOT/docs/limits.md" | tr -d '`' |
+		awk -F ' *[|] *' -v row="$1" '{ sub(/ \(.*/, "", $2) } $2 == row { print $4 }')
+	case $kernels in
+	all) ;;
+	"before "*)
+		HERE=$ROOT bash -c '. "$HERE/lib/common.sh" && . "$HERE/lib/kernel.sh" && kernel_before "$1"' \
+			bash "${kernels#before }"
+		;;
+	*) return 1 ;;
+	esac
 }
 
 # The lines that are to differ in a case.

@@ -99,7 +99,7 @@ assert_redirected() {
 	run -2 in_box "$ROOT/status.sh"
 	output_has "sudo chmod 700 /sys/fs/bpf"
 	in_box chmod 700 /sys/fs/bpf # what he has put there stays
-	in_box bash -c 'HERE=$1; . "$1/lib/common.sh"; ! is_guarded' bash "$ROOT"
+	in_box bash -c 'HERE=$1; . "$1/lib/common.sh"; . "$1/lib/maps.sh"; ! is_guarded' bash "$ROOT"
 	run -1 load_pair
 	output_has "loaded in part" sock_ops_record bpf_guard
 	unload_pair

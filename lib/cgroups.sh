@@ -1,0 +1,92 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Cgroups: where they are, and which programs are attached to them.  Sourced after maps.sh.
+
+cgroup2_mounts() {
+	local _ dir type
+	while read -r _ dir type _; do
+		if [[ $type == cgroup2 ]]; then
+			printf '%b\n' "$dir" # the kernel writes a space as \040
+		fi
+	done </proc/self/mounts
+}
+
+# The first one; nothing when there is none.
+cgroup2_root() {
+	cgroup2_mounts | sed -n 1p
+}
+
+# cgroup_path INODE: where that cgroup is; nothing when it is gone, or not to be
+# seen from here.  Fails when that takes too long to say.
+cgroup_path() {
+	local dir path
+	while read -r dir; do
+		path=$(timeout --signal KILL 5 find "$dir" -xdev -type d -inum "$1" -print -quit 2>/dev/null) ||
+			(($? != 137)) || return 1
+		[[ -z $path ]] || {
+			say "$path"
+			return
+		}
+	done < <(cgroup2_mounts)
+}
+
+# cgroup_paths: of numbers of cgroups, which it reads, those that are to be seen, as lines `NUMBER PATH`.
+# In one walk: there may be thousands, and any user to whom a cgroup is delegated can make some, as deep
+# as he likes.  None that is excluded is deeper than 32 levels (excluded.h).
+cgroup_paths() {
+	local dir ids
+	ids=$(sed "/^$/d")
+	[[ -n $ids ]] || return 0
+	while read -r dir; do
+		timeout 5 find "$dir" -xdev -maxdepth 32 -type d -printf '%i %p\n' 2>/dev/null || true
+	done < <(cgroup2_mounts) | awk -v longest=1024 '
+		FNR == NR {
+			wanted[$1]
+			next
+		}
+		$1 in wanted {
+			if (length($0) <= longest)
+				print
+			delete wanted[$1] # one mount is enough
+		}' <(say "$ids") -
+}
+
+# programs_on TYPE CGROUP [effective]: a line `ID FLAGS NAME` for each program of that
+# attach type that is attached there, in the order in which they run; with `effective`
+# for each that runs for its sockets, those of its ancestors come last.  FLAGS:
+# multi, override, or "-" for neither (or not known: effective).  Without
+# CAP_SYS_ADMIN it prints nothing.  Fails when the kernel does not tell: bpftool 7
+# asks 5.10 for too much.
+programs_on() {
+	local json rest program='\{"id":([0-9]+),"attach_type":"(cgroup_)?'"$1"'"(,"attach_flags":"([^"]*)")?[^{}]*"name":"([^"]*)"(.*)'
+	json=$(bpftool -j cgroup show "${@:2}" 2>/dev/null) || return
+	while [[ $json =~ $program ]]; do
+		rest=${BASH_REMATCH[6]}
+		say "${BASH_REMATCH[1]} ${BASH_REMATCH[4]:--} $(shown "${BASH_REMATCH[5]:--}")"
+		json=$rest
+	done
+}
+
+# only_ours: of lines `ID TYPE` those of our programs, and of what has our pin.  Others, such as the
+# usual demos of this idea, may have the same names, but have no map of records.
+only_ours() {
+	local id type pinned
+	pinned=$(id_of prog pinned "$SOCKOPS_PIN")
+	while read -r id type; do
+		[[ -n $id ]] || continue
+		if [[ $id == "$pinned" ]] || map_id sock_ops_record id "$id" >/dev/null; then
+			say "$id $type"
+		fi
+	done
+}
+
+# ours_on CGROUP: a line `ID TYPE` for each of our programs that is attached there.  Fails as
+# programs_on does.
+ours_on() {
+	local list
+	list=$(programs_on '[a-z_]+' "$1") || return
+	awk -v sockops="$SOCKOPS" -v guard="$GUARD" '
+		$3 == sockops { print $1, "sock_ops" }
+		$3 == guard || $3 == guard "_get" { print $1, "lsm_cgroup" }' <<<"$list" | only_ours
+}

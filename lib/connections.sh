@@ -1,0 +1,221 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# The connections: lists of the sockets, which the iterator programs print, and what they say of both
+# ends of a connection.  Sourced after maps.sh.
+#
+# shellcheck disable=SC2034,SC2153 # names that only some scripts use, and those of common.sh
+
+# in_each_namespace COMMAND...: in our own network namespace, and in each other one that has a
+# name or a process.
+in_each_namespace() {
+	local namespace
+	"$@" || true
+	while read -r namespace; do
+		nsenter --net="$namespace" "$@" 2>/dev/null || true
+	done < <(stat -L -c '%i %n' /proc/[0-9]*/ns/net /run/netns/* 2>/dev/null | sort -u -k 1,1 |
+		awk -v own="$(stat -L -c %i /proc/self/ns/net)" '$1 != own { print $2 }')
+}
+
+ITERATES=$$ # the process whose iterators these are
+STARTED=${EPOCHREALTIME/./}
+LIST_SECONDS=8 # that a list may take
+
+# iterate NAME [MAP]: what the iterator program of that name prints, of a map or of all sockets that
+# processes hold.  It is loaded once, and stays pinned until end_iterators; nobody has had a pin of this
+# name before.  Not echoed: status.sh --watch and an unload.sh that waits come here again and again.
+# Fails with 2, silently, where the host refuses iterators over maps.
+iterate() {
+	local pin=$BPFFS/$1-${3:+${3##*/}-}$STARTED-$ITERATES log map=() status=0
+	[[ $# -eq 1 ]] || map=(map "${@:2}")
+	if ! is_pin "$pin" && ! log=$(cmd -q bpftool iter pin "$OBJECTS/$1.o" "$pin" "${map[@]}" 2>&1); then
+		# As libbpf has it, an older one or a newer one.
+		[[ ${#map[@]} -eq 0 || ($log != *"not permitted"* && $log != *-EPERM*) ]] || return 2
+		warn "cannot list the sockets: $(reason_in "$log")"
+		return 1
+	fi
+	timeout --foreground "$LIST_SECONDS" cat "$pin" || status=$?
+	if ((status == 124)); then
+		warn "not all sockets are listed: to find them takes longer than $LIST_SECONDS s"
+	elif ((status)); then
+		warn "cannot list the sockets"
+		return 1
+	fi
+}
+
+end_iterators() {
+	cmd -q rm -f "$BPFFS/$STATUS"-*"-$ITERATES" "$BPFFS/$OPEN"-*"-$ITERATES"
+}
+
+# open_sockets: what sock_ops_open prints, or has printed just before, in OPEN_SOCKETS.
+open_sockets() {
+	if [[ -n ${OPEN_SOCKETS:-} ]]; then
+		say "$OPEN_SOCKETS"
+	else
+		iterate "$OPEN"
+	fi
+}
+
+# What connections() prints of a connection.  What is not known is "-".
+CONNECTION=(
+	age_ms # since admission
+	idle   # 1: it can be taken out
+	# Of each end: its address:port, the one that the other end sees (another one behind NAT),
+	# its key if it is in the map, its network namespace, the bytes that it has not read, for
+	# how many ms it has not (at most), whether it sends over TCP, the inode of its socket, its
+	# user, and whether a thread has its lock (status_line.h).
+	client client_seen client_key client_netns client_unread client_unread_ms client_over_tcp client_inode client_uid client_held
+	server server_seen server_key server_netns server_unread server_unread_ms server_over_tcp server_inode server_uid server_held
+	# with_programs() adds the programs, as NAME/PID.
+	client_program server_program
+)
+
+# of_connections PROGRAM [FILE...]: awk on what connections() prints, where $at["client"] is
+# the field of that name.
+of_connections() {
+	awk -F '\t' -v OFS='\t' -v names="${CONNECTION[*]}" '
+		BEGIN {
+			for (i = split(names, name, " "); i; i--)
+				at[name[i]] = i
+		}
+		'"$1" "${@:2}"
+}
+
+# sockets MAP: what sock_ops_status prints (status_line.h).  Where the host's policy refuses
+# iterators over maps, sock_ops_open tells the same of the sockets that processes hold.
+sockets() {
+	local said status=0
+	said=$(iterate "$STATUS" "$@") || status=$?
+	case $status in
+	0) say "$said" ;;
+	2)
+		open_sockets | awk -v id="$(id_of map "$@")" '
+			NR == 1 || index("," $6, "," id ",") {
+				sub(/^[^ ]+ [^ ]+ [^ ]+ [^ ]+ [^ ]+ [^ ]+ /, "")
+				print
+			}'
+		;;
+	*) return 1 ;;
+	esac
+}
+
+# map_is_empty MAP: also of what sockets() cannot see.
+map_is_empty() {
+	[[ $(bpftool map getnext "$@" 2>&1) == *"next key: No such file"* ]]
+}
+
+# connections MAP: a line for each connection that has at least one end in the map.
+connections() {
+	map_is_empty "$@" || sockets "$@" | pair_up
+}
+
+# pair_up: the sockets, by the two sequence numbers of their keys (struct sock_key, of which the
+# addresses come first): of the two ends of a connection these are the same, with NAT between them.
+pair_up() {
+	awk "$AWK_HEX$AWK_ADDRESS"'
+		NR == 1 {
+			for (i = columns = NF; i; i--)
+				column[i] = $i
+			next
+		}
+		# The kernel may list a socket twice; the last line may be cut off.
+		NF == columns && !((end = substr($1, 65, 16)) in listed) {
+			listed[end]
+			for (i = 1; i <= NF; i++)
+				socket[end, column[i]] = $i
+		}
+		END {
+			for (end in listed) {
+				peer = substr(end, 9) substr(end, 1, 8)
+				# Of two ends the line of the server counts, or the first one.
+				if (peer in listed && (peer in done || of(peer, "server") > of(end, "server")))
+					continue
+				done[end]
+				if (of(end, "server"))
+					show(peer, end)
+				else
+					show(end, peer)
+			}
+		}
+		function of(end, field) {
+			return end in listed ? socket[end, field] : "-"
+		}
+		function show(client, server,    age) {
+			age = of(client, "age_ms")
+			print age == "-" ? of(server, "age_ms") : age, idle(client, server), \
+				fields(client, server), fields(server, client)
+		}
+		# Of two ends it is enough that one knows the other.
+		function idle(client, server) {
+			if (!(client in listed) || !(server in listed))
+				return of(client in listed ? client : server, "idle")
+			return of(client, "idle") && of(server, "idle") && (of(client, "pair") || of(server, "pair"))
+		}
+		# What is unread here, the other end has sent.
+		function fields(end, peer) {
+			return (end in listed ? local(end) : remote(peer)) OFS remote(peer) OFS \
+				of(end, "key") OFS of(end, "netns") OFS of(end, "unread") (of(end, "more") + 0 ? "+" : "") OFS \
+				of(peer, "sent_ms") OFS of(end, "over_tcp") OFS of(end, "inode") OFS of(end, "uid") OFS of(end, "held")
+		}
+		function local(end) {
+			return address(substr(of(end, "key"), 1, 32), of(end, "local_port"))
+		}
+		function remote(end) {
+			return end in listed ? address(substr(of(end, "key"), 33, 32), of(end, "remote_port")) : "-"
+		}' OFS='\t'
+}
+
+# address(IP, PORT), for awk: of 32 digits, with AWK_HEX.  The longest run of zero groups of IPv6, two at
+# least, becomes "::".
+AWK_ADDRESS='
+	function address(ip, port) {
+		if (!(ip in written))
+			written[ip] = ip ~ /^00000000000000000000ffff/ ? ipv4(substr(ip, 25)) : "[" ipv6(ip) "]"
+		return written[ip] ":" port
+	}
+	function ipv4(ip) {
+		return byte(ip) "." byte(substr(ip, 3)) "." byte(substr(ip, 5)) "." byte(substr(ip, 7))
+	}
+	function ipv6(ip,    i, text, group, zeros) {
+		text = ":"
+		for (i = 1; i < 32; i += 4) {
+			for (group = substr(ip, i, 4); group ~ /^0./;)
+				group = substr(group, 2)
+			text = text group ":"
+		}
+		for (zeros = ":0:0:0:0:0:0:0:0:"; length(zeros) > 3; zeros = substr(zeros, 3))
+			if (i = index(text, zeros)) {
+				text = substr(text, 1, i) ":" substr(text, i + length(zeros))
+				break
+			}
+		if (text !~ /^::/)
+			text = substr(text, 2)
+		return text ~ /::$/ ? text : substr(text, 1, length(text) - 1)
+	}'
+
+# with_programs: adds the programs to what connections() prints, by the inodes of the sockets that
+# processes hold; of several processes the one with the lowest number.  Of a socket that none holds,
+# as one on its way through a unix socket, the user: `uid N`, which is no NAME/PID.
+with_programs() {
+	of_connections "$AWK_HEX"'
+		FNR == NR {
+			split($0, cell, " ")
+			if (FNR == 1)
+				for (inode in cell)
+					if (cell[inode] == "inode")
+						break
+			if (cell[1] + 0 && !(cell[inode] in program))
+				program[cell[inode]] = shown(cell[2]) "/" cell[1]
+			next
+		}
+		{ print $0, of("client"), of("server") }
+		function of(end,    inode) {
+			inode = $at[end "_inode"]
+			if (inode in program)
+				return program[inode]
+			return $at[end "_uid"] == "-" ? "-" : "uid " $at[end "_uid"]
+		}' <(
+		open_sockets || true
+		echo 0
+	) -
+}

@@ -1,0 +1,133 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Loaded programs and their maps, as bpftool shows them, and the pins.  Sourced after common.sh.
+#
+# shellcheck disable=SC2034 # names that only some scripts use
+
+# A MAP below is what bpftool calls so: `pinned PATH` or `id N`.
+
+# program_ids NAME: ids of all loaded programs of that name.
+program_ids() {
+	# The kernel keeps 15 characters of a name.
+	{ bpftool -j prog show 2>/dev/null || true; } | sed 's/{"id":/\n&/g' |
+		sed -n "s/^{\"id\":\([0-9]*\),\"type\":\"[a-z_]*\",\"name\":\"${1:0:15}[a-z]*\",.*/\1/p"
+}
+
+# map_id NAME PROGRAM...: the id of the map of that name that a program uses.
+map_id() {
+	local name=$1 json id
+	shift
+	json=$(bpftool -j prog show "$@" 2>/dev/null) || return
+	[[ $json =~ \"map_ids\":\[([0-9,]*)\] ]] || return
+	for id in ${BASH_REMATCH[1]//,/ }; do
+		if [[ $(bpftool -j map show id "$id" 2>/dev/null) == *"\"name\":\"$name\""* ]]; then
+			say "$id"
+			return
+		fi
+	done
+	return 1
+}
+
+# in_memory SIZE NUMBER: its bytes, as a little-endian machine has them (load.sh sees to it that it
+# is one).
+in_memory() {
+	local i
+	for ((i = 0; i < $1; i++)); do
+		printf '%d ' $(($2 >> 8 * i & 255))
+	done
+}
+
+# of_entries PROGRAM dump|lookup MAP...: awk on what a map has, as bpftool shows it, a line `KEY VALUE` for
+# each entry, both in hexadecimal.  From the bytes, which bpftool shows of all maps: what it makes of their
+# types, it writes as text in several ways.  Of maps with types that takes CAP_SYS_ADMIN all the same.
+of_entries() {
+	{ bpftool -j map "${@:2}" 2>/dev/null || true; } | awk "$AWK_HEX"'
+		BEGIN { RS = "\\{\"key\":\\[" }
+		!/^["0-9a-fx,]*\],"value":\[["0-9a-fx,]*\]/ { next }
+		{
+			sub(/\],"value":\[/, " ")
+			sub(/\].*/, "")
+			gsub(/"0x|[",]/, "")
+		}'"$1"
+}
+
+# The states of the switch: SWITCH_* of the programs.
+OFF=0
+ON=1
+GOING_OFF=2
+
+# What is admitted beside the rest: ADMIT_* of the programs.
+ADMIT_MPTCP=1
+ADMIT_SHORT=2
+ADMIT_ALL_CGROUPS=4
+
+# config_of MAP: the members of struct sock_config (bpf_sockops.h), as `CGROUP SWITCH QUIET PROGRAM
+# ADMIT`; nothing where it is no map of ours.
+config_of() {
+	of_entries '
+		length($2) == 48 {
+			print number(substr($2, 1, 16)), number(substr($2, 17, 8)), number(substr($2, 25, 8)), \
+				number(substr($2, 33, 8)), number(substr($2, 41, 8))
+		}' lookup "$@" key 0 0 0 0
+}
+
+# config_value CGROUP SWITCH QUIET PROGRAM ADMIT: their bytes.
+config_value() {
+	in_memory 8 "$1"
+	in_memory 4 "$2"
+	in_memory 4 "$3"
+	in_memory 4 "$4"
+	in_memory 4 "$5"
+}
+
+# set_config CGROUP SWITCH QUIET PROGRAM ADMIT MAP
+set_config() {
+	# shellcheck disable=SC2046 # words
+	cmd bpftool map update "${@:6}" key 0 0 0 0 value $(config_value "${@:1:5}")
+}
+
+# number_of KEY prog|map PROGRAM|MAP: of what bpftool shows of it; nothing when there is none.
+number_of() {
+	local json
+	json=$(bpftool -j "$2" show "$3" "$4" 2>/dev/null) || return 0
+	[[ ! $json =~ \"$1\":([0-9]+) ]] || say "${BASH_REMATCH[1]}"
+}
+
+id_of() {
+	number_of id "$@"
+}
+
+# reason_in LOG: of what bpftool has said, what libbpf could not do.
+reason_in() {
+	grep -m 1 'failed:' <<<"$1" || tail -n 1 <<<"$1"
+}
+
+# What stands where our pins are to be, whatever it is.
+pins() {
+	local pin
+	for pin in "${PINS[@]}" "$GUARD_DIR" "$RUNNING_PIN"; do
+		[[ ! -e $pin && ! -L $pin ]] || say "$pin"
+	done
+}
+
+# is_pin PATH: a regular file of root in a BPF file system is what root has pinned there: no other can
+# be made.  Others can make links and directories, where the file system was open to them once.
+is_pin() {
+	[[ -f $1 && ! -L $1 && -O $1 ]]
+}
+
+is_guarded() {
+	[[ -d $GUARD_DIR && ! -L $GUARD_DIR && -O $GUARD_DIR ]] && is_pin "${GUARD_PINS[0]}" && is_pin "${GUARD_PINS[1]}"
+}
+
+# All is pinned, and switched on: the last thing that load.sh does, and the first
+# that unload.sh undoes.
+is_loaded() {
+	local values pin
+	for pin in "${PINS[@]}"; do
+		is_pin "$pin" || return
+	done
+	read -ra values < <(config_of pinned "$CONFIG_PIN")
+	[[ ${values[1]:-$OFF} -eq $ON ]]
+}

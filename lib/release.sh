@@ -1,0 +1,149 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# How unload.sh gives sockets back what they had before the bypass.  Sourced after taking_out.sh.
+#
+# The work is that of bpf/sock_ops_release.c, which takes the lock of each socket of a network namespace, also of those that
+# were never on the bypass.  A program can hold a lock for as long as it likes.  So each namespace has a
+# process of its own, and what is held up is left alone: it goes on once the lock is free.
+#
+# shellcheck disable=SC2119,SC2120,SC2153 # arguments and names of unload.sh
+
+RELEASE_MS=1500 # to begin with namespaces, at least, when there is no time left
+MAX_HELD=64    # at a time
+
+HELD=()            # `MAP-ID FD INODE` of those that are at it; FD ends with the process
+declare -A REST=() # inodes of namespaces that are still to come, by map id
+UNENTERED=0        # namespaces that could not be entered
+
+# release_path MAP-ID: where the iterator is pinned that gives the sockets of this map back what they
+# had.
+release_path() {
+	say "$BPFFS/$RELEASE-$1-$STARTED-$ITERATES"
+}
+
+# pin_release MAP-ID.  Kernels before 5.15 refuse it: sockets keep the keepalive there.  Not echoed,
+# as all that serves unload.sh itself and is gone at its end.
+pin_release() {
+	# Without its pin libbpf would make a map of records anew.
+	RELEASES+=("$1")
+	[[ ! -e $RECORD_PIN ]] ||
+		cmd -q bpftool iter pin "$OBJECTS/$RELEASE.o" "$(release_path "$1")" >/dev/null 2>&1 || true
+}
+
+# unpin_release MAP-ID
+unpin_release() {
+	cmd -q rm -f "$(release_path "$1")"
+}
+
+# due RECORDS: the network namespaces of sockets that were taken out and have not got back what they had,
+# by an unload.sh that was killed, too.  RECORDS: the id of their map of records.
+due() {
+	{ open_sockets 2>/dev/null || true; } | awk -v records="$1" '
+		NR == 1 {
+			for (i = 1; i <= NF; i++)
+				at[$i] = i
+			next
+		}
+		$at["records"] == records && $at["due"] == 1 { print $at["netns"] }'
+}
+
+# entrances INODE...: a line `INODE FILE` for each of these network namespaces that has a process or a
+# name, our own one first.
+entrances() {
+	{ printf '%s\0' /proc/self/ns/net /proc/[0-9]*/ns/net /run/netns/* |
+		xargs -0 stat -L -c '%i %n' 2>/dev/null || true; } | awk -v wanted="$*" '
+		BEGIN {
+			for (n = split(wanted, inode, " "); n; n--)
+				open[inode[n]]
+		}
+		$1 in open {
+			print
+			delete open[$1]
+		}'
+}
+
+# alone [FD...]: in a process that may outlive this one: without the lock, and what the caller has open,
+# except for these.
+alone() {
+	local fd
+	for fd in /proc/self/fd/*; do
+		fd=${fd##*/}
+		((fd <= 2)) || [[ " $* " == *" $fd "* ]] || exec {fd}>&-
+	done
+}
+
+# has_ended MS FD: waits for so long.  It says nothing unless it fails.
+has_ended() {
+	local fd=$2 said='' status=0
+	IFS='' read -r -t "$(($1 / 1000)).$(printf %03d $(($1 % 1000)))" -u "$fd" said || status=$?
+	((status <= 128)) || return
+	exec {fd}<&-
+	[[ -z $said ]] || UNENTERED=$((UNENTERED + 1))
+}
+
+# release MAP-ID END INODE...: begins in each of these namespaces, or says in REST where it has not.
+release() {
+	local map_id=$1 end=$2 pin inode file fd enter
+	local -A entered=()
+	shift 2
+	pin=$(release_path "$map_id")
+	[[ $# -gt 0 && -e $pin ]] || return 0
+	while read -r inode file; do
+		entered[$inode]=1
+		if ((${#HELD[@]} >= MAX_HELD)) || ! has_time "$end"; then
+			REST[$map_id]+=" $inode"
+			continue
+		fi
+		enter=()
+		[[ $file == /proc/self/* ]] || enter=(nsenter --net="$file")
+		# Not echoed: there may be thousands of namespaces.
+		exec {fd}< <(
+			alone
+			cmd -q exec ${enter[0]+"${enter[@]}"} cat "$pin" 2>&1 >/dev/null </dev/null
+		)
+		has_ended 100 "$fd" || HELD+=("$map_id $fd $inode")
+	done < <(entrances "$@")
+	UNENTERED=$((UNENTERED + $# - ${#entered[@]}))
+}
+
+# release_taken MAP-ID RECORDS END: where take_out() has taken sockets out, or another unload.sh.
+release_taken() {
+	local inodes=()
+	[[ -e $(release_path "$1") ]] || return 0
+	mapfile -t inodes < <({
+		say_each "${!TAKEN[@]}"
+		[[ -z $2 ]] || due "$2"
+	} | sed '/^$/d' | sort -u)
+	TAKEN=()
+	now
+	release "$1" "$(($3 > NOW + RELEASE_MS ? $3 : NOW + RELEASE_MS))" ${inodes[0]+"${inodes[@]}"}
+}
+
+# wait_for_held END: HELD has those that are at it still.
+wait_for_held() {
+	local entry fd held=()
+	for entry in ${HELD[0]+"${HELD[@]}"}; do
+		read -r _ fd _ <<<"$entry"
+		now
+		has_ended "$(($1 > NOW ? $1 - NOW : 10))" "$fd" || held+=("$entry")
+	done
+	HELD=(${held[0]+"${held[@]}"})
+}
+
+# held_up: of which sockets the locks are held.
+held_up() {
+	local lines
+	lines=$(open_sockets | sed 's/^\([^ ]* \)\{6\}//' | pair_up | with_programs | of_connections '
+		{
+			if ($at["client_held"] == 2)
+				say("client")
+			if ($at["server_held"] == 2)
+				say("server")
+		}
+		function say(end) {
+			print "  " $at["client"] " -> " $at["server"] ", the " end " (" $at[end "_program"] ")"
+		}')
+	say "sockets get back what they had before once no program of their network namespace holds a socket's lock; now does:"
+	say "${lines:-  in network namespace $(say_each "${HELD[@]##* }" | paste -sd ' '), a program whose socket was not on the bypass}"
+}

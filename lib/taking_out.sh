@@ -1,0 +1,158 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# How unload.sh takes connections out of a map, by an end that nobody can put off.  Sourced after
+# connections.sh.
+
+# ---- time ------------------------------------------------------------------
+
+# now: ms since the host was started, in NOW.  Nobody sets that clock.
+now() {
+	local up
+	read -r up _ </proc/uptime
+	NOW=$((10#${up/./} * 10))
+}
+
+# has_time END, which is one of now().
+has_time() {
+	now
+	((NOW < $1))
+}
+
+# pause LOOKS END: often at first, when most are idle; later for programs that take their time.
+pause() {
+	local ms=500
+	(($1 > 2)) || ms=50
+	(($1 < 30)) || ms=5000
+	now
+	((NOW + ms <= $2)) || ms=$(($2 - NOW > 100 ? $2 - NOW : 100))
+	sleep "$((ms / 1000)).$(printf %03d $((ms % 1000)))"
+}
+
+# ---- taking connections out ------------------------------------------------
+
+LOOKS=3        # at a map, at least, when there is no time left: two that agree, and one at what is left
+DELETE_MS=3000 # for going on behind keys that are gone,
+STARTS=40      # and so many times at least
+
+FOUND=0               # connections
+LEFT=                 # those that had to stay, as connections() prints them
+declare -A COUNTED=() # maps
+# shellcheck disable=SC2034 # for release.sh
+declare -A TAKEN=()   # network namespaces of the sockets that take_out() has taken out, by inode
+
+# count LINES: how many; there are none in an empty string.
+count() {
+	grep -c . <<<"$1" || true
+}
+
+# look MAP: its connections, in SEEN.  They are counted once, at the first look that sees any.
+look() {
+	SEEN=$(connections "$@" 2>/dev/null) || return
+	if [[ -n $SEEN && -z ${COUNTED[$*]:-} ]]; then
+		FOUND=$((FOUND + $(count "$SEEN")))
+		COUNTED[$*]=1
+	fi
+}
+
+# let_them_go END MAP: until all are idle in two looks in a row (an upload may pause), or until END.
+let_them_go() {
+	local end=$1 looks=0 idle=0
+	shift
+	! map_is_empty "$@" || return 0
+	while has_time "$end" && look "$@"; do
+		if [[ -z $SEEN ]] && ! map_is_empty "$@"; then
+			idle=0 # they cannot be seen
+		elif of_connections 'NF && !$at["idle"] { exit 1 }' <<<"$SEEN"; then
+			((++idle < 2)) || return 0
+		else
+			idle=0
+		fi
+		pause "$((++looks))" "$end"
+	done
+}
+
+# idle_keys: of the sockets of idle connections, of what connections() prints.
+idle_keys() {
+	of_connections '$at["idle"] { print $at["client_key"] "\n" $at["server_key"] }' | sed '/^-$/d' | sort
+}
+
+# take_out END MAP: until the map is empty, or until END.  Fails with 1 where connections are LEFT, or
+# with 2 where they cannot be seen.
+take_out() {
+	local end=$1 looks=0 unseen=0 idle before='' both
+	shift
+	while look "$@"; do
+		if [[ -z $SEEN ]]; then
+			! map_is_empty "$@" || return 0
+			((++unseen < 20)) || break # one that is being closed is soon gone
+		fi
+		# First, so that nothing that comes and goes can put it off.
+		if ((++looks > LOOKS)) && ! has_time "$end"; then
+			[[ -n $SEEN ]] || break
+			LEFT+=${LEFT:+$'\n'}$SEEN
+			return 1
+		fi
+		idle=$(idle_keys <<<"$SEEN")
+		both=$(comm -12 <(say "$before") <(say "$idle") | sed '/^$/d')
+		before=$idle
+		[[ -z $both ]] || delete_keys "$@" <<<"$both"
+		pause "$looks" "$end"
+	done
+	if ! bpftool map show "$@" >/dev/null 2>&1; then
+		return 0 # with its last socket an unpinned map goes as well
+	fi
+	connections "$@" >/dev/null || true # says why
+	warn "what is left in the map cannot be seen: connections stay in it until they are closed"
+	return 2
+}
+
+# delete_keys MAP: those that it reads, of connections that were SEEN idle.  A key that is gone, since its
+# socket was closed, ends bpftool, which has said then how many it has tried: the next one goes on behind
+# that key; and, where one after the other is gone, further and further behind.  What is skipped is for
+# the next look.  Not echoed: thousands of keys, whose number is said at the end.
+delete_keys() {
+	local keys at=0 tried gone=0 starts=0 end
+	note_namespaces
+	now
+	end=$((NOW + DELETE_MS))
+	mapfile -t keys
+	while ((at < ${#keys[@]})); do
+		tried=$(say_each "${keys[@]:at}" |
+			awk -v map="$*" '{ gsub(/../, " &"); print "map delete " map " key hex" $0 }' |
+			{ cmd -q bpftool -j batch file - 2>/dev/null || true; } | tr '{' '\n' | grep -c '^"command"') || true # it leaves the rest unread
+		((tried)) || break
+		((tried == 1)) || gone=0
+		((at += tried + (++gone > 30 ? 1 << (gone < 46 ? gone - 30 : 16) : 0)))
+		((++starts < STARTS)) || has_time "$end" || break
+	done
+}
+
+# note_namespaces: of the sockets that are about to be taken out.
+note_namespaces() {
+	local inode
+	while read -r inode; do
+		# shellcheck disable=SC2034 # for release.sh
+		TAKEN[$inode]=1
+	done < <(of_connections '$at["idle"] { print $at["client_netns"] "\n" $at["server_netns"] }' <<<"$SEEN" |
+		sort -u | sed -n '/^[0-9]/p')
+}
+
+describe() {
+	of_connections '
+		{
+			text = unread("client") unread("server")
+			print "  " $at["client"] " -> " $at["server"] \
+				(text ? text : ($at["idle"] ? ", idle" : ", busy") inside("client") inside("server"))
+		}
+		function unread(end,    since) {
+			if (!($at[end "_unread"] + 0))
+				return ""
+			since = $at[end "_unread_ms"]
+			return ", " $at[end "_unread"] " bytes unread by the " end " (" $at[end "_program"] ")" \
+				(since == "-" ? "" : " for " int(since / 1000) " s")
+		}
+		function inside(end) {
+			return $at[end "_held"] + 0 ? ", the " end " (" $at[end "_program"] ") is inside a call" : ""
+		}'
+}
