@@ -17,13 +17,16 @@
 #   qemu                      Debian packages, fetched by an apt of our own from
 #                             the mirror that this machine uses, and kept in
 #                             $XDG_CACHE_HOME (/var/cache)/tcpip-bypass-kernels
-#   a guest                   qemu without KVM, one CPU (two break it), 10 to 20
-#                             times slower than here; tests/kernels-guest.sh is
-#                             its init, the serial console brings the results; as
-#                             many guests at once as this machine has CPUs, and those that
-#                             rest; meanwhile what the next ones need is fetched
+#   a guest                   qemu without KVM, one CPU; tests/kernels-guest.sh is its
+#                             init, the serial console brings the results; as many guests at
+#                             once as this machine has CPUs; meanwhile what the next ones
+#                             need is fetched
+#   its clock                 counts instructions, one each nanosecond, and jumps ahead while
+#                             its CPU has nothing to do (-icount): how busy this machine is
+#                             changes nothing in it, and what rests takes no time.  Seconds
+#                             in the results are its own
 #
-# KERNELS_TIMEOUT: seconds after which a guest is killed (1800).
+# KERNELS_TIMEOUT: seconds after which a guest is killed (3600).
 
 set -euo pipefail
 shopt -s inherit_errexit
@@ -86,9 +89,6 @@ stateful firewall, NAT | 5.10 newest       | firewall    | long
 NAT, each kind         | newest            | nat         | each kind is|after an unload
 '
 
-# Files whose tests rest for minutes: a guest of their own plays them, beside the others.
-RESTING=firewall
-
 # GUARANTEE | KERNEL... | why it does not hold there, --all or not: rows of docs/limits.md, but for
 # bpftool's.
 EXCEPTIONS='
@@ -128,7 +128,7 @@ MODULES=(veth inet_diag tcp_diag nf_conntrack nf_tables nft_ct nft_counter nft_o
 	tls gcm ctr ghash_generic) # AES-GCM for kTLS
 
 CACHE=${XDG_CACHE_HOME:-/var/cache}/tcpip-bypass-kernels
-TIMEOUT=${KERNELS_TIMEOUT:-1800}
+TIMEOUT=${KERNELS_TIMEOUT:-3600}
 HOST_PACKAGES=(apt bpftool clang cpio gcc kmod libbpf-dev libc6-dev make)
 ARM64_PACKAGES=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
 
@@ -305,7 +305,7 @@ kernel() {
 }
 
 # project KERNEL ARCHITECTURE PART PARTS: as installed, without sources, which would want
-# a compiler; with one part of the guarantees, or with those that are `resting 1`.
+# a compiler; with one part of the guarantees.
 project() {
 	local dir program sources
 	shopt -s nullglob
@@ -323,10 +323,9 @@ project() {
 	done
 	cp "${GO_PROXY_OF[$1]}" "$dir/project/build/go-proxy"
 	cp tests/kernels-guest.sh "$dir/init"
-	guarantees_of "$1" | awk -F '|' -v part="$3" -v parts="$4" -v resting="$RESTING" '
-		($2 == resting) != (part == "resting") { next }
+	guarantees_of "$1" | awk -F '|' -v part="$3" -v parts="$4" '
 		!($2 in place) { place[$2] = files++ }
-		part == "resting" || place[$2] % parts == part' >"$dir/guarantees"
+		place[$2] % parts == part' >"$dir/guarantees"
 	archive "$dir"
 	rm -rf "$dir"
 }
@@ -368,7 +367,7 @@ boot() {
 	fi
 	project "$1" "${ARCH_OF[$1]}" "$2" "$3" >"$file.project"
 	cat "${ROOT_OF[$1]}" "${KERNEL_OF[$1]}/modules.cpio" "$file.project" >"$file.initrd"
-	in_qemu "${ARCH_OF[$1]}" "${machine[@]}" -accel tcg,thread=single -smp 1 -m 1024 \
+	in_qemu "${ARCH_OF[$1]}" "${machine[@]}" -accel tcg,thread=single -icount shift=0,sleep=off -smp 1 -m 1024 \
 		-nodefaults -no-user-config -display none -no-reboot -serial stdio \
 		-kernel "${KERNEL_OF[$1]}/vmlinuz" -initrd "$file.initrd" \
 		-append "console=$console panic=-1 quiet loglevel=4 mitigations=off init_on_alloc=0" \
@@ -433,12 +432,10 @@ evaluate() {
 
 # ---- all ---------------------------------------------------------------------
 
-ALL=     # each guarantee on each kernel
-RESTS=() # pids of boot
+ALL= # each guarantee on each kernel
 
-# The guests that are to have a CPU each.
-busy() {
-	jobs -rp | grep -cvxF "$(printf '%s\n' "${RESTS[@]:-none}")" || true
+guests_running() {
+	jobs -rp | wc -l
 }
 
 # cell KERNEL GUARANTEE KERNEL...: into CELL.
@@ -517,15 +514,11 @@ main() {
 		parts=1
 		((++count <= ${#kernels[@]} / cpus * cpus)) || parts=$cpus
 		for ((part = 0; part < parts; part++)); do
-			while (($(busy) >= cpus)); do
+			while (($(guests_running) >= cpus)); do
 				wait -n
 			done
 			boot "$name" "$part" "$parts" &
 		done
-		if [[ $(guarantees_of "$name") == *"|$RESTING|"* ]]; then
-			boot "$name" resting 1 &
-			RESTS+=("$!")
-		fi
 	done
 	wait
 	for name in "${NAMES[@]}"; do
