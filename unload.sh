@@ -29,10 +29,10 @@ HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 # shellcheck source=lib/release.sh
 . "$HERE/lib/release.sh"
 
-TIMEOUT=10   # seconds to wait for what is unread
-CGROUP=      # where to look for programs without pins, besides the root
-LINGER=86400 # seconds that the processes in the background wait at most
-HELD_MS=700  # for the last sockets to get back what they had before
+TIMEOUT=10    # seconds to wait for what is unread
+CGROUP=       # where to look for programs without pins, besides the root
+LINGER=86400  # seconds that the processes in the background wait at most
+HELD_MS=700   # for the last sockets to get back what they had before
 MAX_SHOWN=100 # connections
 
 usage() {

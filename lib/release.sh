@@ -10,7 +10,7 @@
 # shellcheck disable=SC2119,SC2120,SC2153 # arguments and names of unload.sh
 
 RELEASE_MS=1500 # to begin with namespaces, at least, when there is no time left
-MAX_HELD=64    # at a time
+MAX_HELD=64     # at a time
 
 HELD=()            # `MAP-ID FD INODE` of those that are at it; FD ends with the process
 declare -A REST=() # inodes of namespaces that are still to come, by map id

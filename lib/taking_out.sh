@@ -39,7 +39,7 @@ FOUND=0               # connections
 LEFT=                 # those that had to stay, as connections() prints them
 declare -A COUNTED=() # maps
 # shellcheck disable=SC2034 # for release.sh
-declare -A TAKEN=()   # network namespaces of the sockets that take_out() has taken out, by inode
+declare -A TAKEN=() # network namespaces of the sockets that take_out() has taken out, by inode
 
 # count LINES: how many; there are none in an empty string.
 count() {
