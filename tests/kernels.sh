@@ -46,47 +46,47 @@ arm64  trixie   arm64
 '
 
 # NAME | KERNEL... | bats file | filter: tests that are bounded there too.  The kernels are
-# those on which the programs or the scripts take another path, or the kernel's own code that
-# they lean on is another.
+# those on which the programs or the scripts take another path than on this one, or the kernel's own
+# code that they lean on is another; none: --all alone.
 GUARANTEES='
-what bpftool shows     | newest            | walkthrough | programs, map and pins
-load, unload           | 5.10 newest       | scripts     | any directory|no error|cannot list|stay usable
-partial states         | newest            | scripts     | all pins are lost
+what bpftool shows     |                   | walkthrough | programs, map and pins
+load, unload           | 5.10              | scripts     | any directory|no error|cannot list|stay usable
+partial states         |                   | scripts     | all pins are lost
 admission              | 5.10 newest arm64 | admission   | (IPv4|IPv6) is bypassed|v4-mapped|dual-stack server
-admission over veth    | 5.10 newest       | admission   | over veth
+admission over veth    | 5.10              | admission   | over veth
 deferred, fast open    | 5.10 newest       | admission   | deferred|Fast Open
 Multipath TCP          | 6.1 newest        | admission   | Multipath
-isolation              | 5.10 newest       | isolation   | .
-filter                 | 5.10 newest       | scope       | several lists|exclude-port: counts|both ends under
-trace lines            | newest            | walkthrough | over IPv4
+isolation              | 5.10              | isolation   | .
+filter                 | 5.10              | scope       | several lists|exclude-port: counts|both ends under
+trace lines            |                   | walkthrough | over IPv4
 order, deferred accept | 5.10 newest arm64 | streams     | deferred accept
 order, turns           | 5.10 newest arm64 | streams     | slow readers
 order, several threads | 5.10 newest arm64 | streams     | order: several
 upload, two threads    | 5.10 arm64        | streams     | an upload while another
 answers, large         | arm64             | streams     | bulk: an answer
-bound, stopped reader  | 5.10 newest       | streams     | bound:
-edge-triggered readers | 5.10 newest arm64 | streams     | edge-triggered
-FIONREAD readers       | newest arm64      | streams     | FIONREAD
-readers that stalled   | newest arm64      | streams     | seven connections
+bound, stopped reader  | 5.10              | streams     | bound:
+edge-triggered readers | 5.10 arm64        | streams     | edge-triggered
+FIONREAD readers       | arm64             | streams     | FIONREAD
+readers that stalled   | arm64             | streams     | seven connections
 half-close             | 5.10 newest arm64 | streams     | half-close (at once|after small)
 unload, idle           | 5.10 newest       | unload      | : idle|load again
-unload, unread         | 5.10 newest arm64 | unload      | unread connections|waits for
+unload, unread         | 5.10 arm64        | unload      | unread connections|waits for
 unload, blocking recv  | 5.10 newest arm64 | unload      | blocking recv
-unload, no iterators   | 5.10 newest       | unload      | are refused
-short connections      | 5.10 newest       | short       | build/many
-status.sh              | 5.10 newest       | status      | shows what is unread|directions
-memory, too little     | 5.10 6.12 newest  | guest/memory | .
+unload, no iterators   | 5.10              | unload      | are refused
+short connections      | 5.10              | short       | build/many
+status.sh              | 5.10              | status      | shows what is unread|directions
+memory, too little     | 5.10 6.12         | guest/memory | .
 options                | 5.10 6.1          | guest/options | .
 kTLS                   | 6.1               | guest/ktls  | .
 held socket, repair    | 5.10 6.1          | guest/held  | .
-nbd, socket taken over | 5.10 newest       | guest/nbd   | data is right|plain TCP, netlink
+nbd, socket taken over | 5.10              | guest/nbd   | data is right|plain TCP, netlink
 guard                  | 6.1 newest arm64  | guest/guard | without it a proxy|sees all|loses one|never remembered|takes it off|does not stay
 guard, proxies         | 6.1 newest        | guest/guard | docker-proxy, which|Go proxy|HAProxy|systemd-socket
-docker-proxy           | 5.10 newest       | guest/guard | docker-proxy, started later
-other tool, flags      | newest            | other       | flags
-other tool, sockhash   | newest            | other       | map: attached
+docker-proxy           | 5.10              | guest/guard | docker-proxy, started later
+other tool, flags      |                   | other       | flags
+other tool, sockhash   |                   | other       | map: attached
 stateful firewall, NAT | 5.10 newest       | firewall    | long
-NAT, each kind         | newest            | nat         | each kind is|after an unload
+NAT, each kind         |                   | nat         | each kind is|after an unload
 '
 
 # GUARANTEE | KERNEL... | why it does not hold there, --all or not: rows of docs/limits.md, but for

@@ -186,7 +186,7 @@ fake_nth() {
 		done
 	done
 	rm "$BOX_TMP/bin/bpftool"
-	for n in {1..8}; do # the pins
+	for n in 1 2 3 4 8; do # the pins: programs, the map, records, another map
 		load_pair
 		echo 0 >"$BOX_TMP/calls"
 		fake rm "[[ \$* == /sys/fs/bpf/* ]] && n=\$((\$(<'$BOX_TMP/calls') + 1)) && echo \$n >'$BOX_TMP/calls'
@@ -217,7 +217,7 @@ fake_nth() {
 
 @test "load.sh and unload.sh at once leave all or nothing" {
 	local i loader unloader
-	for i in {1..5}; do
+	for i in {1..3}; do
 		in_box "$ROOT/load.sh" >/dev/null 2>&1 3>&- &
 		loader=$!
 		in_box "$ROOT/unload.sh" >"$BOX_TMP/unload" 2>&1 3>&- &
@@ -246,10 +246,12 @@ fake_nth() {
 }
 
 @test "unload.sh: works when a pin is lost, whichever" {
-	local pin
-	for pin in bpf_sockops bpf_tcpip_bypass sock_ops_{map,record,meet,accounts,stats,config,ports,cgroups,names,excluded}; do
+	local pins
+	# Those that it reads one by one, and the rest.
+	for pins in bpf_sockops bpf_tcpip_bypass sock_ops_map sock_ops_record sock_ops_config \
+		'sock_ops_meet sock_ops_accounts sock_ops_stats sock_ops_ports sock_ops_cgroups sock_ops_names sock_ops_excluded'; do
 		load_pair
-		in_box rm "/sys/fs/bpf/$pin"
+		in_box bash -c "cd /sys/fs/bpf && rm $pins"
 		run -1 load_pair
 		output_has "loaded in part" "unload.sh"
 		run -0 unload_pair
