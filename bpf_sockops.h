@@ -110,9 +110,8 @@ static __always_inline void count(struct sock_cpu *cpu, enum counter which, __u6
 /* ---- the switch and the filter, written by the scripts ---- */
 
 /*
- * Unless it is on, nothing is admitted, and a direction leaves when its reader has read
- * all: while going off, only if that disturbs no thread that waits in a recv on the
- * sending socket; once off, in any case.
+ * Unless it is on, nothing is admitted, and a direction leaves when its reader has read all.
+ * GOING_OFF: only if no thread waits in a recv on the sending socket.  OFF: in any case.
  */
 enum {
 	SWITCH_OFF = 0,

@@ -134,7 +134,7 @@ STAY=() # ids of maps that are not empty
 # linger: for what is LEFT, and where sockets have not got back what they had.  It ends when that is done.
 linger() {
 	local id ids
-	# Maps without a pin are to be had by id, which takes CAP_SYS_ADMIN.
+	# Opening a map without a pin, by its id, takes CAP_SYS_ADMIN.
 	if [[ ${#STAY[@]} -gt 0 ]] && ! bpftool map show id "${STAY[0]}" >/dev/null 2>&1; then
 		say "they stay until they are closed, or unload.sh is run with CAP_SYS_ADMIN"
 		STAY=()

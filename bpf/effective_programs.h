@@ -50,7 +50,7 @@ static __noinline int runs_last(__u64 sk)
 		aux = (__u64)read_kernel(struct bpf_prog, program, aux);
 		id = read_kernel(struct bpf_prog_aux, aux, id);
 		if (id)
-			last = id; /* the place of one that is being detached has none */
+			last = id; /* a program being detached leaves a dummy without an id */
 		item += size;
 	}
 	return last == config->program;

@@ -90,7 +90,7 @@ static __always_inline int remember_cgroup(__u64 sk)
 #define MAX_PROGRAMS 64
 
 struct program_name {
-	char text[16]; /* as the kernel has it (TASK_COMM_LEN): 15 bytes, then zeroes */
+	char text[16]; /* task_struct.comm (TASK_COMM_LEN): 15 bytes, then zeroes */
 };
 
 struct {

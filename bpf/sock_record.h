@@ -68,7 +68,7 @@ _Static_assert(sizeof(struct sock_view) % sizeof(struct in6_addr) == 0,
  *   B  bpf_tcpip_bypass  for sends
  *   R  sock_ops_release  at an unload
  *
- * and read by these.  The peer's programs read `view`, and to meet `key`, without a lock; so does
+ * and read by these.  The peer's programs read `view`, and to meet `key`, without a lock; so do
  * sock_ops_status and sock_ops_open, which read the fields marked S as well.  bpf_guard alone
  * writes without the lock: reads_tcp, which nobody takes back, `refused_*`, and `fence`,
  * atomically.

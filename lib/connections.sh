@@ -29,7 +29,7 @@ iterate() {
 	local pin=$BPFFS/$1-${3:+${3##*/}-}$STARTED-$ITERATES log map=() status=0
 	[[ $# -eq 1 ]] || map=(map "${@:2}")
 	if ! is_pin "$pin" && ! log=$(cmd -q bpftool iter pin "$OBJECTS/$1.o" "$pin" "${map[@]}" 2>&1); then
-		# As libbpf has it, an older one or a newer one.
+		# The words of an older libbpf, or of a newer one.
 		[[ ${#map[@]} -eq 0 || ($log != *"not permitted"* && $log != *-EPERM*) ]] || return 2
 		warn "cannot list the sockets: $(reason_in "$log")"
 		return 1

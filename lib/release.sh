@@ -16,8 +16,7 @@ HELD=()            # `MAP-ID FD INODE` of those that are at it; FD ends with the
 declare -A REST=() # inodes of namespaces that are still to come, by map id
 UNENTERED=0        # namespaces that could not be entered
 
-# release_path MAP-ID: where the iterator is pinned that gives the sockets of this map back what they
-# had.
+# release_path MAP-ID: where the iterator is pinned that restores the sockets of this map.
 release_path() {
 	say "$BPFFS/$RELEASE-$1-$STARTED-$ITERATES"
 }

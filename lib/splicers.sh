@@ -6,7 +6,7 @@
 # known by its name.  What runs already is excluded by its cgroup, and by that of its listeners.
 # Sourced by load.sh, after common.sh.
 #
-# Go programs cannot be recognised cheaply, except these.  Names are as the kernel has them, 15 bytes.
+# Go programs cannot be recognised cheaply, except these.  The kernel keeps 15 bytes of a name.
 #
 # Any user can call a program so, and chooses how many processes, descriptors and cgroups there are.
 # So the kernel is asked, once, by numbers (sock_ops_running.c); each look has an end; and what is not
