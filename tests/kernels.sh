@@ -76,9 +76,9 @@ unload, no iterators   | 5.10              | unload      | are refused
 short connections      | 5.10              | short       | build/many
 status.sh              | 5.10              | status      | shows what is unread|directions
 memory, too little     | 5.10 6.12         | guest/memory | .
-options                | 5.10 6.1          | guest/options | .
-kTLS                   | 6.1               | guest/ktls  | .
-held socket, repair    | 5.10 6.1          | guest/held  | .
+options                | 5.10 6.1          | guest/semantics | options:
+kTLS                   | 6.1               | guest/semantics | kTLS:
+held socket, repair    | 5.10 6.1          | guest/semantics | held:
 nbd, socket taken over | 5.10              | guest/nbd   | data is right|plain TCP, netlink
 guard                  | 6.1 newest arm64  | guest/guard | without it a proxy|sees all|loses one|never remembered|takes it off|does not stay
 guard, proxies         | 6.1 newest        | guest/guard | docker-proxy, which|Go proxy|HAProxy|systemd-socket
