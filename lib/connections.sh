@@ -109,8 +109,9 @@ connections() {
 	map_is_empty "$@" || sockets "$@" | pair_up
 }
 
-# pair_up: the sockets, by the two sequence numbers of their keys (struct sock_key, of which the
-# addresses come first): of the two ends of a connection these are the same, with NAT between them.
+# pair_up: the sockets, by their keys (struct sock_key, of which the addresses come first), which are
+# unique in a map.  Two ends are one connection if one knows the other, which knows no third one: root of
+# a network namespace can choose sequence numbers, so that many connections have the same ones.
 pair_up() {
 	awk "$AWK_HEX$AWK_ADDRESS"'
 		NR == 1 {
@@ -119,23 +120,36 @@ pair_up() {
 			next
 		}
 		# The kernel may list a socket twice; the last line may be cut off.
-		NF == columns && !((end = substr($1, 65, 16)) in listed) {
-			listed[end]
+		NF == columns && !($1 in listed) {
+			listed[$1]
 			for (i = 1; i <= NF; i++)
-				socket[end, column[i]] = $i
+				socket[$1, column[i]] = $i
+			known_by[of($1, "peer")] = $1
 		}
 		END {
 			for (end in listed) {
-				peer = substr(end, 9) substr(end, 1, 8)
-				# Of two ends the line of the server counts, or the first one.
-				if (peer in listed && (peer in done || of(peer, "server") > of(end, "server")))
+				if (end in done)
 					continue
+				peer = partner(end)
 				done[end]
-				if (of(end, "server"))
+				done[peer]
+				# Of an end alone its own side.
+				if (of(end, "server") + 0)
 					show(peer, end)
 				else
 					show(end, peer)
 			}
+		}
+		function partner(end,    peer) {
+			peer = of(end, "peer")
+			if (!(peer in listed) && end in known_by)
+				peer = known_by[end]
+			return peer in listed && !(peer in done) && mutual(end, peer) ? peer : "-"
+		}
+		# Has the peer not met anybody else?
+		function mutual(end, peer,    other) {
+			other = of(peer, "peer")
+			return other == end || !(other in listed)
 		}
 		function of(end, field) {
 			return end in listed ? socket[end, field] : "-"
