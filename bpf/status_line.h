@@ -43,7 +43,8 @@
 #define NS_PER_MS 1000000
 
 #define COLUMNS                                                                                    \
-	"key peer local_port remote_port server unread more sent_ms age_ms over_tcp netns inode uid "   \
+	"key peer local_port remote_port server unread more sent_ms age_ms over_tcp netns inode "  \
+	"uid "                                                                                     \
 	"idle pair held due\n"
 
 /*
