@@ -227,8 +227,13 @@ static __always_inline void judge_program(struct bpf_sock_ops *skops)
 {
 	struct bpf_sock *ctx_sk = skops->sk;
 
-	if (runs_excluded_program())
-		exclude_socket(ctx_sk, kernel_sock(skops));
+	if (runs_excluded_program()) {
+		if (!set_mark(ctx_sk, MARK_EXCLUDED))
+			bpf_sock_ops_cb_flags_set(skops,
+						  skops->bpf_sock_ops_cb_flags | EXCLUDED_CB_FLAG);
+	} else if (skops->op == BPF_SOCK_OPS_TCP_LISTEN_CB && admits(ADMIT_NEW_ALONE)) {
+		set_mark(ctx_sk, MARK_NEW); /* failing, it stays on TCP */
+	}
 }
 
 /* The filter of ports is the server's: through NAT a client may know another port. */
@@ -241,7 +246,7 @@ static __always_inline void announce_server(struct bpf_sock_ops *skops)
 		return;
 	req = kernel_sock(skops);
 	listener = (__u64)read_kernel(struct sock_common, req, skc_listener);
-	if (!listener || is_excluded(listener) || left_to_tcp(req) ||
+	if (!listener || is_excluded_server(listener) || left_to_tcp(req) ||
 	    !in_scope(read_kernel(struct sock_common, req, skc_num)))
 		return;
 	note.local_seq = read_kernel(struct tcp_request_sock, req, snt_isn) + 1;
@@ -328,7 +333,7 @@ static __always_inline enum counter vet_server(__u64 sk, struct sock_key *key, _
 	int is_own;
 
 	/* It has announced nothing, or just before: then its client finds itself alone. */
-	if (is_excluded(sk))
+	if (is_excluded_server(sk))
 		return refused_program;
 	if (left_to_tcp(sk))
 		return refused_short;

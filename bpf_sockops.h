@@ -133,6 +133,7 @@ enum {
 	ADMIT_MPTCP = 1,       /* to a listener of Multipath TCP */
 	ADMIT_SHORT = 2,       /* although those before were short (accounts.h) */
 	ADMIT_ALL_CGROUPS = 4, /* no cgroup is excluded (excluded.h) */
+	ADMIT_NEW_ALONE = 8,   /* fewer: only to listeners that have called listen(2) since then */
 };
 
 _Static_assert(sizeof(struct sock_config) == 24, "lib/common.sh writes it");

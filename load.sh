@@ -78,11 +78,13 @@ usage() {
 
 # ---- arguments -------------------------------------------------------------
 
-CGROUP=
-PORTS=()    # ranges for --port, as FIRST-LAST
-EXCLUDE=()  # and for --exclude-port
-CGROUPS=()  # inode numbers for --exclude-cgroup
-PROGRAMS=() # names for --exclude-program
+CGROUP=        # unchanged, for what is done with it
+CGROUP_SHOWN=  # for messages,
+CGROUP_QUOTED= # and in commands to paste
+PORTS=()       # ranges for --port, as FIRST-LAST
+EXCLUDE=()     # and for --exclude-port
+CGROUPS=()     # inode numbers for --exclude-cgroup
+PROGRAMS=()    # names for --exclude-program
 QUIET=0
 GUARD_WANTED=1
 ADMIT_SPLICING=0
@@ -92,14 +94,14 @@ INSTALL=0
 # ranges OPTION LIST: prints them as FIRST-LAST.
 ranges() {
 	local option=$1 part first last
-	[[ $2 =~ ^[^,]+(,[^,]+)*$ ]] || usage_error "$option: not a list of ports: '$2'"
+	[[ $2 =~ ^[^,]+(,[^,]+)*$ ]] || usage_error "$option: not a list of ports: $(shown "$2")"
 	for part in ${2//,/ }; do
-		[[ $part =~ ^([0-9]+)(-([0-9]+))?$ ]] || usage_error "$option: not a port or a range: '$part'"
+		[[ $part =~ ^([0-9]+)(-([0-9]+))?$ ]] || usage_error "$option: not a port or a range: $(shown "$part")"
 		first=${BASH_REMATCH[1]}
 		last=${BASH_REMATCH[3]:-$first}
 		((${#first} <= 5 && ${#last} <= 5 && 10#$first >= 1 && 10#$last <= 65535)) ||
-			usage_error "$option: ports are from 1 to 65535: '$part'"
-		((10#$first <= 10#$last)) || usage_error "$option: the range ends before it begins: '$part'"
+			usage_error "$option: ports are from 1 to 65535: $(shown "$part")"
+		((10#$first <= 10#$last)) || usage_error "$option: the range ends before it begins: $(shown "$part")"
 		say "$((10#$first))-$((10#$last))"
 	done
 }
@@ -122,7 +124,7 @@ parse() {
 			shift
 			;;
 		--exclude-program)
-			[[ -n $2 && $2 != */* ]] || usage_error "$1: not a name as in /proc/PID/comm: '$2'"
+			[[ -n $2 && $2 != */* ]] || usage_error "$1: not a name as in /proc/PID/comm: $(shown "$2")"
 			PROGRAMS+=("${2:0:15}")
 			shift
 			;;
@@ -194,7 +196,7 @@ check_not_loaded() {
 	[[ -z $left ]] ||
 		die "loaded in part, or switched off (${left//$'\n'/ }); to clean up: sudo $HERE/unload.sh"
 	[[ -z $(ours_on "$CGROUP" || true) ]] ||
-		die "attached to $CGROUP, but not pinned; to clean up: sudo $HERE/unload.sh --cgroup $CGROUP"
+		die "attached to $CGROUP_SHOWN, but not pinned; to clean up: sudo $HERE/unload.sh --cgroup $CGROUP_QUOTED"
 }
 
 # Those that are to be seen: up to the root of what is mounted.
@@ -215,7 +217,7 @@ check_other_programs() {
 	own=$(programs_on sock_ops "$CGROUP") || return 0 # not to be seen
 	while read -r id flags name; do
 		[[ -z $id || $flags == multi ]] ||
-			die "$(other_program "$id" "$name") is attached to $CGROUP without multi: no second one can be attached; $(detach_hint "$CGROUP" "$id")"
+			die "$(other_program "$id" "$name") is attached to $CGROUP_SHOWN without multi: no second one can be attached; $(detach_hint "$CGROUP" "$id")"
 	done <<<"$own"
 
 	while read -r dir; do
@@ -229,14 +231,14 @@ check_other_programs() {
 	fi
 	read -r id flags name dir <<<"$nearest"
 	if [[ -n $(only_ours <<<"$id sock_ops") ]]; then
-		die "attached to $(shown "$dir"), above $CGROUP; to clean up: sudo $HERE/unload.sh --cgroup $(printf %q "$dir")"
+		die "attached to $(shown "$dir"), above $CGROUP_SHOWN; to clean up: sudo $HERE/unload.sh --cgroup $(printf %q "$dir")"
 	fi
 	case $flags in
 	multi)
 		die "$(other_program "$id" "$name") is attached to $(shown "$dir"): it would run after ours, and may undo what ours sets up; to load beside it: sudo $0 --cgroup $(printf %q "$top")"
 		;;
 	override)
-		die "$(other_program "$id" "$name") is attached to $(shown "$dir") with override: it would not run any more under $CGROUP; $(detach_hint "$dir" "$id")"
+		die "$(other_program "$id" "$name") is attached to $(shown "$dir") with override: it would not run any more under $CGROUP_SHOWN; $(detach_hint "$dir" "$id")"
 		;;
 	*)
 		die "$(other_program "$id" "$name") is attached to $(shown "$dir") without multi: none can be attached below; $(detach_hint "$dir" "$id")"
@@ -270,7 +272,7 @@ UNDO=()   # commands, each one string, last step first
 UNDOES=() # what each of them removes
 
 on_failure() {
-	local status=$? i left=() clean_up="sudo $HERE/unload.sh --cgroup $CGROUP"
+	local status=$? i left=() clean_up="sudo $HERE/unload.sh --cgroup $CGROUP_QUOTED"
 	trap - EXIT
 	trap '' INT TERM HUP # once is enough
 	((status)) || status=1
@@ -406,7 +408,7 @@ configure_cgroups() {
 
 attach_sockops() {
 	cmd bpftool cgroup attach "$CGROUP" sock_ops pinned "$SOCKOPS_PIN" multi ||
-		die "cannot attach to $CGROUP; if another sock_ops program is why, this shows it: sudo bpftool cgroup show $CGROUP effective"
+		die "cannot attach to $CGROUP_SHOWN; if another sock_ops program is why, this shows it: sudo bpftool cgroup show $CGROUP_QUOTED effective"
 	undo_with "$SOCKOPS attached to $CGROUP" bpftool cgroup detach "$CGROUP" sock_ops pinned "$SOCKOPS_PIN"
 }
 
@@ -524,6 +526,8 @@ main() {
 	# Can the kernel bear the sockets of its listeners in a sockmap?
 	! mptcp_is_safe || ((ADMIT |= ADMIT_MPTCP))
 	CGROUP=${CGROUP:-$(root_to_attach_to)}
+	CGROUP_SHOWN=$(shown "$CGROUP")
+	CGROUP_QUOTED=$(printf %q "$CGROUP")
 	trap '' PIPE # who does not read on stops nothing
 	trap on_failure EXIT
 	trap 'exit 130' INT
@@ -556,7 +560,7 @@ main() {
 	trap - EXIT INT TERM HUP
 	report
 	[[ -z $open ]] || say "$open"
-	say "loaded: TCP between programs of this host, under $CGROUP, skips the stack"
+	say "loaded: TCP between programs of this host, under $CGROUP_SHOWN, skips the stack"
 }
 
 main "$@"

@@ -55,7 +55,7 @@ parse() {
 		--watch)
 			WATCH=2
 			if [[ $# -ge 2 && $2 != -* ]]; then
-				[[ $2 =~ ^[1-9][0-9]{0,4}$ ]] || usage_error "--watch: not a number of seconds from 1: '$2'"
+				[[ $2 =~ ^[1-9][0-9]{0,4}$ ]] || usage_error "--watch: not a number of seconds from 1: $(shown "$2")"
 				WATCH=$2
 				shift
 			fi

@@ -74,7 +74,7 @@ parse() {
 			[[ $# -ge 2 ]] || usage_error "$1 needs an argument"
 			;;&
 		--timeout)
-			[[ $2 =~ ^[0-9]{1,5}$ ]] || usage_error "--timeout: not a number of seconds: '$2'"
+			[[ $2 =~ ^[0-9]{1,5}$ ]] || usage_error "--timeout: not a number of seconds: $(shown "$2")"
 			TIMEOUT=$((10#$2))
 			shift
 			;;

@@ -64,6 +64,7 @@ enum sk_action {
 };
 
 enum {
+	BPF_SOCK_OPS_RTO_CB_FLAG = 1 << 0,
 	BPF_SOCK_OPS_PARSE_ALL_HDR_OPT_CB_FLAG = 1 << 4,
 	BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG = 1 << 6,
 };

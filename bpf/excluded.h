@@ -101,13 +101,17 @@ struct {
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } sock_ops_names SEC(".maps");
 
-/* The marks: who has one is excluded.  No user can take their places, they go with their sockets.
- */
+/* No user can take the places of others here: a mark goes with its socket. */
+enum {
+	MARK_EXCLUDED = 1, /* of an excluded program */
+	MARK_NEW = 2,	   /* a listener that has called listen(2) since ADMIT_NEW_ALONE */
+};
+
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
 	__type(key, __u32);
-	__type(value, __u32); /* not in use */
+	__type(value, __u32); /* MARK_* */
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } sock_ops_excluded SEC(".maps");
 
@@ -124,43 +128,29 @@ static __always_inline int runs_excluded_program(void)
 	return bpf_map_lookup_elem(&sock_ops_names, &name) != 0;
 }
 
-/*
- * Has somebody else seen to it that a socket gets no mark?  What the kernel grants a socket for
- * such things, net.core.optmem_max, the program can use up, and since 6.8 root of a network
- * namespace, which any user can be, sets it there: that harms nobody else.  MARK_TAKES is more than
- * a mark takes.
- */
-#define MARK_TAKES 4096
-
-static __always_inline int refuses_mark(__u64 sk)
+/* Fails where there is no memory. */
+static __always_inline int set_mark(void *ctx_sk, __u32 mark)
 {
-	if (bpf_core_field_exists(((struct net *)0)->core.sysctl_optmem_max) &&
-	    read_kernel(struct net, netns_of(sk), core.sysctl_optmem_max) < MARK_TAKES)
-		return 1;
-	return read_kernel(struct sock, sk, sk_omem_alloc.counter) != 0;
-}
+	__u32 *has;
 
-/*
- * Mark a socket: `ctx_sk` is the same as `sk`, for the verifier.  If there is no memory, its whole
- * cgroup is excluded, also the one that the pair is attached to.
- */
-static __always_inline void exclude_socket(void *ctx_sk, __u64 sk)
-{
-	if (ctx_sk &&
-	    bpf_sk_storage_get(&sock_ops_excluded, ctx_sk, 0, BPF_SK_STORAGE_GET_F_CREATE))
-		return;
-	if (!refuses_mark(sk))
-		remember_cgroup(sk); /* has its places from the start on */
+	if (!ctx_sk)
+		return 0;
+	has = bpf_sk_storage_get(&sock_ops_excluded, ctx_sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!has)
+		return 0;
+	if (*has != MARK_EXCLUDED)
+		*has = mark;
+	return 1;
 }
 
 /* Programs that keep storage with one socket, at most. */
 #define MAX_MARKS 16
 
 /*
- * Has a socket the mark?  By its address: at a SYN the context does not show the listener.  So look
- * through all that programs keep with it; where that is more, it may have.
+ * The mark that a socket has.  By its address: at a SYN the context does not show the listener.  So
+ * look through all that programs keep with it; where that is more, it may be excluded.
  */
-static __noinline __attribute__((unused)) int is_excluded(__u64 sk)
+static __noinline __attribute__((unused)) __u32 mark_of(__u64 sk)
 {
 	__u64 storage = (__u64)read_kernel(struct sock, sk, sk_bpf_storage), node, data;
 
@@ -172,10 +162,30 @@ static __noinline __attribute__((unused)) int is_excluded(__u64 sk)
 		       offset_of(struct bpf_local_storage_elem, sdata);
 		if ((__u64)read_kernel(struct bpf_local_storage_data, data, smap) ==
 		    (__u64)&sock_ops_excluded)
-			return 1;
+			return read_number(data + offset_of(struct bpf_local_storage_data, data));
 		node = (__u64)read_kernel(struct hlist_node, node, next);
 	}
-	return node != 0;
+	return node ? MARK_EXCLUDED : 0;
+}
+
+/*
+ * The mark of a socket for which there was no memory: a callback that says nothing, and that the
+ * sockets accepted from it inherit (tcp_create_openreq_child).  A program can see to it that there
+ * is none (SO_ATTACH_FILTER and net.core.optmem_max, which since 6.8 root of a network namespace
+ * sets, and any user can be that), so it must cost nobody but itself.
+ */
+#define EXCLUDED_CB_FLAG BPF_SOCK_OPS_RTO_CB_FLAG
+
+static __always_inline int is_excluded(__u64 sk)
+{
+	return read_kernel(struct tcp_sock, sk, bpf_sock_ops_cb_flags) & EXCLUDED_CB_FLAG ||
+	       mark_of(sk) == MARK_EXCLUDED;
+}
+
+/* The same of a listener, or of what was accepted there. */
+static __always_inline int is_excluded_server(__u64 sk)
+{
+	return is_excluded(sk) || (admits(ADMIT_NEW_ALONE) && mark_of(sk) != MARK_NEW);
 }
 
 /*

@@ -17,12 +17,19 @@ cgroup2_root() {
 	cgroup2_mounts | sed -n 1p
 }
 
+# Level by level, so that nobody can hide a cgroup behind many that he makes below his own.
+FIND_CGROUP='
+	for ((level = 0; level <= 32; level++)); do
+		path=$(find "$1" -xdev -mindepth "$level" -maxdepth "$level" -type d -inum "$2" -print -quit)
+		[[ -z $path ]] || exec printf "%s\n" "$path"
+	done'
+
 # cgroup_path INODE: where that cgroup is; nothing when it is gone, or not to be
 # seen from here.  Fails when that takes too long to say.
 cgroup_path() {
 	local dir path
 	while read -r dir; do
-		path=$(timeout --signal KILL 5 find "$dir" -xdev -type d -inum "$1" -print -quit 2>/dev/null) ||
+		path=$(timeout --signal KILL 5 bash -c "$FIND_CGROUP" bash "$dir" "$1" 2>/dev/null) ||
 			(($? != 137)) || return 1
 		[[ -z $path ]] || {
 			say "$path"

@@ -61,6 +61,7 @@ GOING_OFF=2
 ADMIT_MPTCP=1
 ADMIT_SHORT=2
 ADMIT_ALL_CGROUPS=4
+ADMIT_NEW_ALONE=8 # fewer
 
 # config_of MAP: the members of struct sock_config (bpf_sockops.h), as `CGROUP SWITCH QUIET PROGRAM
 # ADMIT`; nothing where it is no map of ours.

@@ -57,9 +57,14 @@ choose_names() {
 
 # Once that is attached: what runs already.  A program that is started in between is seen twice.
 exclude_running() {
-	local place pid cgroup found paths
+	local list place pid cgroup found paths
 	((${#SOUGHT[@]})) || return 0
-	found=$(running | sought | judged | merged)
+	# First all of the list: what reads it may take its time.
+	if ! list=$(running); then
+		((ADMIT |= ADMIT_NEW_ALONE))
+		LEFT_OUT+=("stays on TCP, as not all programs could be looked at: whatever listens already, until it is started again")
+	fi
+	found=$(sought <<<"$list" | judged | merged)
 	[[ -n $found ]] || return 0
 	paths=$(cut -d ' ' -f 3 <<<"$found" | cgroup_paths | shown_lines)
 	while read -r place pid cgroup; do
@@ -70,21 +75,9 @@ exclude_running() {
 # exclude_found PLACE PID CGROUP PATH: CGROUP is 0 where none can be excluded, or `deep`.
 exclude_found() {
 	local why who
-	case $1 in
-	blind)
-		LEFT_OUT+=("are not excluded, as what runs cannot be seen: programs that listen already")
-		return
-		;;
-	late)
-		why="not all programs could be looked at within $LOOK_SECONDS s"
-		who="a program that listens"
-		;;
-	*)
-		why=${WHY[${1%\?}]}
-		[[ $1 != *\? ]] || why="it may read with splice(2), its configuration cannot be read"
-		who=$(shown "${SOUGHT[${1%\?}]}")
-		;;
-	esac
+	why=${WHY[${1%\?}]}
+	[[ $1 != *\? ]] || why="it may read with splice(2), its configuration cannot be read"
+	who=$(shown "${SOUGHT[${1%\?}]}")
 	who+=" (pid $2)"
 	if [[ $3 == deep ]]; then
 		# shellcheck disable=SC2034 # for load.sh
@@ -105,16 +98,17 @@ exclude_cgroup() {
 	((${#CGROUPS[@]} < MAX_CGROUPS)) && CGROUPS+=("$1")
 }
 
-# running: the lines of sock_ops_running, and `late` where it takes too long, or `blind`.
+# running: the lines of sock_ops_running.  Fails where it takes too long, or is refused.
 running() {
-	local log
+	local log status=0
 	if ! log=$(cmd -q bpftool iter pin "$OBJECTS/$RUNNING.o" "$RUNNING_PIN" 2>&1); then
 		warn "cannot list what runs: $(reason_in "$log")"
-		say blind
-		return
+		return 1
 	fi
-	timeout --signal KILL "$LOOK_SECONDS" cat "$RUNNING_PIN" || say $'\nlate' # of a line that was cut off
+	# Without the lock: a read(2) of it goes on for a while, also when it has been killed.
+	timeout --signal KILL "$LOOK_SECONDS" cat "$RUNNING_PIN" {LOCK}<&- || status=1
 	cmd -q rm "$RUNNING_PIN"
+	return "$status"
 }
 
 # name_in_hex NAME: its 16 bytes.
@@ -127,8 +121,8 @@ name_in_hex() {
 	say "$hex"
 }
 
-# sought: of these lines those of the names that are sought, as `PLACE PID CGROUPS`, each once.  PLACE
-# is `late` for all that listens, where not all has been seen.
+# sought: of these lines those of the names that are sought, as `PLACE PID CGROUPS`, each once.  The
+# last one may have been cut off.
 sought() {
 	local name hex=''
 	for name in "${SOUGHT[@]}"; do
@@ -139,14 +133,7 @@ sought() {
 			for (n = split(names, list, " "); n; n--)
 				place[list[n]] = n - 1
 		}
-		$1 == "blind" { print "blind", 0, "0," }
-		$1 == "late" {
-			for (line in listens)
-				print line
-		}
-		NF != 4 || $4 !~ /^([0-9]+,)+$|^deep$/ { next }
-		$2 in place { once(place[$2] " " $1 " " $4) }
-		!($2 in place) && $3 { listens["late " $1 " " $4] }
+		NF == 4 && $4 ~ /^([0-9]+,)+$|^deep$/ && $2 in place { once(place[$2] " " $1 " " $4) }
 		function once(line) {
 			if (!(line in seen))
 				print line
@@ -156,10 +143,11 @@ sought() {
 
 # judged: without the programs that may splice and do not.  PLACE gets a `?` where that is not known.
 judged() {
-	local place pid cgroups known='' status end=$((SECONDS + JUDGE_SECONDS))
+	local place pid cgroups status end=$((SECONDS + JUDGE_SECONDS))
+	local -A known=()
 	while read -r place pid cgroups; do
 		if [[ $place == "$MAY_SPLICE_AT" ]]; then
-			[[ $known != *" $cgroups "* ]] || continue
+			[[ -z ${known[$cgroups]:-} ]] || continue
 			status=2
 			((SECONDS >= end)) || {
 				status=0
@@ -167,15 +155,15 @@ judged() {
 			}
 			((status != 1)) || continue
 			((status != 2)) || place+='?'
-			known+=" $cgroups "
+			known[$cgroups]=1
 		fi
 		say "$place $pid $cgroups"
 	done
 }
 
-# merged: as `PLACE PID CGROUP`.  Where there are more cgroups than may be excluded, those at the lowest
-# level give way to the ones above them, and again: it costs a user nothing to make many, below his
-# own.  Of several programs in one cgroup, as docker-proxy for each published port, one.
+# merged: as `PLACE PID CGROUP`.  It costs a user nothing to make many cgroups, below his own.  Where
+# there are more than may be excluded, all below one cgroup give way to it: the one at the lowest
+# level that holds enough of them, which is his.  Of several programs in one cgroup, as docker-proxy for each published port, one.
 # shellcheck disable=SC2153 # of load.sh
 merged() {
 	awk -v most="$((MAX_CGROUPS - ${#CGROUPS[@]}))" '
@@ -184,38 +172,38 @@ merged() {
 			pid[lines] = $2
 			sub(/,(0,)*$/, "", $3)
 			of[lines] = $3
-			n = split($3, cgroup, ",")
-			if (n > deepest)
-				deepest = n
-			level[$3] = n
+			if ($3 != "deep" && $3 != "0" && !($3 in chain)) {
+				chain[$3]
+				excess++
+			}
 		}
 		END {
-			for (chain in level)
-				if (chain != "deep" && chain != "0")
-					into[chain] = chain
-			while (different() > most && deepest > 1) {
-				for (chain in into)
-					if (level[chain] == deepest) {
-						sub(/^[^,]*,/, "", into[chain])
-						level[chain]--
-					}
-				deepest--
-			}
+			excess -= most
+			if (excess > 0)
+				above = deepest_with(excess + 1)
 			for (i = 1; i <= lines; i++) {
-				to = of[i] in into ? into[of[i]] : of[i]
+				to = above != "" && is_below(of[i], above) ? above : of[i]
 				sub(/,.*/, "", to)
 				if (!seen[place[i], to]++)
 					print place[i], pid[i], to
 			}
 		}
-		# How many there are.
-		function different(    chain, other, n) {
-			for (chain in into)
-				if (!(into[chain] in other)) {
-					other[into[chain]]
-					n++
+		# Of the cgroups that hold so many of them the one at the lowest level, or "".
+		function deepest_with(wanted,    one, up, n, level, best) {
+			for (one in chain)
+				for (up = one; sub(/^[^,]*,/, "", up);)
+					holds[up]++
+			for (up in holds) {
+				level = split(up, n, ",")
+				if (holds[up] >= wanted && level > best) {
+					best = level
+					one = up
 				}
-			return n + 0
+			}
+			return best ? one : ""
+		}
+		function is_below(one, above) {
+			return length(one) > length(above) && substr(one, length(one) - length(above)) == "," above
 		}'
 }
 
@@ -224,17 +212,25 @@ merged() {
 # Any process can be called so, and name any file as its configuration: a FIFO, a device, one of
 # /proc.  READER opens it: a user that owns nothing, so that only what everybody may read is read, and
 # that runs nothing else, so that nobody can trace it.  It must be a regular file, also once it is open.
+# A link of another root would lead to a file of this one: its target is not known.
 READER=4294967000
 
-# The arguments are files.  Ends with 3 where one is not there, with 2 where it is not to be read.
+# The arguments are `links` or `no-links`, and files.  Ends with 3 where one is not there, with 2 where it
+# is not to be read.  HAProxy takes quotes and backslashes within words, and variables.
 READ_FILES='
+	may=$1
+	shift
 	for path; do
 		[[ -e $path ]] || exit 3
 		files=("$path")
 		[[ ! -d $path ]] || files=("$path"/*.cfg)
 		for file in "${files[@]}"; do
+			for ((part = ${#file}; part > 1; part--)); do
+				[[ $may == links || ! -L ${file:0:part} ]] || exit 2
+			done
 			[[ -f $file ]] && exec <"$file" && [[ -f /dev/fd/0 && -s /dev/fd/0 ]] || exit 2
-			if head -c 4194304 | grep -aE "^[[:space:]]*option[[:space:]]+splice-" >/dev/null; then
+			if head -c 4194304 | tr -d "\"\\\\\047" |
+				grep -aE "^[^#]*splice-|^[[:space:]]*option[[:space:]].*[$]" >/dev/null; then
 				exit 0
 			fi
 			[[ -z $(head -c 1 | tr -c x x) ]] || exit 2 # there is more
@@ -247,19 +243,27 @@ JUDGE_ONE='
 	pid=$1 status=3 files=()
 	mapfile -d "" -t arguments <"/proc/$pid/cmdline" || exit 2
 	for ((i = 1; i < ${#arguments[@]}; i++)); do
-		[[ ${arguments[i - 1]} != -f ]] || files+=("${arguments[i]}")
+		case ${arguments[i]} in
+		-f) files+=("${arguments[++i]:-}") ;;
+		-C) exit 2 ;;
+		--)
+			files+=("${arguments[@]:i + 1}")
+			break
+			;;
+		esac
 	done
 	[[ ${#files[@]} -gt 0 ]] || exit 2
 	while read -r key value; do
 		[[ $key != PPid: ]] || parent=$value
 	done <"/proc/$pid/status"
-	# Many change their root once they have read it: the parent still sees it.
+	# Many change their root once they have read it: the parent, of the same files, still sees it.
 	for base in "$pid" "$parent"; do
-		((status == 3)) || break
-		from=cwd
+		((status == 3)) && [[ /proc/$base/ns/mnt -ef /proc/$pid/ns/mnt ]] || break
+		from=cwd may=no-links
+		[[ ! /proc/$base/root -ef / ]] || may=links
 		[[ ${files[0]} != /* ]] || from=root
 		cd "/proc/$base/$from" || exit 2
-		setpriv --reuid "$3" --regid "$3" --clear-groups --inh-caps=-all bash -c "$2" bash "${files[@]/#/./}"
+		setpriv --reuid "$3" --regid "$3" --clear-groups --inh-caps=-all bash -c "$2" bash "$may" "${files[@]/#/./}"
 		status=$?
 	done
 	exit "$status"'

@@ -172,16 +172,20 @@ out_of_box() {
 	nsenter --target "$BOX_PID" --mount --net -- "$@"
 }
 
-# wait_until SECONDS WHAT COMMAND...: poll until the command succeeds.
+# wait_until SECONDS WHAT COMMAND...: poll until the command succeeds, less often the longer it takes.
 wait_until() {
-	local end=$((SECONDS + $1 * SLOWNESS)) what=$2
+	local end=$((SECONDS + $1 * SLOWNESS)) what=$2 polls=0
 	shift 2
 	until "$@"; do
 		if ((SECONDS > end)); then
 			echo "timed out waiting for $what" >&2
 			return 1
 		fi
-		sleep 0.02
+		if ((++polls < 20)); then
+			sleep 0.02
+		else
+			sleep "$((polls < 40 ? 0 : 1)).2"
+		fi
 	done
 }
 

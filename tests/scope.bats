@@ -416,27 +416,27 @@ both_run() {
 		assert_no_pins
 	done <<-END
 		load.sh|--port|--port needs an argument
-		load.sh|--port x|--port: not a port or a range: 'x'
-		load.sh|--port 80,|--port: not a list of ports: '80,'
+		load.sh|--port x|--port: not a port or a range: x
+		load.sh|--port 80,|--port: not a list of ports: 80,
 		load.sh|--port 80,,81|--port: not a list of ports
-		load.sh|--port 0|--port: ports are from 1 to 65535: '0'
-		load.sh|--port 65536|--port: ports are from 1 to 65535: '65536'
+		load.sh|--port 0|--port: ports are from 1 to 65535: 0
+		load.sh|--port 65536|--port: ports are from 1 to 65535: 65536
 		load.sh|--port 99999999999999999999|--port: ports are from 1 to 65535
-		load.sh|--port 90-80|--port: the range ends before it begins: '90-80'
-		load.sh|--exclude-port -5|--exclude-port: not a port or a range: '-5'
-		load.sh|--exclude-port 80-|--exclude-port: not a port or a range: '80-'
+		load.sh|--port 90-80|--port: the range ends before it begins: 90-80
+		load.sh|--exclude-port -5|--exclude-port: not a port or a range: -5
+		load.sh|--exclude-port 80-|--exclude-port: not a port or a range: 80-
 		load.sh|--exclude-program|--exclude-program needs an argument
-		load.sh|--exclude-program /bin/nc|--exclude-program: not a name as in /proc/PID/comm: '/bin/nc'
+		load.sh|--exclude-program /bin/nc|--exclude-program: not a name as in /proc/PID/comm: /bin/nc
 		load.sh|--cgroup|--cgroup needs an argument
 		load.sh|--cgroup /no/such|--cgroup: no such directory: /no/such
 		load.sh|--cgroup /proc|--cgroup: not a directory of cgroup v2: /proc
 		load.sh|80|unknown argument: 80
-		unload.sh|--timeout soon|--timeout: not a number of seconds: 'soon'
-		unload.sh|--timeout -1|--timeout: not a number of seconds: '-1'
+		unload.sh|--timeout soon|--timeout: not a number of seconds: soon
+		unload.sh|--timeout -1|--timeout: not a number of seconds: -1
 		unload.sh|--cgroup /no/such|--cgroup: no such directory: /no/such
 		unload.sh|--cgroup /proc|--cgroup: not a directory of cgroup v2: /proc
 		unload.sh|now|unknown argument: now
-		status.sh|--watch 0|--watch: not a number of seconds from 1: '0'
+		status.sh|--watch 0|--watch: not a number of seconds from 1: 0
 		status.sh|--json --watch|exclude each other
 		status.sh|-x|unknown argument: -x
 	END
