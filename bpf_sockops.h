@@ -19,6 +19,7 @@
  *
  *   kernel_sock.h      how to look at a socket of the kernel; no maps
  *   holders.h          who else is at work on a socket
+ *   memcg.h            the memory cgroup of a socket
  *   kernel_task.h      how to look at a task
  *   sock_record.h      what is kept about one end of a connection
  *   sock_record_map.h  where it is kept

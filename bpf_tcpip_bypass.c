@@ -70,7 +70,7 @@ static __always_inline enum counter why_at_once(const struct send *s)
 		return left_ulp;
 	if (in_repair(rec->view.sk) || in_repair(rec->peer_sk))
 		return left_repair;
-	if (memory_pressure(rec))
+	if (memory_pressure(rec) || memcg_pressure(rec->peer_sk, s->now))
 		return left_memory;
 	return NO_REASON;
 }

@@ -257,13 +257,8 @@ struct netns_ipv4 {
 	u8 sysctl_tcp_keepalive_probes;
 };
 
-struct netns_core {
-	int sysctl_optmem_max;
-};
-
 struct net {
 	struct ns_common ns;
-	struct netns_core core;
 	struct netns_ipv4 ipv4;
 };
 
@@ -274,6 +269,10 @@ typedef struct {
 typedef struct {
 	int counter;
 } atomic_t;
+
+typedef struct {
+	__s64 counter;
+} atomic_long_t;
 
 typedef struct refcount_struct {
 	atomic_t refs;
@@ -382,13 +381,27 @@ typedef struct {
 	uid_t val;
 } kuid_t;
 
+struct page_counter {
+	atomic_long_t usage;
+	unsigned long high;
+	unsigned long max;
+	struct page_counter *parent;
+};
+
+struct mem_cgroup {
+	struct page_counter memory;
+	u64 socket_pressure;
+	struct page_counter tcpmem;
+	_Bool tcpmem_active;
+	int tcpmem_pressure;
+};
+
 struct sock {
 	struct sock_common __sk_common;
 	socket_lock_t sk_lock;
 	struct timer_list sk_timer;
 	int sk_rcvbuf;
 	int sk_sndbuf;
-	atomic_t sk_omem_alloc;
 	u8 sk_kern_sock : 1;
 	__u16 sk_protocol;
 	int sk_peek_off;
@@ -400,6 +413,7 @@ struct sock {
 	union {
 		struct socket_wq *sk_wq;
 	};
+	struct mem_cgroup *sk_memcg;
 	struct sk_filter *sk_filter;
 	void *sk_user_data;
 	struct socket *sk_socket;

@@ -6,6 +6,7 @@
 #ifndef BACKLOG_H
 #define BACKLOG_H
 
+#include "memcg.h"
 #include "send.h"
 #include "waits.h"
 
@@ -30,6 +31,14 @@
 #define PART_OF_SEND   (512 * 1024)
 #define ALWAYS_FITS    4096
 #define ROOM_UNCOUNTED (64 * 1024 * 1024)
+
+/*
+ * Of what the reader's memory cgroup has left each direction gets a MEMCG_SHAREth, so that all
+ * together never come to its limit, and MEMCG_LEAST, in bytes: TCP as well holds a packet beyond it
+ * (sk_forced_mem_schedule).
+ */
+#define MEMCG_SHARE 16
+#define MEMCG_LEAST (16 * 1024)
 
 /*
  * Of a message the kernel holds a kilobyte (struct sk_msg, in its slab), which neither tcp_mem
@@ -78,10 +87,12 @@ __noinline int messages_in(__u64 queue, int most)
 
 static __always_inline __u64 room(const struct sock_record *rec)
 {
-	if (!counts_bypassed())
-		return ROOM_UNCOUNTED;
-	return (__u64)read_kernel(struct sock, rec->view.sk, sk_sndbuf) +
-	       read_kernel(struct sock, rec->peer_sk, sk_rcvbuf);
+	__u64 most = ROOM_UNCOUNTED, share = memcg_room(rec->peer_sk) / MEMCG_SHARE + MEMCG_LEAST;
+
+	if (counts_bypassed())
+		most = (__u64)read_kernel(struct sock, rec->view.sk, sk_sndbuf) +
+		       read_kernel(struct sock, rec->peer_sk, sk_rcvbuf);
+	return most < share ? most : share;
 }
 
 enum backlog { FITS, WAS_READ, TOO_MUCH };

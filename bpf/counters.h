@@ -27,7 +27,7 @@ COUNTER(left_peer_left, "directions back to TCP: the other direction has left or
 COUNTER(left_bulk, "directions back to TCP: bulk")
 COUNTER(left_room, "directions back to TCP: too much unread")
 COUNTER(left_held, "directions back to TCP: the other end's program holds its socket, in a page fault or preempted")
-COUNTER(left_memory, "directions back to TCP: TCP is short of memory (tcp_mem)")
+COUNTER(left_memory, "directions back to TCP: TCP is short of memory (tcp_mem), or the reader's memory cgroup")
 COUNTER(left_tcp_bytes, "directions back to TCP: bytes had gone over TCP already")
 COUNTER(left_ulp, "directions back to TCP: kTLS")
 COUNTER(left_repair, "directions back to TCP: TCP_REPAIR")
