@@ -4,7 +4,6 @@
  * unload.sh.  Its columns, which COLUMNS names, all numbers:
  *
  *   key          struct sock_key: 96 hexadecimal digits, in the order of its bytes
- *   peer         that of the other end, zeroes: not met
  *   local_port, remote_port
  *   server       1: it was accepted here; 0: it has connected, or has no record
  *   unread       bytes in the psock queue, that is, bypassed and not yet read
@@ -20,6 +19,8 @@
  *   held         1: a thread has its lock, inside recv(2) or send(2) as a rule; 2: and another one
  *                waits for it
  *   due          1: unload.sh has taken it out of the map, and not yet put back what it had before
+ *   id, peer     of its record and of the other end's, unique among those that are listed; 0: none,
+ * or not met
  *
  * These programs share no map with the others, and so work for any sock_ops_map, also for one
  * that an earlier load has left behind.  They take no socket's lock: its program may hold it for
@@ -43,9 +44,8 @@
 #define NS_PER_MS 1000000
 
 #define COLUMNS                                                                                    \
-	"key peer local_port remote_port server unread more sent_ms age_ms over_tcp netns inode "  \
-	"uid "                                                                                     \
-	"idle pair held due\n"
+	"key local_port remote_port server unread more sent_ms age_ms over_tcp netns inode uid "   \
+	"idle pair held due id peer\n"
 
 /*
  * A word of the kernel as a number.  To the verifier what read_kernel() gives may be a pointer, and
@@ -203,7 +203,7 @@ static __always_inline void print_key(struct seq_file *seq, const struct sock_ke
 	for (__u32 i = 0; i < sizeof(*key) / sizeof(*word); i += 4)
 		BPF_SEQ_PRINTF(seq, "%08x%08x%08x%08x", bpf_htonl(word[i]), bpf_htonl(word[i + 1]),
 			       bpf_htonl(word[i + 2]), bpf_htonl(word[i + 3]));
-	BPF_SEQ_PRINTF(seq, " ");
+	BPF_SEQ_PRINTF(seq, " %u %u ", key->local_port, key->remote_port);
 }
 
 static __always_inline void print_place(struct seq_file *seq, __u64 sk)
@@ -223,17 +223,14 @@ static __always_inline int print_line(struct seq_file *seq, __u64 sk, __u64 reco
 {
 	__u64 unread = unread_bytes(sk), peer = peer_of(record);
 	__u64 peer_sk = read_record(peer, view.sk);
-	struct sock_key peer_key = read_record(record, peer_key);
 
 	print_key(seq, key);
-	print_key(seq, &peer_key);
-	BPF_SEQ_PRINTF(seq, "%u %u ", key->local_port, key->remote_port);
 	BPF_SEQ_PRINTF(seq, "%u %u %u %llu %llu %u ", read_record(record, server), (__u32)unread,
 		       (__u32)(unread >> 32), sent_ns(record) / NS_PER_MS,
 		       age_ns(record) / NS_PER_MS, read_record(record, view.left));
 	print_place(seq, sk);
-	return BPF_SEQ_PRINTF(seq, "%u %u %u %u\n", idle(sk, peer_sk), idle(peer_sk, sk), held(sk),
-			      due(sk, record));
+	return BPF_SEQ_PRINTF(seq, "%u %u %u %u %llu %llu\n", idle(sk, peer_sk), idle(peer_sk, sk),
+			      held(sk), due(sk, record), record, peer);
 }
 
 #endif /* STATUS_LINE_H */

@@ -109,9 +109,9 @@ connections() {
 	map_is_empty "$@" || sockets "$@" | pair_up
 }
 
-# pair_up: the sockets, by their keys (struct sock_key, of which the addresses come first), which are
-# unique in a map.  Two ends are one connection if one knows the other, which knows no third one: root of
-# a network namespace can choose sequence numbers, so that many connections have the same ones.
+# pair_up: the sockets, by their keys (struct sock_key, of which the addresses come first).  Two ends are
+# one connection if one knows the other, which knows no third one.  Their sequence numbers do not tell:
+# root of a network namespace can choose them, so that many connections have the same ones.
 pair_up() {
 	awk "$AWK_HEX$AWK_ADDRESS"'
 		NR == 1 {
@@ -124,9 +124,12 @@ pair_up() {
 			listed[$1]
 			for (i = 1; i <= NF; i++)
 				socket[$1, column[i]] = $i
+			with_id[of($1, "id")] = $1
 			known_by[of($1, "peer")] = $1
 		}
 		END {
+			delete with_id[0]
+			delete known_by[0]
 			for (end in listed) {
 				if (end in done)
 					continue
@@ -141,14 +144,14 @@ pair_up() {
 			}
 		}
 		function partner(end,    peer) {
-			peer = of(end, "peer")
-			if (!(peer in listed) && end in known_by)
-				peer = known_by[end]
+			peer = with_id[of(end, "peer")]
+			if (!(peer in listed))
+				peer = known_by[of(end, "id")]
 			return peer in listed && !(peer in done) && mutual(end, peer) ? peer : "-"
 		}
 		# Has the peer not met anybody else?
 		function mutual(end, peer,    other) {
-			other = of(peer, "peer")
+			other = with_id[of(peer, "peer")]
 			return other == end || !(other in listed)
 		}
 		function of(end, field) {
