@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The memory cgroup of a socket.  A redirect charges the message to the reader's (sk_wmem_schedule in
- * bpf_tcp_ingress), with the right to reclaim memory there, and to kill for it: the sender may be a
- * stranger.  TCP charges in a softirq, and drops the packet instead.
+ * The memory cgroup of a socket.  A redirect charges the message to the reader's (sk_wmem_schedule
+ * in bpf_tcp_ingress), with the right to reclaim memory there, and to kill for it: the sender may
+ * be a stranger.  TCP charges in a softirq, and drops the packet instead.
  */
 #ifndef MEMCG_H
 #define MEMCG_H
@@ -17,7 +17,8 @@ static __always_inline __u64 memcg_of(__u64 sk)
 {
 	if (!bpf_core_field_exists(((struct sock *)0)->sk_memcg))
 		return 0;
-	return read_number(sk + offset_of(struct sock, sk_memcg)) & ~7ULL; /* flags, in newer ones */
+	return read_number(sk + offset_of(struct sock, sk_memcg)) &
+	       ~7ULL; /* flags, in newer ones */
 }
 
 static __always_inline int is_tcpmem(__u64 memcg)

@@ -260,7 +260,7 @@ JUDGE_ONE='
 	for base in "$pid" "$parent"; do
 		((status == 3)) && [[ /proc/$base/ns/mnt -ef /proc/$pid/ns/mnt ]] || break
 		from=cwd may=no-links
-		[[ ! /proc/$base/root -ef / ]] || may=links
+		[[ /proc/$base/ns/mnt -ef /proc/self/ns/mnt && /proc/$base/root -ef / ]] && may=links
 		[[ ${files[0]} != /* ]] || from=root
 		cd "/proc/$base/$from" || exit 2
 		setpriv --reuid "$3" --regid "$3" --clear-groups --inh-caps=-all bash -c "$2" bash "$may" "${files[@]/#/./}"

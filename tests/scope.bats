@@ -202,6 +202,7 @@ pair_as() {
 	in_box sysctl -qw net.core.optmem_max=16 # of each socket
 	in_box "$excluded" talk                  # which leaves none for a record either
 	have_want "redirected" "$(counter redirected_messages)" -eq 0
+	have_want "refused" "$(counter refused_program)" -ge 1
 	in_box sysctl -qw "net.core.optmem_max=$size"
 	have_want "excluded cgroups" "$(in_box "$ROOT/status.sh" --json | jq -c .exclude_cgroups)" = "[]"
 	in_box "$PAIR" talk

@@ -264,6 +264,18 @@ hold() {
 	exec 8>&-
 }
 
+@test "status.sh: tells connections with the same sequence numbers apart, and unload.sh takes out each" {
+	load_pair --quiet --all-connections
+	hold twins.py 20
+	have_want "connections" "$(json '.connections | length')" -eq 20
+	have_want "pairs of ends" "$(json '[.connections[] | select(.server.address == "127.0.0.1:7300" and
+		.client.address == .client.seen_as) | .client.address] | unique | length')" -eq 20
+	run -0 unload_pair --timeout 2
+	output_has "connections taken off the bypass: 20"
+	output_lacks "still on the bypass"
+	exec 8>&-
+}
+
 # Where the kernel's policy refuses iterators over maps, a socket without a process is not seen.
 lists_the_map() {
 	in_box bpftool iter pin "$ROOT/build/sock_ops_status.o" /sys/fs/bpf/try map pinned /sys/fs/bpf/sock_ops_map 2>/dev/null &&
