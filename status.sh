@@ -21,7 +21,7 @@ WATCH=0     # seconds, 0: once
 STALE=10000 # ms after which unread bytes deserve a word
 
 usage() {
-	cat <<-END
+	cat <<-END || exit 2
 		status.sh - show what is loaded, the connections, and the counters
 
 		SYNOPSIS
@@ -153,6 +153,7 @@ excluded_programs() {
 # cannot be read; silently where the pair is unloaded meanwhile.
 look() {
 	local values
+	LIST_END=$((SECONDS + LIST_SECONDS))
 	read -ra values < <(config_of pinned "$CONFIG_PIN") || return
 	CGROUP=$(cgroup_path "${values[0]}") || true
 	QUIET=${values[2]}
@@ -410,13 +411,19 @@ watch() {
 			THEN='' COUNTERS_THEN=''
 		fi
 		lines=$(tput lines 2>/dev/null || echo 24)
-		printf '\033[H\033[J'
-		head -n $((lines - 1)) <<<"$screen"
+		printf '\033[H\033[J' || exit 2
+		head -n $((lines - 1)) <<<"$screen" || exit 2
 		sleep "$WATCH"
 	done
 }
 
+# put TEXT.  Where nobody can read it, the exit status does not tell what is loaded.
+put() {
+	printf '%s\n' "$1" || exit 2
+}
+
 main() {
+	local text
 	parse "$@"
 	[[ $EUID -eq 0 ]] || {
 		warn "needs root: sudo $0"
@@ -433,17 +440,19 @@ main() {
 	elif ! is_loaded || ! look; then
 		! is_loaded || exit 2
 		if ((JSON)); then
-			say '{"loaded":false}'
+			put '{"loaded":false}'
 		else
-			not_loaded
+			put "$(not_loaded)"
 		fi
 		exit 1
 	fi
+	trap 'exit 2' ERR # 1 is for what is not loaded
 	if ((JSON)); then
-		show_json
+		text=$(set -e && show_json)
 	else
-		show
+		text=$(set -e && show)
 	fi
+	put "$text"
 }
 
 main "$@"

@@ -160,6 +160,8 @@ finish() {
 	# Before the lock is given back: the next one clears the pins of processes that have ended.
 	from=$(release_path "$id")
 	ITERATES=$BASHPID
+	LIST_END=0 # nobody waits for it
+	hold_more
 	cmd -q mv "$from" "$(release_path "$id")" || true
 	for entry in ${HELD[0]+"${HELD[@]}"}; do
 		if [[ $entry == "$id "* ]]; then
@@ -172,16 +174,11 @@ finish() {
 	alone ${fds[0]+"${fds[@]}"}
 	now
 	end=$((NOW + LINGER * 1000))
-	# As many at a time as may be held up.
-	while [[ -n ${REST[$id]:-} ]] && has_time "$end"; do
-		read -ra fds <<<"${REST[$id]}"
-		REST[$id]=
-		release "$id" "$end" "${fds[@]}"
-		wait_for_held "$((NOW + 5000))"
-	done
+	release_rest "$id" "$end"
 	if [[ " ${STAY[*]} " == *" $id "* ]]; then
 		take_out "$end" id "$id" || true
 		release_taken "$id" '' "$end"
+		release_rest "$id" "$end"
 	fi
 	wait_for_held "$end"
 	end_iterators
@@ -250,8 +247,9 @@ unpin() {
 			try rm "$pin"
 		fi
 	done < <(pins)
-	for pin in "$BPFFS/$STATUS"-* "$BPFFS/$OPEN"-* "$BPFFS/$RELEASE"-*; do # of scripts that were killed
-		if [[ -f $pin && ! -L $pin && ${pin##*-} =~ ^[0-9]+$ && ! -e /proc/${pin##*-} ]]; then
+	# Of scripts that were killed.  Any user can have a process with the number that one had.
+	for pin in "$BPFFS/$STATUS"-* "$BPFFS/$OPEN"-* "$BPFFS/$RELEASE"-*; do
+		if [[ -f $pin && ! -L $pin && ${pin##*-} =~ ^[0-9]+$ && ! -O /proc/${pin##*-} ]]; then
 			try rm "$pin"
 		fi
 	done
@@ -315,7 +313,7 @@ take_apart() {
 
 # report: how many connections there were, and those that had to stay.
 report() {
-	local left off OPEN_SOCKETS='' # one list for all that is said here
+	local left off lines OPEN_SOCKETS='' # one list for all that is said here
 	left=$(count "$LEFT")
 	off=$((FOUND - left))
 	if ((FAILED)); then
@@ -330,11 +328,12 @@ report() {
 		OPEN_SOCKETS=$(iterate "$OPEN" 2>/dev/null) || true
 	fi
 	if [[ -n $LEFT ]]; then
-		say "still on the bypass, because their programs have not read everything:"
-		sed -n "1,${MAX_SHOWN}p" <<<"$LEFT" | with_programs | describe
+		say "still on the bypass when the time was up:"
+		lines=$(sed -n "1,${MAX_SHOWN}p" <<<"$LEFT" | with_programs | describe)
+		say "$lines"
 		((left <= MAX_SHOWN)) || say "  and $((left - MAX_SHOWN)) more"
 	fi
-	((!${#HELD[@]})) || held_up
+	((!${#HELD[@]} && !${#REST[@]})) || held_up
 	((!UNENTERED)) ||
 		say "network namespaces that cannot be entered: $UNENTERED; sockets in them keep the keepalive of the bypass"
 }
@@ -379,6 +378,7 @@ main() {
 	command -v bpftool >/dev/null ||
 		die "bpftool is missing; to install it: sudo $HERE/load.sh --install-deps"
 	check_bpffs || exit 1
+	trap '' PIPE # who does not read on stops nothing
 	one_at_a_time
 	trap end_iterators EXIT
 
@@ -388,6 +388,7 @@ main() {
 	read -ra map < <(map_of "$MAP") || true
 	now
 	end=$((NOW + TIMEOUT * 1000))
+	LIST_END=$((SECONDS + TIMEOUT + LIST_SECONDS))
 
 	if [[ ${#map[@]} -gt 0 && ${#config[@]} -gt 0 ]]; then
 		map_id=$(id_of map "${map[@]}")

@@ -8,8 +8,8 @@
 
 export LC_ALL=C
 # A closed output is as one that nobody reads.
-: >&1 || exec >/dev/null
-: >&2 || exec 2>/dev/null
+[[ -e /dev/fd/1 ]] || exec >/dev/null
+[[ -e /dev/fd/2 ]] || exec 2>/dev/null
 PATH=$PATH:/usr/sbin:/sbin # bpftool lives there, su leaves it out
 
 OBJECTS=$HERE/build

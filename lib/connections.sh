@@ -19,14 +19,15 @@ in_each_namespace() {
 
 ITERATES=$$ # the process whose iterators these are
 STARTED=${EPOCHREALTIME/./}
-LIST_SECONDS=8 # that a list may take
+LIST_SECONDS=8 # that a list may take,
+LIST_END=0     # and when all lists of a script are to be there, by SECONDS; 0: no end
 
 # iterate NAME [MAP]: what the iterator program of that name prints, of a map or of all sockets that
 # processes hold.  It is loaded once, and stays pinned until end_iterators; nobody has had a pin of this
 # name before.  Not echoed: status.sh --watch and an unload.sh that waits come here again and again.
 # Fails with 2, silently, where the host refuses iterators over maps.
 iterate() {
-	local pin=$BPFFS/$1-${3:+${3##*/}-}$STARTED-$ITERATES log map=() status=0
+	local pin=$BPFFS/$1-${3:+${3##*/}-}$STARTED-$ITERATES log map=() status=0 seconds=$LIST_SECONDS
 	[[ $# -eq 1 ]] || map=(map "${@:2}")
 	if ! is_pin "$pin" && ! log=$(cmd -q bpftool iter pin "$OBJECTS/$1.o" "$pin" "${map[@]}" 2>&1); then
 		# The words of an older libbpf, or of a newer one.
@@ -34,9 +35,13 @@ iterate() {
 		warn "cannot list the sockets: $(reason_in "$log")"
 		return 1
 	fi
-	timeout --foreground "$LIST_SECONDS" cat "$pin" || status=$?
+	# Any user chooses how long a list takes, but not of how many scripts do with it.
+	if ((LIST_END && LIST_END - SECONDS < seconds)); then
+		seconds=$((LIST_END - SECONDS > 1 ? LIST_END - SECONDS : 1))
+	fi
+	timeout --foreground "$seconds" cat "$pin" || status=$?
 	if ((status == 124)); then
-		warn "not all sockets are listed: to find them takes longer than $LIST_SECONDS s"
+		warn "not all sockets are listed: to find them takes longer than $seconds s"
 	elif ((status)); then
 		warn "cannot list the sockets"
 		return 1

@@ -9,8 +9,9 @@
 #
 # shellcheck disable=SC2119,SC2120,SC2153 # arguments and names of unload.sh
 
-RELEASE_MS=1500 # to begin with namespaces, at least, when there is no time left
-MAX_HELD=64     # at a time
+RELEASE_MS=1500     # to begin with namespaces, at least, when there is no time left
+MAX_HELD=64         # at a time,
+MAX_HELD_LATER=4096 # and in the background: any user can take these places for good
 
 HELD=()            # `MAP-ID FD INODE` of those that are at it; FD ends with the process
 declare -A REST=() # inodes of namespaces that are still to come, by map id
@@ -51,15 +52,15 @@ due() {
 # name, our own one first.
 entrances() {
 	{ printf '%s\0' /proc/self/ns/net /proc/[0-9]*/ns/net /run/netns/* |
-		xargs -0 stat -L -c '%i %n' 2>/dev/null || true; } | awk -v wanted="$*" '
-		BEGIN {
-			for (n = split(wanted, inode, " "); n; n--)
-				open[inode[n]]
+		xargs -0 stat -L -c '%i %n' 2>/dev/null || true; } | awk '
+		FNR == NR {
+			open[$1]
+			next
 		}
 		$1 in open {
 			print
 			delete open[$1]
-		}'
+		}' <(say_each "$@") -
 }
 
 # alone [FD...]: in a process that may outlive this one: without the lock, and what the caller has open,
@@ -119,6 +120,11 @@ release_taken() {
 	release "$1" "$(($3 > NOW + RELEASE_MS ? $3 : NOW + RELEASE_MS))" ${inodes[0]+"${inodes[@]}"}
 }
 
+# hold_more: in a process of its own, where a file for each may be open.
+hold_more() {
+	! ulimit -n $((2 * MAX_HELD_LATER)) 2>/dev/null || MAX_HELD=$MAX_HELD_LATER
+}
+
 # wait_for_held END: HELD has those that are at it still.
 wait_for_held() {
 	local entry fd held=()
@@ -130,9 +136,23 @@ wait_for_held() {
 	HELD=(${held[0]+"${held[@]}"})
 }
 
-# held_up: of which sockets the locks are held.
+# release_rest MAP-ID END: where release() has not begun, as many at a time as may be held up.
+release_rest() {
+	local inodes
+	while [[ -n ${REST[$1]:-} ]] && has_time "$2"; do
+		read -ra inodes <<<"${REST[$1]}"
+		REST[$1]=
+		release "$1" "$2" "${inodes[@]}"
+		wait_for_held "$((NOW + 5000))"
+	done
+}
+
+# held_up: of which sockets the locks are held, and how many network namespaces have not had their turn.
 held_up() {
-	local lines
+	local lines rest
+	read -ra rest <<<"${REST[*]}"
+	((!${#rest[@]})) || say "network namespaces where sockets get back later what they had before: ${#rest[@]}"
+	((${#HELD[@]})) || return 0
 	lines=$(open_sockets | sed 's/^\([^ ]* \)\{6\}//' | pair_up | with_programs | of_connections '
 		{
 			if ($at["client_held"] == 2)

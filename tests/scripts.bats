@@ -654,6 +654,34 @@ in_container() {
 	wait "$MANY"
 }
 
+# More than the kernel takes as one argument.
+@test "unload.sh: finds the entrance of one of 30,000 network namespaces" {
+	local own
+	own=$(stat -L -c %i /proc/self/ns/net)
+	run -0 bash -c '
+		set -euo pipefail
+		HERE=$1
+		. "$HERE/lib/common.sh"
+		. "$HERE/lib/release.sh"
+		entrances {1..30000} "$2"' entrances "$ROOT" "$own"
+	have_want "entrances" "$output" = "$own /proc/self/ns/net"
+}
+
+@test "unload.sh: a pin stays for a process of root, not for any that has the number of its script" {
+	local pin=/sys/fs/bpf/sock_ops_open-1 root others
+	in_box bash -c 'echo $$; exec sleep 100' >"$BOX_TMP/root" 3>&- &
+	in_box "${AS_USER[@]}" bash -c 'echo $$; exec sleep 100' >"$BOX_TMP/others" 3>&- &
+	wait_until 5 "a process" test -s "$BOX_TMP/root"
+	wait_until 5 "a process of another user" test -s "$BOX_TMP/others"
+	root=$(<"$BOX_TMP/root")
+	others=$(<"$BOX_TMP/others")
+	in_box bpftool iter pin "$ROOT/build/sock_ops_open.o" "$pin-$root"
+	in_box bpftool iter pin "$ROOT/build/sock_ops_open.o" "$pin-$others"
+	unload_pair
+	have_want "pins" "$(in_box find /sys/fs/bpf -name 'sock_ops_*')" = "$pin-$root"
+	in_box rm "$pin-$root"
+}
+
 # number_of NAME: a constant of the programs.
 number_of() {
 	echo $(($(sed -n "s/^#define $1[[:space:]][[:space:]]*//p" "$ROOT"/*.[ch] "$ROOT"/bpf/*.h)))

@@ -47,6 +47,24 @@ hold_echo() {
 	run -1 status
 }
 
+@test "status.sh: what cannot be written is an error, and what nobody wants is none" {
+	local how
+	for how in '' --json; do
+		run -2 in_box bash -c "'$ROOT/status.sh' $how >/dev/full"
+		run -1 in_box bash -c "'$ROOT/status.sh' $how >&-"
+	done
+	run -2 in_box bash -c "'$ROOT/status.sh' --help >/dev/full"
+	load_pair --quiet
+	for how in '' --json '--watch 1'; do
+		run -2 in_box timeout $((20 * SLOWNESS)) bash -c "'$ROOT/status.sh' $how >/dev/full"
+	done
+	for how in '' --json; do
+		run -0 in_box bash -c "'$ROOT/status.sh' $how >&-"
+		have_want "output" "$output" = ""
+		run -0 in_box bash -c "'$ROOT/status.sh' $how >&- 2>&-"
+	done
+}
+
 @test "status.sh: needs root, and says so" {
 	chmod 755 "$BOX_TMP"
 	cp "$ROOT"/*.sh "$BOX_TMP"

@@ -396,12 +396,68 @@ none_probes() {
 	exec 9>&-
 }
 
+@test "unload: its lists have one bound together" {
+	local begin
+	refuse_map_iterators # so that each look lists all open files
+	fake cat '[[ $1 != */sock_ops_open-* ]] || { "$REAL" "$@"; exec sleep 100; }; exec "$REAL" "$@"'
+	hold_many 5 1
+	begin=$SECONDS
+	run -0 without_map_iterators unload --timeout 1
+	have_want "seconds" $((SECONDS - begin)) -le $((25 * SLOWNESS))
+	output_has "connections taken off the bypass: 4" "still on the bypass" "3000 bytes unread by the client"
+	exec 8>&-
+	wait "$MANY"
+}
+
+@test "unload: goes to its end where nobody takes its output, in silence" {
+	local how
+	for how in '2>&1 | head -n 1' '| true' '>/dev/full' '>&-' '>&- 2>&-' '2>&1 | true'; do
+		in_box test -e /sys/fs/bpf/bpf_sockops || load_pair --quiet >/dev/null 2>&1
+		hold_many 200 150 # the lines that name the unread ones do not fit into a pipe that nobody reads
+		run -0 in_box bash -c "set -o pipefail; '$ROOT/unload.sh' --timeout 0 $how"
+		output_lacks "roken pipe"
+		output_lacks "write"
+		assert_nothing_pinned
+		have_want "programs of the cgroup, $how" "$(in_box bpftool cgroup show "$(box_root)")" = ""
+		kill "$(pid_of many)"
+		exec 8>&-
+		wait "$MANY" || true
+	done
+}
+
+# As many namespaces as there are places, one, in which a lock is held for as long as it takes.
+@test "unload: locks that are held in all places do not keep other namespaces from getting theirs back" {
+	copy_project "$BOX_TMP/copy"
+	ln -s "$ROOT/build" "$BOX_TMP/copy/build"
+	sed -i 's/^MAX_HELD=64 /MAX_HELD=1 /' "$BOX_TMP/copy/lib/release.sh"
+	hold_many 3 0
+	stuck_up # in the same namespace, the first one
+	in_box ip netns add peer
+	in_box ip -n peer link set lo up
+	in_box ip netns exec peer "$PAIR" --count 20 hold < <(sleep 100) >"$BOX_TMP/out" 3>&- 8>&- 9>&- &
+	wait_until 5 "small talk" grep -q held "$BOX_TMP/out"
+	have_want "sockets with probes" "$(probing_in_peer)" -ge 1
+	run -0 in_box "$BOX_TMP/copy/unload.sh" --timeout 1
+	output_has "network namespaces where sockets get back later what they had before: 1" ", the client (stuck/"
+	wait_until 10 "their own keepalive" none_probes_in_peer
+	exec 8>&- 9>&-
+	wait "$STUCK" "$MANY"
+}
+
+probing_in_peer() {
+	in_box ip netns exec peer ss -tnoH state established | grep -c timer:.keepalive || true
+}
+
+none_probes_in_peer() {
+	[[ $(probing_in_peer) -eq 0 ]]
+}
+
 @test "unload: --timeout is a bound where connections cannot be taken out" {
 	fake bpftool '[[ " $* " != *" batch "* ]] || exit 1; exec "$REAL" "$@"'
 	hold_many 5 0
 	run -0 timeout $((60 * SLOWNESS)) nsenter --target "$BOX_PID" --cgroup --mount --net -- \
 		env PATH="$BOX_TMP/bin:$PATH" "$ROOT/unload.sh" --timeout 1
-	output_has "still on the bypass" ", idle"
+	output_has "still on the bypass when the time was up:" ", idle"
 	assert_nothing_pinned
 	exec 8>&-
 	wait "$MANY"
