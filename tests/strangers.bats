@@ -242,7 +242,7 @@ time.sleep(120)' -f "$BOX_TMP/plain.cfg" -- "$BOX_TMP/plain.cfg" "$BOX_TMP/0.cfg
 	sed -i 's/ mode tcp/&\n option splice-auto/' "$BOX_TMP/splices.cfg"
 	in_box mkdir -p /var/empty
 	for how in plain splices; do
-		in_cgroup "$how" haproxy -db -f "$BOX_TMP/$how.cfg" >/dev/null 2>&1 3>&- &
+		in_cgroup "$how" bash -c 'haproxy -db -f "$1"; exit' bash "$BOX_TMP/$how.cfg" >/dev/null 2>&1 3>&- &
 		wait_until 10 HAProxy listens $((7001 + ${#how}))
 	done
 	run -0 load_pair --quiet --no-guard
