@@ -4,7 +4,7 @@
 # The init of tests/kernels.sh's guests: runs the guarantees, writes the results
 # to the console, and switches the machine off.
 
-export LC_ALL=C HOME=/root PATH=/usr/sbin:/usr/bin SLOWNESS=2
+export LC_ALL=C HOME=/root PATH=/usr/sbin:/usr/bin SLOWNESS=8
 mount -t devtmpfs none /dev
 exec </dev/null >/dev/console 2>&1
 ln -sf /proc/self/fd /dev/fd
@@ -18,6 +18,11 @@ mount -t tmpfs none /run
 while read -r module; do
 	insmod "/modules/$module"
 done </modules/list
+# From 7.0 on a program is preempted inside a call as well, with its socket's lock: the direction to
+# it then leaves.  In a slice of 1 ms this CPU does what others do in 50 us: there all take turns of
+# 100 ms, and who wakes up waits for his.
+turns=()
+[[ $(uname -r) == [56].* ]] || turns=(chrt --rr 1)
 ip link set lo up
 ulimit -n 65536
 cd /project || exit
@@ -34,7 +39,7 @@ guarantees() {
 play() {
 	local filter name status=0
 	filter=$(cut -d '|' -f 3- <<<"$2" | paste -sd '|')
-	BATS_TEST_TIMEOUT=300 timeout --kill-after 5 900 bats -T --formatter tap -f "$filter" \
+	BATS_TEST_TIMEOUT=300 "${turns[@]}" timeout --kill-after 5 900 bats -T --formatter tap -f "$filter" \
 		"tests/$1.bats" </dev/null >/tmp/log 2>&1 || status=$?
 	cat /tmp/log
 	while IFS='|' read -r name _ filter; do

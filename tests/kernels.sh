@@ -4,12 +4,12 @@
 # Runs the project's guarantees on Debian's stock kernels, in virtual machines,
 # as root:
 #
-#   tests/kernels.sh [--install-deps] [--all] [KERNEL]...
+#   tests/kernels.sh [--install-deps] [--all | --fetch] [KERNEL]...
 #
 # --install-deps first installs what it needs, from Debian's packages.  --all plays
 # each guarantee on each kernel where it holds; without, where it takes another path
-# than on the others (docs/testing.md).  KERNEL is a name of the table below; without,
-# all of them.  Closes with a table and the line `N passed, M failed`, of its cells.
+# than on the others (docs/testing.md).  --fetch fetches what it needs, and plays
+# nothing.  KERNEL is a name of the table below; without, all of them.  Closes with a table and the line `N passed, M failed`, of its cells.
 #
 #   objects, test programs    built once, here: the same for all kernels
 #                             (guest/go-proxy.go kept as well)
@@ -17,16 +17,13 @@
 #   qemu                      Debian packages, fetched by an apt of our own from
 #                             the mirror that this machine uses, and kept in
 #                             $XDG_CACHE_HOME (/var/cache)/tcpip-bypass-kernels
-#   a guest                   qemu without KVM, one CPU; tests/kernels-guest.sh is its
-#                             init, the serial console brings the results; as many guests at
-#                             once as this machine has CPUs; meanwhile what the next ones
-#                             need is fetched
-#   its clock                 counts instructions, one each nanosecond, and jumps ahead while
-#                             its CPU has nothing to do (-icount): how busy this machine is
-#                             changes nothing in it, and what rests takes no time.  Seconds
-#                             in the results are its own
+#   a guest                   qemu without KVM, one CPU (two break it), 10 to 20
+#                             times slower than here; tests/kernels-guest.sh is
+#                             its init, the serial console brings the results; as
+#                             many guests at once as this machine has CPUs, and those that
+#                             rest; meanwhile what the next ones need is fetched
 #
-# KERNELS_TIMEOUT: seconds after which a guest is killed (3600).
+# KERNELS_TIMEOUT: seconds after which a guest is killed (1800).
 
 set -euo pipefail
 shopt -s inherit_errexit
@@ -89,6 +86,9 @@ stateful firewall, NAT | 5.10 newest       | firewall    | long
 NAT, each kind         |                   | nat         | each kind is|after an unload
 '
 
+# Files whose tests rest for minutes: a guest of their own plays them, beside the others.
+RESTING=firewall
+
 # GUARANTEE | KERNEL... | why it does not hold there, --all or not: rows of docs/limits.md, but for
 # bpftool's.
 EXCEPTIONS='
@@ -128,7 +128,7 @@ MODULES=(veth inet_diag tcp_diag nf_conntrack nf_tables nft_ct nft_counter nft_o
 	tls gcm ctr ghash_generic) # AES-GCM for kTLS
 
 CACHE=${XDG_CACHE_HOME:-/var/cache}/tcpip-bypass-kernels
-TIMEOUT=${KERNELS_TIMEOUT:-3600}
+TIMEOUT=${KERNELS_TIMEOUT:-1800}
 HOST_PACKAGES=(apt bpftool clang cpio gcc kmod libbpf-dev libc6-dev make)
 ARM64_PACKAGES=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
 
@@ -305,7 +305,7 @@ kernel() {
 }
 
 # project KERNEL ARCHITECTURE PART PARTS: as installed, without sources, which would want
-# a compiler; with one part of the guarantees.
+# a compiler; with one part of the guarantees, or with those that are `resting 1`.
 project() {
 	local dir program sources
 	shopt -s nullglob
@@ -323,9 +323,10 @@ project() {
 	done
 	cp "${GO_PROXY_OF[$1]}" "$dir/project/build/go-proxy"
 	cp tests/kernels-guest.sh "$dir/init"
-	guarantees_of "$1" | awk -F '|' -v part="$3" -v parts="$4" '
+	guarantees_of "$1" | awk -F '|' -v part="$3" -v parts="$4" -v resting="$RESTING" '
+		($2 == resting) != (part == "resting") { next }
 		!($2 in place) { place[$2] = files++ }
-		place[$2] % parts == part' >"$dir/guarantees"
+		part == "resting" || place[$2] % parts == part' >"$dir/guarantees"
 	archive "$dir"
 	rm -rf "$dir"
 }
@@ -367,7 +368,7 @@ boot() {
 	fi
 	project "$1" "${ARCH_OF[$1]}" "$2" "$3" >"$file.project"
 	cat "${ROOT_OF[$1]}" "${KERNEL_OF[$1]}/modules.cpio" "$file.project" >"$file.initrd"
-	in_qemu "${ARCH_OF[$1]}" "${machine[@]}" -accel tcg,thread=single -icount shift=0,sleep=off -smp 1 -m 1024 \
+	in_qemu "${ARCH_OF[$1]}" "${machine[@]}" -accel tcg,thread=single -smp 1 -m 1024 \
 		-nodefaults -no-user-config -display none -no-reboot -serial stdio \
 		-kernel "${KERNEL_OF[$1]}/vmlinuz" -initrd "$file.initrd" \
 		-append "console=$console panic=-1 quiet loglevel=4 mitigations=off init_on_alloc=0" \
@@ -432,10 +433,12 @@ evaluate() {
 
 # ---- all ---------------------------------------------------------------------
 
-ALL= # each guarantee on each kernel
+ALL=     # each guarantee on each kernel
+RESTS=() # pids of boot
 
-guests_running() {
-	jobs -rp | wc -l
+# The guests that are to have a CPU each.
+busy() {
+	jobs -rp | grep -cvxF "$(printf '%s\n' "${RESTS[@]:-none}")" || true
 }
 
 # cell KERNEL GUARANTEE KERNEL...: into CELL.
@@ -477,13 +480,14 @@ table() {
 }
 
 main() {
-	local name suite arch cpus part parts kernel kernels=() count=0
+	local name suite arch cpus part parts kernel kernels=() count=0 fetch_only=
 	[[ $EUID -eq 0 ]] || die "needs root: sudo $0"
 	while [[ ${1:-} == --* ]]; do
 		case $1 in
 		--install-deps) install_packages "${HOST_PACKAGES[@]}" "${ARM64_PACKAGES[@]}" ;;
 		--all) ALL=1 ;;
-		*) die "no such option: $1 (usage: tests/kernels.sh [--install-deps] [--all] [KERNEL]...)" ;;
+		--fetch) fetch_only=1 ;;
+		*) die "no such option: $1 (usage: tests/kernels.sh [--install-deps] [--all | --fetch] [KERNEL]...)" ;;
 		esac
 		shift
 	done
@@ -496,7 +500,7 @@ main() {
 	mkdir -p "$CACHE"
 	MIRROR=$(mirror)
 	[[ -n $MIRROR ]] || die "apt knows no Debian mirror here; to fetch its lists: sudo apt-get update"
-	make -s all test-programs
+	[[ -n $fetch_only ]] || make -s all test-programs
 
 	while read -r name suite arch; do
 		if [[ -n $name && ($# -eq 0 || " $* " == *" $name "*) ]]; then
@@ -510,17 +514,22 @@ main() {
 	for kernel in "${kernels[@]}"; do
 		read -r name suite arch <<<"$kernel"
 		fetch "$name" "$suite" "$arch"
-		[[ -z ${RESULT[$name]:-} ]] || continue
+		[[ -z ${RESULT[$name]:-} && -z $fetch_only ]] || continue
 		parts=1
 		((++count <= ${#kernels[@]} / cpus * cpus)) || parts=$cpus
 		for ((part = 0; part < parts; part++)); do
-			while (($(guests_running) >= cpus)); do
+			while (($(busy) >= cpus)); do
 				wait -n
 			done
 			boot "$name" "$part" "$parts" &
 		done
+		if [[ $(guarantees_of "$name") == *"|$RESTING|"* ]]; then
+			boot "$name" resting 1 &
+			RESTS+=("$!")
+		fi
 	done
 	wait
+	[[ -z $fetch_only ]] || return 0
 	for name in "${NAMES[@]}"; do
 		[[ -n ${RESULT[$name]:-} ]] || evaluate "$name"
 	done

@@ -6,9 +6,8 @@
 #   tests/run.sh [--install-deps] [--kernels|--kernels=all] [BATS-FILE]...
 #
 # --install-deps first installs what they need, from Debian's packages.  --kernels
-# also runs tests/kernels.sh, the tests on other kernels, and --kernels=all
-# `tests/kernels.sh --all`: on what the tests here leave of the CPUs, and shown after them.
-# With files, only these tests.  Closes with the line `N passed, M failed`.
+# goes on with tests/kernels.sh, the tests on other kernels, and --kernels=all with
+# `tests/kernels.sh --all`.  With files, only these tests.  Closes with the line `N passed, M failed`.
 
 set -euo pipefail
 export LC_ALL=C
@@ -48,20 +47,6 @@ if [[ ${#install[@]} -gt 0 ]]; then
 	install_packages "${PACKAGES[@]}"
 fi
 
-log=$(mktemp)
-guests=$(mktemp)
-guests_pid=
-end() {
-	[[ -z $guests_pid ]] || kill -- "-$guests_pid" 2>/dev/null || true
-	rm -f "$log" "$guests"
-}
-trap end EXIT
-if [[ ${#kernels[@]} -gt 0 ]]; then
-	make -s all test-programs # which both need
-	setsid chrt --idle 0 "${kernels[@]}" "${install[@]}" >"$guests" 2>&1 </dev/null &
-	guests_pid=$!
-fi
-
 failed=0
 passed=0
 files=("$@")
@@ -74,6 +59,18 @@ if [[ ${#files[@]} -eq 0 ]]; then
 	fi
 fi
 
+log=$(mktemp)
+fetching=
+end() {
+	[[ -z $fetching ]] || kill -- "-$fetching" 2>/dev/null || true
+	rm -f "$log"
+}
+trap end EXIT
+if [[ ${#kernels[@]} -gt 0 ]]; then
+	# Meanwhile, on what the tests leave of the CPUs: says again below what it cannot fetch.
+	setsid chrt --idle 0 tests/kernels.sh --fetch "${install[@]}" >/dev/null 2>&1 </dev/null &
+	fetching=$!
+fi
 status=0
 # A test that hangs fails.
 export BATS_TEST_TIMEOUT=600
@@ -85,10 +82,10 @@ if ((status && !failed)); then
 	failed=1
 fi
 if [[ ${#kernels[@]} -gt 0 ]]; then
-	wait "$guests_pid" || true
-	guests_pid=
-	cat "$guests"
-	read -r more less < <(sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed.*/\1 \2/p' "$guests" | tail -n 1) || true
+	wait "$fetching" || true
+	fetching=
+	"${kernels[@]}" "${install[@]}" | tee "$log" || true
+	read -r more less < <(sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed.*/\1 \2/p' "$log" | tail -n 1) || true
 	passed=$((passed + ${more:-0}))
 	failed=$((failed + ${less:-1}))
 fi
