@@ -46,8 +46,10 @@
  * three times what TCP would, MESSAGES_FEW may be unread, and one more for each BYTES_A_MESSAGE
  * that are, up to MAX_MESSAGES.
  *
- * The sockets in the map share as many messages as the first number of tcp_mem has pages: about
- * 1 % of the memory.  Whatever a socket's share is, MESSAGES_LEAST fit.
+ * The sockets in the map share a HOST_SHAREth of as many messages as the first number of tcp_mem
+ * has pages.  Who came early keeps what it has when others come, so that the sum grows with the
+ * logarithm of their number: with 65,535 sockets it is half of these pages, which are 1 % of the
+ * memory, and MESSAGES_LEAST each, which fit whatever a socket's share is.
  *
  * Kernels without msg_tot_len have this second bound alone, for the reader's sake, as with
  * ROOM_UNCOUNTED: HOST_UNCOUNTED times the second number of tcp_mem, 6 % of the memory.
@@ -57,6 +59,7 @@
 #define MAX_MESSAGES	256
 #define MESSAGES_LEAST	4
 #define HOST_UNCOUNTED	4
+#define HOST_SHARE	16
 
 /*
  * A reader that shares the sender's CPU cannot run before the sender is
@@ -111,7 +114,7 @@ static __always_inline __u64 host_share(const struct sock_record *rec)
 	__u64 pages;
 
 	if (counts_bypassed())
-		pages = read_number(mem);
+		pages = read_number(mem) / HOST_SHARE;
 	else
 		pages = HOST_UNCOUNTED * read_number(mem + sizeof(unsigned long));
 	return sockets ? pages / sockets : pages;
