@@ -381,6 +381,27 @@ os.wait()'
 }
 
 # 40 levels, below which there are 70, and one whose path has more than 3,000 bytes.
+# merged_of MOST: what load.sh makes of lines `PLACE PID CGROUPS`, with room for so many cgroups.
+merged_of() {
+	bash -euc '
+		HERE=$1 MAX_CGROUPS=$2 CGROUPS=()
+		for part in common maps cgroups splicers; do
+			. "$HERE/lib/$part.sh"
+		done
+		merged' bash "$ROOT" "$1"
+}
+
+@test "numbers: many cgroups give way to the one of their user, and to nobody else's" {
+	local n lines=''
+	# 66 of one user, right below his own one (level 3); two of another one, as deep and deeper.
+	for n in {100..165}; do
+		lines+="1 $n $n,50,40,30,0,0,"$'\n'
+	done
+	lines+=$'2 7 901,90,40,30,0,\n2 8 902,901,90,40,30,0,\n3 9 deep'
+	have_want "excluded" "$(merged_of 64 <<<"$lines" | sort | paste -sd ,)" = "1 100 50,2 7 901,2 8 902,3 9 deep"
+	have_want "where there is room" "$(merged_of 68 <<<"$lines" | grep -c '^1 ')" -eq 66
+}
+
 @test "numbers: cgroups below many others take no place, and hold nothing up" {
 	local deep=user$(printf '/d%.0s' {1..40}) long=user n
 	for n in {1..15}; do
