@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# What load.sh, unload.sh and status.sh share: names, messages, and how to find
-# and read things.  Sourced, after `set -euo pipefail`, with HERE set.
+# What load.sh, unload.sh and status.sh share: names, messages, the filter for what others choose,
+# and the lock.  Sourced first, after `set -euo pipefail`, with HERE set.
 #
 # shellcheck disable=SC2034 # names that only some of them use
 

@@ -449,9 +449,9 @@ both_run() {
 @test "arguments: --help needs no root and names every option" {
 	local script option
 	chmod 755 "$BOX_TMP" # the checkout may be where only root can read
-	cp "$ROOT"/*.sh "$BOX_TMP"
+	copy_project "$BOX_TMP/copy"
 	for script in load.sh unload.sh status.sh; do
-		run -0 in_box setpriv --reuid 65534 --clear-groups "$BOX_TMP/$script" --help
+		run -0 in_box setpriv --reuid 65534 --clear-groups "$BOX_TMP/copy/$script" --help
 		output_has SYNOPSIS "./$script" "EXIT STATUS"
 		for option in $(sed -n 's/^\t*\(--[a-z-]*\)).*/\1/p; s/^\t*\(--.*\) | \(--.*\))$/\1 \2/p' "$ROOT/$script" | tr -d '|'); do
 			output_has "    $option"

@@ -66,8 +66,8 @@ reach() {
 
 @test "load.sh: refuses to run without root" {
 	chmod 755 "$BOX_TMP" # the checkout may be where only root can read
-	cp "$ROOT"/*.sh "$BOX_TMP"
-	run -1 in_box setpriv --reuid 65534 --clear-groups "$BOX_TMP/load.sh"
+	copy_project "$BOX_TMP/copy"
+	run -1 in_box setpriv --reuid 65534 --clear-groups "$BOX_TMP/copy/load.sh"
 	output_has "needs root"
 	assert_nothing_loaded
 }
