@@ -67,8 +67,8 @@ hold_echo() {
 
 @test "status.sh: needs root, and says so" {
 	chmod 755 "$BOX_TMP"
-	cp "$ROOT"/*.sh "$BOX_TMP"
-	run -2 in_box setpriv --reuid 65534 --clear-groups "$BOX_TMP/status.sh"
+	copy_project "$BOX_TMP/copy"
+	run -2 in_box setpriv --reuid 65534 --clear-groups "$BOX_TMP/copy/status.sh"
 	output_has "needs root"
 }
 
