@@ -35,6 +35,12 @@
 #ifndef N1
 #define N1 2
 #endif
+/* CLOSE: an end whose program closes its socket, instead of reading, when its FIN is due. */
+#ifdef CLOSE
+#define CLOSES(e) ((e) == CLOSE)
+#else
+#define CLOSES(e) 0
+#endif
 #define QUEUE 7 /* more than there are messages in one direction, and a FIN */
 
 #define P(e)	     (1 - (e))
@@ -79,12 +85,14 @@ bool established;		  /* PASSIVE_ESTABLISHED has come */
 
 /* ---- what is held against it ---- */
 
-byte got[4];			  /* number of the last message read, by reader * 2 + thread */
-byte sent[4];			  /* the last one that send() has taken, in the same place */
+#define PLACE(reader, t) ((reader) * 3 + (t))
+byte got[6];			  /* number of the last message read, by reader and thread */
+byte sent[6];			  /* the last one that send() has taken */
 byte senders;			  /* threads that are not done */
 byte senders_of[2];
-bool began[2];			  /* of threads that are alike the first one is number 0 */
+byte began[2];			  /* threads that have: those that are alike do in the order of their numbers */
 bool fin_due[2];		  /* shutdown(SHUT_WR) is still to come */
+bool waits[2];			  /* with the lock, for what its other threads have on the way */
 bool hand_over[2];		  /* a send has left its lock to the packet that it sends */
 byte mode[2];			  /* of the reader: */
 #define BETWEEN	 0
@@ -178,7 +186,7 @@ inline put_psock(e)
 {
 	psock[e]--;
 	if
-	:: psock[e] == 0 && FULL(ingress[e]) -> assert(nothing_lost)
+	:: psock[e] == 0 && FULL(ingress[e]) && !CLOSES(e) -> assert(nothing_lost)
 	:: else
 	fi
 }
@@ -222,7 +230,7 @@ inline delete_key(e)
  */
 inline look_at_lock(e, known)
 {
-	busy = busy || (known && LOOKS_AT_LOCK && SEES_OWNED(P(e)))
+	busy = busy || ((known) && LOOKS_AT_LOCK && SEES_OWNED(P(e)))
 }
 
 inline look_at_refs(e)
@@ -230,19 +238,37 @@ inline look_at_refs(e)
 	busy = busy || (LOOKS_AT_REFS && SEES_REFS(e) > 0)
 }
 
+/* A packet to the peer.  It comes later, or with DIRECT at once. */
+inline over_tcp(e, m)
+{
+#ifdef DIRECT
+	receive[P(e)] ! m;
+#ifdef UNMET
+	received[P(e)] = 1
+#endif
+#else
+	wire[P(e)] ! m
+#endif
+}
+
 /* ---- leaving ---- */
 
-#ifdef BREAK_OTHERS
-#define OTHERS_QUEUED(e) 1
-#else
 #define OTHERS_QUEUED(e) (threads[e] < 2 || !HAS_REFS(P(e)))
+#ifdef BREAK_OTHERS
+#define MAY_LEAVE(e) 1
+#else
+#define MAY_LEAVE(e) OTHERS_QUEUED(e)
 #endif
 
-/* wait_until_queued(): that it lasts long enough rests on time. */
+/*
+ * wait_until_queued(): that it lasts long enough rests on time.  It cannot where the peer's thread
+ * waits in the same way: each has the lock that the other one's message needs.
+ */
+#define STUCK(e) (waits[e] && !OTHERS_QUEUED(e) && waits[P(e)] && !OTHERS_QUEUED(P(e)))
 #ifdef UNTIMED_LEAVE
 #define WAITED_UNTIL_QUEUED(e) 1
 #else
-#define WAITED_UNTIL_QUEUED(e) (OTHERS_QUEUED(e) || !met[e])
+#define WAITED_UNTIL_QUEUED(e) (OTHERS_QUEUED(e) || !met[e] || STUCK(e))
 #endif
 
 #ifdef BREAK_QUEUED
@@ -437,8 +463,8 @@ proctype sender(byte e; byte t)
 		must = MUST_LEAVE(e);
 #endif
 locks:		atomic {
-			!locked[e] && (t == 0 || began[e]);
-			began[e] = 1;
+			!locked[e] && began[e] >= t;
+			began[e] = (began[e] > t -> began[e] : t + 1);
 			locked[e] = 1;
 			owned[e] = 1;
 			after_copying(e);
@@ -467,8 +493,7 @@ locks:		atomic {
 			:: else -> todo = PASS
 			fi
 		}
-#if defined(SPLIT) || defined(BREAK_COUNT_LATE)
-		/* look_at_both(): what it sees stays so, so that it may be one step with the next. */
+		/* look_at_both() */
 looks:		if
 		:: todo == LOOK && LOOKS_AGAIN -> must = MUST_LEAVE(e)
 		:: else
@@ -481,21 +506,14 @@ looks:		if
 			fi
 		}
 #endif
-#endif
 		/* reason_to_leave(), bpf_msg_redirect_hash(), sk_psock_msg_verdict(), release_sock() */
 verdict:	atomic {
-#if !defined(SPLIT) && !defined(BREAK_COUNT_LATE) && !defined(BREAK_LOOK_FIRST)
-			if
-			:: todo == LOOK -> must = MUST_LEAVE(e)
-			:: else
-			fi;
-#endif
 			if
 			:: todo == LOOK && must && EMPTY(ingress[P(e)]) -> todo = LEAVE
 			:: todo == LOOK && (!must || MAY_BE_FULL(P(e))) -> todo = REDIRECT
 #ifndef ONLY_MUST
 			/* Once read, held, or more than room: for none of these while others are. */
-			:: todo == LOOK && OTHERS_QUEUED(e) -> todo = LEAVE
+			:: todo == LOOK && MAY_LEAVE(e) -> todo = LEAVE
 #endif
 #ifdef AT_ONCE
 			/* What only TCP can carry: a wait. */
@@ -503,6 +521,13 @@ verdict:	atomic {
 #endif
 			:: todo != LOOK
 			fi;
+#ifdef PUT_OFF
+			if
+			:: todo == LEAVE && !wrote[e] && met[e] && !shut[e] && !OTHERS_QUEUED(e) ->
+				todo = REDIRECT
+			:: else
+			fi;
+#endif
 			must = 0;
 			if
 			:: todo == REDIRECT && !in_map[P(e)] -> todo = LEAVE
@@ -517,7 +542,8 @@ verdict:	atomic {
 				unlock(e)
 #endif
 			:: else
-			fi
+			fi;
+			waits[e] = (todo == LEAVE)
 		}
 		if
 		:: todo == REDIRECT ->
@@ -535,11 +561,14 @@ verdict:	atomic {
 lands:			atomic {
 				!locked[P(e)];
 				if
-				:: psock[P(e)] == 0 -> assert(nothing_lost) /* EPIPE */
+				:: psock[P(e)] == 0 && !CLOSES(P(e)) -> assert(nothing_lost) /* EPIPE */
 				:: else
 				fi;
-				ingress[P(e)] ! MESSAGE(t, n);
-				sent[P(e) * 2 + t] = n;
+				if
+				:: psock[P(e)] > 0 -> ingress[P(e)] ! MESSAGE(t, n)
+				:: else
+				fi;
+				sent[PLACE(P(e), t)] = n;
 #ifdef UNTIMED_HOLD
 				if
 				:: unseen_refs[P(e)] > 0 -> unseen_refs[P(e)]--
@@ -553,15 +582,16 @@ lands:			atomic {
 leaves:			atomic {
 				if
 				:: todo == LEAVE ->
-					WAITED_UNTIL_QUEUED(e) -> leave_bypass(e)
+					(WAITED_UNTIL_QUEUED(e)) -> leave_bypass(e)
 				:: else
 				fi;
+				waits[e] = 0;
 				todo = PASS;
 				if
 				:: shut[e] -> n = MESSAGES(e) /* EPIPE */
 				:: else ->
-					wire[P(e)] ! MESSAGE(t, n);
-					sent[P(e) * 2 + t] = n;
+					over_tcp(e, MESSAGE(t, n));
+					sent[PLACE(P(e), t)] = n;
 					wrote[e] = 1
 				fi;
 #ifdef TSO
@@ -613,7 +643,7 @@ leaves:			atomic {
 #define WAITED_BEFORE_FIN(e) 1
 #else
 #define WAITED_BEFORE_FIN(e)                                                                       \
-	(threads[e] == 0 || left[e] == LEFT_QUEUED || psock[P(e)] == 0 || refs[P(e)] == 0)
+	(threads[e] == 0 || left[e] == LEFT_QUEUED || psock[P(e)] == 0 || refs[P(e)] == 0 || STUCK(e))
 #endif
 
 /* Nothing moves any more, but for this packet. */
@@ -654,13 +684,19 @@ end:	atomic {
 			shut[e] = 1;
 			fin_due[e] = 0;
 			fin = 1;
+			waits[e] = 1;
 			if
 			:: in_map[e] -> set_ended(e)
+			:: else
+			fi;
+			if /* sock_map_close() comes first, and nothing is in the way of that */
+			:: CLOSES(e) -> delete_key(e)
 			:: else
 			fi
 		fi;
 		/* on_packet() */
 packet:		!fin || !in_map[e] || WAITED_BEFORE_FIN(e);
+		waits[e] = 0;
 		rests = AT_REST && !fin && RULE3_LETS_GO(e) && !locked[P(e)];
 		if /* detect_early_send() */
 		:: in_map[e] && !fin && !left[e] && threads[e] == 0 && wrote[e] ->
@@ -708,7 +744,7 @@ out:	atomic {
 		busy = 0;
 		rests = 0;
 		if
-		:: fin -> wire[P(e)] ! FIN
+		:: fin -> over_tcp(e, FIN)
 		:: else
 		fi;
 		fin = 0;
@@ -729,10 +765,10 @@ inline take(queue, e)
 	:: m == FIN -> mode[e] = AT_END
 	:: else ->
 		if
-		:: NUMBER(m) != got[e * 2 + THREAD(m)] + 1 -> assert(in_order)
+		:: NUMBER(m) != got[PLACE(e, THREAD(m))] + 1 -> assert(in_order)
 		:: else
 		fi;
-		got[e * 2 + THREAD(m)] = NUMBER(m);
+		got[PLACE(e, THREAD(m))] = NUMBER(m);
 		mode[e] = BETWEEN
 	fi;
 	m = 0
@@ -749,7 +785,8 @@ proctype reader(byte e)
 	byte m;
 	bool busy;
 
-	established || e == 0;
+end:
+	(established || e == 0) && !CLOSES(e);
 recv:	if
 	:: mode[e] == AT_END -> goto done
 	:: else
@@ -902,6 +939,14 @@ proctype handshake()
 }
 #endif
 
+#ifdef SWITCH
+/* The switch goes off at some moment, and no unload follows. */
+proctype switches()
+{
+	off = 1
+}
+#endif
+
 #ifdef LOST
 /* Others push notes out of the LRU map. */
 proctype lru()
@@ -991,7 +1036,10 @@ again:	looks = 0;
 
 /* ---- the end ---- */
 
-#define WAITS(e)                                                                                   	(mode[e] == AT_END ||                                                                      	 (mode[e] == IN_PSOCK && EMPTY(ingress[e]) && EMPTY(receive[e])) ||                        	 (mode[e] == IN_TCP && EMPTY(receive[e])))
+#define WAITS(e)                                                                                   \
+	(CLOSES(e) || mode[e] == AT_END ||                                                         \
+	 (mode[e] == IN_PSOCK && EMPTY(ingress[e]) && EMPTY(receive[e])) ||                        \
+	 (mode[e] == IN_TCP && EMPTY(receive[e])))
 
 proctype monitor()
 {
@@ -999,7 +1047,9 @@ end:	atomic {
 		senders == 0 && established && !locked[0] && !locked[1] && EMPTY(wire[0]) &&
 			EMPTY(wire[1]) && !fin_due[0] && !fin_due[1] && WAITS(0) && WAITS(1);
 		if
-		:: got[0] != sent[0] || got[1] != sent[1] || got[2] != sent[2] || got[3] != sent[3] ->
+		:: !CLOSES(0) && (got[0] != sent[0] || got[1] != sent[1] || got[2] != sent[2]) ->
+			assert(all_read)
+		:: !CLOSES(1) && (got[3] != sent[3] || got[4] != sent[4] || got[5] != sent[5]) ->
 			assert(all_read)
 		:: else
 		fi
@@ -1040,6 +1090,9 @@ init {
 #if T1 > 1
 		run sender(1, 1);
 #endif
+#if T1 > 2
+		run sender(1, 2);
+#endif
 		run reader(0);
 		run reader(1);
 		run packets(0);
@@ -1050,6 +1103,9 @@ init {
 #endif
 #if defined(BREAK_RULE1_LOCK) || defined(BREAK_RULE1_BY_SEND)
 		run outsider();
+#endif
+#ifdef SWITCH
+		run switches();
 #endif
 #ifdef LOST
 		run lru();

@@ -23,18 +23,20 @@ DEPTH=3000000 # of the search, in steps
 WORK=$(mktemp -d)
 trap 'rm -rf "$WORK"' EXIT
 
-# search MACROS: what the verifier says, in $WORK/out.
+# search EXPECTED MACROS: what the verifier says, in $WORK/out.
 search() {
-	local macros
-	read -ra macros <<<"$1"
+	local macros optimize=-O1
+	read -ra macros <<<"$2"
 	cd "$WORK"
 	rm -f pan pan.* ./*.trail out
 	if ! spin "${macros[@]}" -a "$MODEL" >out 2>&1 || [[ ! -e pan.c ]] || grep -i error out; then
 		cat out
 		return 1
 	fi
+	# A counterexample is found sooner than code is made faster.
+	[[ $1 == holds ]] || optimize=-O0
 	# COLLAPSE: less memory.  SAFETY: no search for cycles.
-	"${CC:-gcc}" -O1 -w -DSAFETY -DCOLLAPSE -DVECTORSZ=1024 -DMEMLIM="$MEM" -o pan pan.c
+	"${CC:-gcc}" $optimize -w -DSAFETY -DCOLLAPSE -DVECTORSZ=1024 -DMEMLIM="$MEM" -o pan pan.c
 	nice -n 19 timeout "$LIMIT" ./pan -n -m"$DEPTH" >out 2>&1 || true
 }
 
@@ -103,7 +105,7 @@ while IFS='|' read -r name expected macros _; do
 	elif [[ $name == *_full ]] && ((!full)); then
 		continue
 	fi
-	search "$macros" || echo "no search" >"$WORK/out"
+	search "$expected" "$macros" || echo "no search" >"$WORK/out"
 	found=$(outcome)
 	if [[ -n $trace ]]; then
 		read -ra macros <<<"$macros"
