@@ -6,8 +6,8 @@
  *
  * Two ends, e = 0 (client) and 1 (server); P(e) is the peer.  Names are those of the code; an inline
  * is the function of that name in handover.h, holders.h, packets.h, meet.h or bpf_guard.c.  The
- * labels (locks, looks, verdict, leaves, lands; packet, look_lock, look_refs, out) are named in
- * comments there.
+ * labels are named in comments there, as (model: LABEL): locks, looks, verdict, leaves, lands of a
+ * send; packet, look_lock, look_refs, out of a packet; guard; again of an unload.
  *
  * Each ";" outside of atomic is a place where others may go on.  A step that nobody else can see is
  * in one atomic with the next one that can be seen.
@@ -379,6 +379,8 @@ inline meet_peer(e)
 #endif
 #ifdef BREAK_STAYS
 #define SOMEBODY_SEES(e) 1
+#elif defined(BREAK_OWN)
+#define SOMEBODY_SEES(e) SEES_LEFT(P(e))
 #else
 #define SOMEBODY_SEES(e) (SEES_LEFT(P(e)) || left[e] || ended[e] || SEES_READS(e))
 #endif
