@@ -262,9 +262,9 @@ inline over_tcp(e, m)
 
 /*
  * wait_until_queued(): that it lasts long enough rests on time.  It cannot where the peer's thread
- * waits in the same way: each has the lock that the other one's message needs.
+ * waits in the same way, or at a FIN: each has the lock that the other one's message needs.
  */
-#define STUCK(e) (waits[e] && !OTHERS_QUEUED(e) && waits[P(e)] && !OTHERS_QUEUED(P(e)))
+#define STUCK(e) (waits[e] && refs[P(e)] > 0 && waits[P(e)] && refs[e] > 0)
 #ifdef UNTIMED_LEAVE
 #define WAITED_UNTIL_QUEUED(e) 1
 #else

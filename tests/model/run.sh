@@ -18,7 +18,7 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 MODEL=$HERE/handover.pml
 LIMIT=${LIMIT:-120}
 MEM=${MEM:-3000}
-DEPTH=3000000 # of the search, in steps
+DEPTH=300000 # of the search, in steps: some 2000 are used
 
 WORK=$(mktemp -d)
 trap 'rm -rf "$WORK"' EXIT
@@ -37,7 +37,7 @@ search() {
 	[[ $1 == holds ]] || optimize=-O0
 	# COLLAPSE: less memory.  SAFETY: no search for cycles.
 	"${CC:-gcc}" $optimize -w -DSAFETY -DCOLLAPSE -DVECTORSZ=1024 -DMEMLIM="$MEM" -o pan pan.c
-	nice -n 19 timeout "$LIMIT" ./pan -n -m"$DEPTH" >out 2>&1 || true
+	nice -n 19 timeout "$LIMIT" ./pan -n -w20 -m"$DEPTH" >out 2>&1 || true
 }
 
 # outcome: `holds`, `fails ASSERTION`, or what else happened.
