@@ -56,8 +56,9 @@
  *   - A direction that must leave (rule 2, what TCP alone can carry, four times its room unread)
  *     waits LANDING_NS for what its other threads have on the way, a FIN as well.  If one of
  *     them is held up for longer, a reader in the midst of a recv from TCP gets that message
- *     late, or after the end of the stream.  So it is where threads of both ends wait like that
- *     at the same moment: each has the lock that the other end's message needs.
+ *     late, or after the end of the stream.  The same where threads of both ends wait like that
+ *     at one moment, however long: each has the lock that the other end's message needs.  And the
+ *     FIN of a socket that is OUT does not wait.
  *   - No fence stands between a sender's lock and its look, but for the first send of a thread:
  *     the copying of the message does, hundreds of instructions, and on x86 an atomic operation.
  *   - On arm64 nothing orders a sender's reference to the peer (sock_hold) with the release of
@@ -70,9 +71,10 @@
  * without the lock, so this rests on time as well: a stream whose messages all come just between
  * its looks would deceive it.
  *
- * tests/model/handover.pml is all of this as a model, which spin searches for an order of the
- * steps that breaks it (model: LABEL names a place there).  There is none in the instances of
- * docs/testing.md; with a rule, a fence, or a wait taken out there is one.
+ * tests/model/handover.pml is all of this as a model, in which spin searches for an order of the
+ * steps that breaks it (model: and a label names a place there).  docs/testing.md says in which
+ * instances there is none, and which ones are open.  With a rule, a fence or a wait taken out there
+ * is one.
  */
 #ifndef HANDOVER_H
 #define HANDOVER_H

@@ -712,6 +712,13 @@ packet:		!fin || !in_map[e] || WAITED_BEFORE_FIN(e);
 #endif
 		:: else
 		fi;
+#ifdef OWN_FIRST
+		if
+		:: next != STAYS && threads[e] > 0 && left[e] != LEFT_QUEUED && psock[P(e)] > 0 &&
+		   refs[P(e)] > 0 -> next = STAYS
+		:: else
+		fi;
+#endif
 		if
 		:: next == STAYS -> goto out
 		:: else
@@ -738,7 +745,14 @@ look_refs:	atomic {
 	fi;
 out:	atomic {
 		if
-		:: next == GOES -> delete_key(e)
+		:: next == GOES ->
+#ifdef OWN_FIRST
+			if
+			:: !left[e] -> set_left(e, LEFT_QUEUED)
+			:: else
+			fi;
+#endif
+			delete_key(e)
 		:: next == STAYS && rests -> assert(goes_out)
 		:: else
 		fi;

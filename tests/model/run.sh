@@ -92,7 +92,7 @@ case ${1:-} in
 	;;
 esac
 for name; do
-	if ! variants | grep -q "^$name|"; then
+	if [[ $'\n'$(variants) != *$'\n'"$name|"* ]]; then
 		echo "run.sh: no such variant: $name" >&2
 		exit 2
 	fi
