@@ -72,7 +72,7 @@
  * its looks would deceive it.
  *
  * tests/model/handover.pml is all of this as a model, in which spin searches for an order of the
- * steps that breaks it (model: and a label names a place there).  docs/testing.md says in which
+ * steps that breaks it; comments name its labels after "model:".  docs/testing.md says in which
  * instances there is none, and which ones are open.  With a rule, a fence or a wait taken out there
  * is one.
  */
