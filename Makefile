@@ -17,7 +17,7 @@ CFLAGS := -O2 -g -Wall -Wextra -Werror -pthread
 
 OBJECTS := $(patsubst %.c,build/%.o,$(notdir $(wildcard *.c bpf/*.c)))
 C_FILES = $(wildcard *.[ch] bpf/*.[ch] bench/*.c tests/*.[ch] tests/*/*.[ch])
-SHELL_FILES = $(wildcard *.sh lib/*.sh bench/*.sh tests/*.sh tests/*.bash) .ci/run
+SHELL_FILES = $(wildcard *.sh lib/*.sh bench/*.sh tests/*.sh tests/*/*.sh tests/*.bash) .ci/run
 
 ifeq ($(V),1)
 Q :=
@@ -40,7 +40,7 @@ TEST_PROGRAMS := build/pair build/readers build/senders build/many build/stuck b
 	build/classic/bpf_sockops.o build/classic/bpf_tcpip_bypass.o build/other/flags.bpf.o build/other/map.bpf.o build/other/calls.bpf.o
 
 .DELETE_ON_ERROR:
-.PHONY: all vmlinux install uninstall test-programs test test-kernels soak bench lint format clean help
+.PHONY: all vmlinux install uninstall test-programs test test-kernels model soak bench lint format clean help
 
 all: $(OBJECTS)
 
@@ -119,6 +119,9 @@ soak:
 test-kernels:
 	$(Q)tests/kernels.sh
 
+model:
+	$(Q)tests/model/run.sh $(if $(filter full,$(DEPTH)),--full)
+
 bench:
 	$(Q)bench/bench.sh $(ARGS)
 
@@ -145,6 +148,7 @@ help:
 	@echo 'test     run the tests (as root; tests/run.sh --install-deps first installs what they need)'
 	@echo 'test-kernels'
 	@echo '         run a choice of them on other kernels, in qemu (as root; tests/kernels.sh)'
+	@echo 'model    search the model of the handover, in minutes; with DEPTH=full also the large instances'
 	@echo 'soak     a random mix of all patterns for MINUTES (default: 10), repeatable by SEED'
 	@echo 'bench    compare with plain TCP, in 15 minutes; in 3 with ARGS=--quick (as root;'
 	@echo '         bench/bench.sh --help)'

@@ -61,7 +61,8 @@ static __always_inline int in_splice(void)
 
 /*
  * The other end is to send over TCP.  Do bypassed bytes wait here, or may some be on their way?
- * As where an end has ended (handover.h): first the flag, then the looks, for the peer as well.
+ * As where an end has ended (handover.h): first the flag, then the looks, for the peer as well
+ * (model: guard).
  */
 static __always_inline int has_unread(struct sock_record *rec)
 {

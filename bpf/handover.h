@@ -45,18 +45,20 @@
  *          other threads had (LEFT_IN_FLIGHT), and that has landed; or
  *        - the peer will see that of this end, rule 2, and nothing is on the way.
  *
- * "On the way" is from the peer's look at this end until its message is queued.  First the
- * peer's thread has its own socket's lock, then it holds a reference to this socket: landed()
- * looks for both.  So who leaves writes its flag, then fence(), then looks at the sender's lock
- * and its own references; who sends takes its lock, then looks at the flag: at least one of the
- * two sees the other.
+ * "On the way" is from the peer's look at this end until its message is queued
+ * (model: looks, verdict, lands).  First the peer's thread has its own socket's lock, then it
+ * holds a reference to this socket: landed() looks for both (model: look_lock, look_refs).  So who
+ * leaves writes its flag, then fence(), then looks at the sender's lock and its own references;
+ * who sends takes its lock, then looks at the flag: at least one of the two sees the other.
  *
  * What rests on time, not on order:
  *
- *   - A direction that must leave (rule 2, what TCP alone can carry, twice its room unread)
+ *   - A direction that must leave (rule 2, what TCP alone can carry, four times its room unread)
  *     waits LANDING_NS for what its other threads have on the way, a FIN as well.  If one of
  *     them is held up for longer, a reader in the midst of a recv from TCP gets that message
- *     late, or after the end of the stream.
+ *     late, or after the end of the stream.  The same where threads of both ends wait like that
+ *     at one moment, however long: each has the lock that the other end's message needs.  And the
+ *     FIN of a socket that is OUT does not wait.
  *   - No fence stands between a sender's lock and its look, but for the first send of a thread:
  *     the copying of the message does, hundreds of instructions, and on x86 an atomic operation.
  *   - On arm64 nothing orders a sender's reference to the peer (sock_hold) with the release of
@@ -65,7 +67,14 @@
  *     and the sock_hold() behind it.
  *
  * unload.sh takes sockets out from outside by the same rules: once the switch is off, a
- * socket with an empty queue and nothing on the way can go (idle() in status_line.h).
+ * socket with an empty queue and nothing on the way can go (idle() in status_line.h).  It looks
+ * without the lock, so this rests on time as well: a stream whose messages all come just between
+ * its looks would deceive it.
+ *
+ * tests/model/handover.pml is all of this as a model, in which spin searches for an order of the
+ * steps that breaks it; comments name its labels after "model:".  docs/testing.md says in which
+ * instances there is none, and which ones are open.  With a rule, a fence or a wait taken out there
+ * is one.
  */
 #ifndef HANDOVER_H
 #define HANDOVER_H
@@ -95,7 +104,10 @@ static __always_inline void fence(struct sock_record *rec)
 	}
 }
 
-/* BYPASS -> LEFT, LEFT_QUEUED or LEFT_IN_FLIGHT, for a reason that the caller counts. */
+/*
+ * BYPASS -> LEFT, LEFT_QUEUED or LEFT_IN_FLIGHT, for a reason that the caller counts
+ * (model: leaves).
+ */
 static __always_inline void set_left(struct sock_record *rec, enum counter reason, int how)
 {
 	rec->reason = reason;
@@ -113,7 +125,10 @@ static __always_inline int set_ended(struct sock_record *rec)
 	return 1;
 }
 
-/* Each thread that sends is told from the last one; those beyond the second do not matter. */
+/*
+ * Each thread that sends is told from the last one; those beyond the second do not matter
+ * (model: locks).
+ */
 static __always_inline void count_thread(struct sock_record *rec)
 {
 	__u32 thread = bpf_get_current_pid_tgid();
@@ -225,7 +240,7 @@ static __always_inline int unmet_server_left(struct sock_record *rec, int sent)
 
 /*
  * May a socket leave the map, with a packet that it has sent or received?  It GOES when its queue
- * is empty and stays so, which is rule 3.
+ * is empty and stays so, which is rule 3 (model: packet, out).
  */
 static __always_inline int may_leave_map(struct sock_record *rec, int fin, int sent)
 {

@@ -146,7 +146,7 @@ static __noinline int idle_now(__u64 sk, __u64 peer_sk)
 /*
  * An end that is switched off sends nothing more to an empty queue, so that this
  * then stays true.  Without the socket's lock a look could fall between two
- * messages: there are two.
+ * messages: there are two (model: again).
  */
 __noinline int idle(__u64 sk, __u64 peer_sk)
 {

@@ -16,7 +16,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . tests/packages.bash
 
 PACKAGES=(bats bpftool build-essential clang clang-format debhelper dpkg-dev git iproute2 iputils-ping
-	jq libbpf-dev lintian make man-db mount netcat-openbsd procps python3 python3-yaml shellcheck shfmt socat systemd
+	jq libbpf-dev lintian make man-db mount netcat-openbsd procps python3 python3-yaml shellcheck shfmt socat spin systemd
 	util-linux)
 # What programs.bats runs.
 PACKAGES+=(curl haproxy iperf3 libmemcached-tools memcached nginx nodejs openjdk-17-jdk-headless openssh-client
