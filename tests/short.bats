@@ -56,7 +56,11 @@ assert_left_to_tcp() {
 	unload_pair >/dev/null 2>&1
 	load_pair --quiet --all-connections >/dev/null 2>&1
 	in_box "$ROOT/build/many" --churn 300
-	have_want "admitted" "$(counter admitted_passive)" -eq 300
+	have_want "clients admitted" "$(counter admitted_active)" -eq 300
+	# One that sends before the last packet of its handshake is handled stays on TCP: in a slow guest,
+	# where ksoftirqd waits for its turn.
+	have_want "servers admitted" "$(counter admitted_passive)" -ge 295
+	have_want "those whose client was faster" "$(counter refused_no_client)" -eq $((300 - $(counter admitted_passive)))
 }
 
 @test "short connections: an answer in several sends is one answer" {
