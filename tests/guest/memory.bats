@@ -65,18 +65,6 @@ events() {
 	have_want "redirected messages" "$(counter redirected_messages)" -ge 200
 }
 
-# A redirect may kill for the memory that it takes, TCP drops the packet.
-@test "memory: unread messages kill nobody where they do not over TCP (memory.max)" {
-	counts_unread || skip "no memory.peak"
-	unload_pair >/dev/null 2>&1
-	at_once 4 --size 10000 stopped
-	echo $(($(<"$BOX_CGROUP/memory.peak") + 2097152)) >"$BOX_CGROUP/memory.max"
-	load_pair --quiet >/dev/null 2>&1
-	at_once 4 --size 10000 stopped
-	have_want "killed" "$(events oom_kill)" -eq 0
-	have_want "redirected bytes" "$(counter redirected_bytes)" -gt 50000
-}
-
 @test "memory: what a connection held is not charged to its cgroup any more" {
 	local before after
 	before=$(<"$BOX_CGROUP/memory.current")
@@ -156,7 +144,7 @@ PRESSURE="1 1 100000" # and no want
 	stopped=$!
 	wait_until 20 "TCP to be out of memory" tcp_holds_pages 1025
 	wait "$stopped"
-	have_want "redirected bytes" "$(counter redirected_bytes)" -gt 500000
+	have_want "redirected bytes" "$(counter redirected_bytes)" -gt 100000
 	# Or first for want of room, where the reader's turn comes late.
 	have_want "left for want of memory" "$(counter left_memory)" -ge 3
 	have_want "left" "$(counter left_memory left_room)" -ge 6
