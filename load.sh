@@ -339,16 +339,6 @@ load_program() {
 	undo_with "$BPFFS/$1" rm "$BPFFS/$1"
 }
 
-# name_in_memory NAME: struct program_name.
-name_in_memory() {
-	local i byte bytes=()
-	for ((i = 0; i < 16; i++)); do
-		printf -v byte %d "'${1:i:1}" # nothing: 0
-		bytes+=($((byte & 255)))
-	done
-	say "${bytes[@]}"
-}
-
 # What bpf_sockops compares with, once it is loaded.
 identify() {
 	CGROUP_INODE=$(stat -c %i "$CGROUP")

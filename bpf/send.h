@@ -6,7 +6,6 @@
 #define SEND_H
 
 #include "handover.h"
-#include "memcg.h"
 
 /* One send, and what it has seen of both ends. */
 struct send {

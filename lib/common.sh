@@ -26,8 +26,8 @@ CONFIG=sock_ops_config
 
 SOCKOPS_PIN=$BPFFS/$SOCKOPS
 BYPASS_PIN=$BPFFS/$BYPASS
-# Where the kernel has what it needs.  A directory of its own: bpftool mounts a BPF file system upon the
-# parent of the directory that it is to pin all programs of an object in, unless that is one.
+# Where the kernel has what it needs.  A directory of its own: to pin all programs of an object, bpftool
+# mounts a BPF file system over the parent of its pin directory, unless the parent is on one already.
 GUARD_DIR=$BPFFS/$GUARD
 GUARD_PINS=("$GUARD_DIR/$GUARD" "$GUARD_DIR/${GUARD}_get")
 MAP_PIN=$BPFFS/$MAP
@@ -70,12 +70,12 @@ die() {
 # process) is done by its number or its unchanged path, never by what is shown.
 #
 #   what                    chosen by                    taken in by                 shown by
-#   names of processes      any user: any bytes          sock_ops_open, in hex       with_programs()
-#                                                        /proc, ss(8), in load.sh    load.sh
+#   names of processes      any user: any bytes          sock_ops_open, in hex;      with_programs();
+#                                                        sock_ops_running, in hex    as a place in SOUGHT
 #   --exclude-program       root                         load.sh, parse()            excluded_programs()
 #   paths of cgroups        users to whom a cgroup is    cgroup_paths(), by inode;   status.sh, with shown_lines();
-#                           delegated: all bytes but     check_cgroup();             load.sh; what commands get:
-#                           "/" and line breaks          /proc/PID/cgroup            cmd()
+#                           delegated: all bytes but     cgroup_path(), by inode;    load.sh; what commands get:
+#                           "/" and line breaks          check_cgroup()              cmd()
 #   other arguments         root                         parse()                     usage_error(), check_cgroup()
 #   names of programs       who may load some; the       programs_on()               programs_on()
 #                           kernel takes [A-Za-z0-9_.]
@@ -84,7 +84,7 @@ die() {
 #   addresses, ports        who connects                 sock_ops_*, as numbers      address()
 #   inodes, pids            the kernel                   sock_ops_*, as numbers      as they are
 #   arguments of processes  any user                     splicers.sh                 not at all
-#   names of namespaces     root                         in_each_namespace()         not at all
+#   names of namespaces     root                         entrances()                 not at all
 
 # For awk, where bytes are two hexadecimal digits each: shown() of a string up to a zero, and number()
 # of one in memory, the least significant byte first.

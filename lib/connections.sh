@@ -6,17 +6,6 @@
 #
 # shellcheck disable=SC2034,SC2153 # names that only some scripts use, and those of common.sh
 
-# in_each_namespace COMMAND...: in our own network namespace, and in each other one that has a
-# name or a process.
-in_each_namespace() {
-	local namespace
-	"$@" || true
-	while read -r namespace; do
-		nsenter --net="$namespace" "$@" 2>/dev/null || true
-	done < <(stat -L -c '%i %n' /proc/[0-9]*/ns/net /run/netns/* 2>/dev/null | sort -u -k 1,1 |
-		awk -v own="$(stat -L -c %i /proc/self/ns/net)" '$1 != own { print $2 }')
-}
-
 ITERATES=$$ # the process whose iterators these are
 STARTED=${EPOCHREALTIME/./}
 LIST_SECONDS=8 # that a list may take,
@@ -86,6 +75,11 @@ of_connections() {
 		'"$1" "${@:2}"
 }
 
+# without_process: of what sock_ops_open prints, what sock_ops_status would.
+without_process() {
+	sed 's/^\([^ ]* \)\{6\}//'
+}
+
 # sockets MAP: what sock_ops_status prints (status_line.h).  Where the host's policy refuses
 # iterators over maps, sock_ops_open tells the same of the sockets that processes hold.
 sockets() {
@@ -94,11 +88,7 @@ sockets() {
 	case $status in
 	0) say "$said" ;;
 	2)
-		open_sockets | awk -v id="$(id_of map "$@")" '
-			NR == 1 || index("," $6, "," id ",") {
-				sub(/^[^ ]+ [^ ]+ [^ ]+ [^ ]+ [^ ]+ [^ ]+ /, "")
-				print
-			}'
+		open_sockets | awk -v id="$(id_of map "$@")" 'NR == 1 || index("," $6, "," id ",")' | without_process
 		;;
 	*) return 1 ;;
 	esac

@@ -38,6 +38,16 @@ in_memory() {
 	done
 }
 
+# name_in_memory NAME: struct program_name.
+name_in_memory() {
+	local i byte bytes=()
+	for ((i = 0; i < 16; i++)); do
+		printf -v byte %d "'${1:i:1}" # nothing: 0
+		bytes+=($((byte & 255)))
+	done
+	say "${bytes[@]}"
+}
+
 # of_entries PROGRAM dump|lookup MAP...: awk on what a map has, as bpftool shows it, a line `KEY VALUE` for
 # each entry, both in hexadecimal.  From the bytes, which bpftool shows of all maps: what it makes of their
 # types, it writes as text in several ways.  Of maps with types that takes CAP_SYS_ADMIN all the same.

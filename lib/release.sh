@@ -3,9 +3,9 @@
 #
 # How unload.sh gives sockets back what they had before the bypass.  Sourced after taking_out.sh.
 #
-# The work is that of bpf/sock_ops_release.c, which takes the lock of each socket of a network namespace, also of those that
-# were never on the bypass.  A program can hold a lock for as long as it likes.  So each namespace has a
-# process of its own, and what is held up is left alone: it goes on once the lock is free.
+# The work is that of bpf/sock_ops_release.c, which takes the lock of each socket of a network namespace,
+# also of those that were never on the bypass.  A program can hold a lock for as long as it likes.  So each
+# namespace has a process of its own, and what is held up is left alone: it goes on once the lock is free.
 #
 # shellcheck disable=SC2119,SC2120,SC2153 # arguments and names of unload.sh
 
@@ -153,7 +153,7 @@ held_up() {
 	read -ra rest <<<"${REST[*]}"
 	((!${#rest[@]})) || say "network namespaces where sockets get back later what they had before: ${#rest[@]}"
 	((${#HELD[@]})) || return 0
-	lines=$(open_sockets | sed 's/^\([^ ]* \)\{6\}//' | pair_up | with_programs | of_connections '
+	lines=$(open_sockets | without_process | pair_up | with_programs | of_connections '
 		{
 			if ($at["client_held"] == 2)
 				say("client")

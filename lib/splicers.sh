@@ -111,22 +111,13 @@ running() {
 	return "$status"
 }
 
-# name_in_hex NAME: its 16 bytes.
-name_in_hex() {
-	local i byte hex=''
-	for ((i = 0; i < 16; i++)); do
-		printf -v byte %d "'${1:i:1}" # nothing: 0
-		printf -v hex '%s%02x' "$hex" $((byte & 255))
-	done
-	say "$hex"
-}
-
 # sought: of these lines those of the names that are sought, as `PLACE PID CGROUPS`, each once.  The
 # last one may have been cut off.
 sought() {
 	local name hex=''
 	for name in "${SOUGHT[@]}"; do
-		hex+=" $(name_in_hex "$name")"
+		# shellcheck disable=SC2046 # words
+		hex+=" $(printf %02x $(name_in_memory "$name"))"
 	done
 	awk -v names="$hex" '
 		BEGIN {
