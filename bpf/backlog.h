@@ -42,9 +42,9 @@
 
 /*
  * Of a message the kernel holds a kilobyte (struct sk_msg, in its slab), which neither tcp_mem
- * nor a memory cgroup counts; TCP merges small segments.  So that a direction holds at most
- * three times what TCP would, MESSAGES_FEW may be unread, and one more for each BYTES_A_MESSAGE
- * that are, up to MAX_MESSAGES.
+ * nor a memory cgroup counts; TCP merges small segments.  So MESSAGES_FEW may be unread, and one
+ * more for each BYTES_A_MESSAGE that are, up to MAX_MESSAGES: with single bytes 2.4 times what TCP
+ * holds, more where it can merge many.
  *
  * The sockets in the map share a HOST_SHAREth of as many messages as the first number of tcp_mem
  * has pages.  Who came early keeps what it has when others come, so that the sum grows with the
