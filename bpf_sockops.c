@@ -168,9 +168,8 @@ static __always_inline void trace_admitted(struct sock_cpu *cpu, const struct so
 }
 
 /*
- * Leave the record for the other end and enter the map.  The other end cannot
- * act before the second step: a redirect to a key that is not there fails.  A server brings its
- * client's record and key.
+ * Enter the map, then leave the record for the other end, which so finds no record of a socket
+ * that is still to get its psock (model: enters).  A server brings its client's record and key.
  */
 static __always_inline int admit(struct bpf_sock_ops *skops, __u64 sk, struct sock_key *key,
 				 __u64 peer, const struct sock_key *peer_key)
@@ -198,10 +197,10 @@ static __always_inline int admit(struct bpf_sock_ops *skops, __u64 sk, struct so
 		rec->peer_key = *peer_key;
 	}
 
-	if (!leave_note(&note, (__u64)rec))
+	if (bpf_sock_hash_update(skops, &sock_ops_map, key, BPF_NOEXIST))
 		return 0;
-	if (bpf_sock_hash_update(skops, &sock_ops_map, key, BPF_NOEXIST)) {
-		take_note(&note);
+	if (!leave_note(&note, (__u64)rec)) {
+		bpf_map_delete_elem(&sock_ops_map, key); /* cannot fail: it has just entered */
 		return 0;
 	}
 	/*

@@ -121,16 +121,16 @@ static __always_inline int must_leave(const struct send *s)
 }
 
 /*
- * The reader has read all: does this direction leave?  Unless it must, only when none of its
- * threads has a message on the way, and on_packet() then takes the socket out of the map with
- * this very send.
+ * The reader has read all: does this direction leave?  Only when none of its threads has a message
+ * on the way, for which it waits when it must leave.  Unless it must, only so that on_packet() then
+ * takes the socket out of the map with this very send.
  */
 static __always_inline int may_leave(const struct send *s)
 {
 	const struct sock_record *rec = s->rec;
 
 	if (must_leave(s))
-		return 1;
+		return wait_until_queued(rec);
 	return s->caught_up && !reader_waits(rec) &&
 	       (!s->peer.threads || landed_now(rec->view.sk, rec->peer_sk)) && others_queued(rec);
 }

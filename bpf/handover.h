@@ -17,8 +17,8 @@
  *   BYPASS  each send is redirected into the peer's psock queue.
  *   LEFT    view.left: each send goes over TCP, for good.  The peer may still redirect.
  *   ENDED   view.ended: nothing more is sent.  The peer may still redirect.
- *   OUT     !in_map: the key has gone, the socket is plain TCP.  A redirect to it finds
- *           nothing, and the peer LEFT with that send.
+ *   OUT     !in_map: the key has gone, the socket is plain TCP, and has LEFT.  A redirect to it
+ *           finds nothing, and the peer LEFT with that send.
  *
  * Order.  A direction is on the bypass from its first byte, or never, and goes to TCP once.
  * So of what one thread sends each byte in the reader's psock queue is older than each one in
@@ -26,7 +26,7 @@
  * (tcp_bpf_recvmsg).  But a recv that has begun to take from the TCP queue goes on there.  So
  * where several threads send, one leaves only when the others have nothing on the way to the
  * psock queue (others_queued(); none can start meanwhile, since the socket's lock is the
- * leaver's), and a FIN waits for what they have there.
+ * leaver's).  The socket goes OUT only then as well (own_queued()), and a FIN waits for it.
  *
  * Loss.  A message that is queued to the psock of a socket that is OUT is read by nobody.
  * Three rules keep that from happening:
@@ -35,14 +35,15 @@
  *      (or by on_packet(), for a send that went past the program before the first redirect):
  *      what the same thread has redirected before is in the queue by then.
  *   2. Who sees that its peer has LEFT or ENDED, or reads past its psock (view.reads_tcp), or
- *      that the switch is off, redirects nothing to an empty queue any more (to one that is not
- *      empty it may: its reader has to come by before it goes OUT).
+ *      that the switch is off, redirects nothing to an empty queue any more.  It may to a queue
+ *      that is not empty, as the reader has to come by before it goes OUT, and while its other
+ *      threads have messages on the way, for which rule 3 waits.
  *   3. A socket goes OUT when its queue is empty and stays so.  No message can be queued while
  *      on_packet() looks: that takes this socket's lock (bpf_tcp_ingress).  Afterwards none
  *      comes, because
  *        - the peer has no psock: a send under way would hold it; or
- *        - the peer has LEFT, rule 1, with nothing on the way; or it had to leave while its
- *          other threads had (LEFT_IN_FLIGHT), and that has landed; or
+ *        - the peer has LEFT, rule 1, with nothing on the way; or it had to leave at once while
+ *          its other threads had (LEFT_IN_FLIGHT), and that has landed; or
  *        - the peer will see that of this end, rule 2, and nothing is on the way.
  *
  * "On the way" is from the peer's look at this end until its message is queued
@@ -53,12 +54,12 @@
  *
  * What rests on time, not on order:
  *
- *   - A direction that must leave (rule 2, what TCP alone can carry, four times its room unread)
- *     waits LANDING_NS for what its other threads have on the way, a FIN as well.  If one of
- *     them is held up for longer, a reader in the midst of a recv from TCP gets that message
- *     late, or after the end of the stream.  The same where threads of both ends wait like that
- *     at one moment, however long: each has the lock that the other end's message needs.  And the
- *     FIN of a socket that is OUT does not wait.
+ *   - A direction that has to leave at once (what TCP alone can carry, four times its room unread)
+ *     waits LANDING_NS for what its other threads have on the way, and a FIN FIN_WAITS times as
+ *     long.  If one of them is held up for longer, a reader in the midst of a recv from TCP gets
+ *     that message late, or after the end of the stream.  If threads of both ends wait like that
+ *     at the same moment, no wait is long enough: each has the lock that the other end's message
+ *     needs.
  *   - No fence stands between a sender's lock and its look, but for the first send of a thread:
  *     the copying of the message does, hundreds of instructions, and on x86 an atomic operation.
  *   - On arm64 nothing orders a sender's reference to the peer (sock_hold) with the release of
@@ -152,11 +153,15 @@ __noinline int landed_now(__u64 sk, __u64 peer_sk)
 }
 
 /*
- * At the FIN: how long, in nanoseconds, to wait until all has landed, longer than a recv or
- * a send takes.  At most LANDING_STEPS looks, and CLOCK_READS of the clock between two: the
- * verifier walks each step, a read of the clock costs it nothing, and about 1 us passes.
+ * How long, in nanoseconds, to wait until all has landed, longer than a recv or a send takes.  At
+ * most LANDING_STEPS looks, and CLOCK_READS of the clock between two: the verifier walks each step,
+ * a read of the clock costs it nothing, and about 1 us passes.
+ *
+ * A FIN waits FIN_WAITS times as long: the sender that gave it the lock may have lost its CPU to
+ * it, and gets another one with the scheduler's next tick.
  */
 #define LANDING_NS    200000
+#define FIN_WAITS     50
 #define LANDING_STEPS 256
 #define CLOCK_READS   32
 
@@ -183,19 +188,50 @@ static __always_inline int others_queued(const struct sock_record *rec)
 }
 
 /* The same, with some time for it. */
+__noinline int wait_for_others(__u64 peer_sk, int threads)
+{
+	return threads < 2 || !peer_sk || wait_until_landed(peer_sk, 0);
+}
+
 static __always_inline int wait_until_queued(const struct sock_record *rec)
 {
-	return rec->view.threads < 2 || !rec->peer_sk || wait_until_landed(rec->peer_sk, 0);
+	return wait_for_others(rec->peer_sk, rec->view.threads);
+}
+
+/* Has no thread of this end a message on the way, with the lock of this end, but outside a send? */
+static __always_inline int own_queued(const struct sock_record *rec)
+{
+	return !rec->view.threads || rec->view.left == LEFT_QUEUED || landed_now(rec->peer_sk, 0);
+}
+
+/*
+ * Has what was on the way to the peer landed?  It gets a FIN's time for it, unless the peer's FIN
+ * waits as well, which `peer_waits` says, the address of its waits_for_lock, or 0: do not ask.
+ */
+__noinline int wait_long_until_landed(__u64 peer_sk, __u64 peer_waits)
+{
+	for (int i = 0; i < FIN_WAITS; i++) {
+		if (wait_until_landed(peer_sk, 0))
+			return 1;
+		if (peer_waits && read_number(peer_waits) == WAITS_TO_END)
+			return 0;
+	}
+	return 0;
 }
 
 /*
  * The FIN, in a shutdown by one thread: a reader must not get the end of the stream before what
- * another one has on the way.
+ * another one has on the way.  Where both ends' FINs wait for each other, the client's goes first.
  */
-static __always_inline void wait_before_fin(const struct sock_record *rec)
+static __always_inline void wait_before_fin(struct sock_record *rec)
 {
-	if (rec->view.threads && rec->view.left != LEFT_QUEUED && psock_of(rec->peer_sk))
-		wait_until_landed(rec->peer_sk, 0);
+	__u64 peer_waits = rec->peer + offsetof(struct sock_view, waits_for_lock);
+
+	if (own_queued(rec) || !psock_of(rec->peer_sk))
+		return;
+	rec->view.waits_for_lock = WAITS_TO_END;
+	wait_long_until_landed(rec->peer_sk, rec->server ? 0 : peer_waits);
+	rec->view.waits_for_lock = 0;
 }
 
 /* ---- rule 3 ---- */
@@ -255,7 +291,8 @@ static __always_inline int may_leave_map(struct sock_record *rec, int fin, int s
 		return unmet_server_left(rec, sent) && queue_empty(queue) ? GOES : STAYS;
 	peer_psock = psock_of(rec->peer_sk);
 	read_view(&peer, rec->peer);
-	if (!queue_empty(queue) || peer_may_redirect(rec, &peer, peer_psock, fin))
+	if (!queue_empty(queue) || peer_may_redirect(rec, &peer, peer_psock, fin) ||
+	    (peer_psock && !own_queued(rec)))
 		return peer.left || !peer_psock ? STAYS_BEHIND : STAYS;
 	/*
 	 * The peer may not have read all that this end has sent over the bypass.  Before

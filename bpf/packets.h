@@ -81,11 +81,12 @@ static __always_inline void on_packet(struct bpf_sock_ops *skops, int sent)
 			pace_probing(skops, rec);
 		return;
 	}
+	/* A send that has found the psock, and waits for the lock, would still ask the program. */
+	if (!rec->view.left)
+		set_left(rec, left_peer_left, LEFT_QUEUED);
 	if (bpf_map_delete_elem(&sock_ops_map, &rec->key))
 		return; /* the socket is being closed, which removes it */
 	judge(rec, 0);
-	if (!rec->view.left)
-		rec->reason = left_peer_left;
 	drop_callbacks(skops, rec);
 	release_socket(skops, rec);
 	count(cpu, ejected, 1);

@@ -35,6 +35,9 @@ enum {
 	LEFT_IN_FLIGHT = 2, /* other threads may have messages on their way there */
 };
 
+/* Of sock_view.waits_for_lock: no user's. */
+#define WAITS_TO_END (~0ULL)
+
 /*
  * What the other end reads of a record, by address (read_view): it has no
  * reference to it.  Stale memory is harmless: once a socket has gone its key
@@ -53,7 +56,10 @@ struct sock_view {
 	__u8 ended;   /* this end has ended its direction (SHUT_WR, close) */
 	__u8 threads; /* that have sent, or tried to: none, 1, or 2 for several */
 	__u8 unused;
-	/* 0, or 1 + the user whose send waits here until the other end's socket is free. */
+	/*
+	 * Who waits here, with this end's lock, for what may need the other one's: 0, or 1 + the
+	 * user whose send does, or WAITS_TO_END: a FIN.
+	 */
 	__u64 waits_for_lock;
 };
 

@@ -82,7 +82,8 @@ static __always_inline __u32 head_size(__u64 queue)
 /*
  * Does the other end's socket, which has that queue, become free?  It gets some time for it.  Its
  * holder may wait for our lock in turn, which its record says: one of the same USER (as in
- * waits_for_lock) is not waited for, one of another user only if this end is PATIENT.
+ * waits_for_lock) is not waited for, one of another user only if this end is PATIENT, and a FIN
+ * waits for us.
  */
 __noinline int wait_until_free(__u64 sk, __u64 record, __u64 queue, __u64 user, int patient)
 {
@@ -96,7 +97,7 @@ __noinline int wait_until_free(__u64 sk, __u64 record, __u64 queue, __u64 user, 
 		waits = read_number(place);
 		if (waits && waits == user)
 			return 1;
-		if (waits && !patient)
+		if (waits == WAITS_TO_END || (waits && !patient))
 			return 0;
 		if (now >= until) {
 			size = head_size(queue);

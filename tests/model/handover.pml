@@ -260,6 +260,13 @@ inline over_tcp(e, m)
 #define MAY_LEAVE(e) OTHERS_QUEUED(e)
 #endif
 
+/* Who must leave waits for that, and otherwise redirects. */
+#ifdef BREAK_PUT_OFF
+#define MAY_LEAVE_NOW(e) 1
+#else
+#define MAY_LEAVE_NOW(e) OTHERS_QUEUED(e)
+#endif
+
 /*
  * wait_until_queued(): that it lasts long enough rests on time.  It cannot where the peer's thread
  * waits in the same way, or at a FIN: each has the lock that the other one's message needs.
@@ -511,7 +518,8 @@ looks:		if
 		/* reason_to_leave(), bpf_msg_redirect_hash(), sk_psock_msg_verdict(), release_sock() */
 verdict:	atomic {
 			if
-			:: todo == LOOK && must && EMPTY(ingress[P(e)]) -> todo = LEAVE
+			:: todo == LOOK && must && EMPTY(ingress[P(e)]) ->
+				todo = (MAY_LEAVE_NOW(e) -> LEAVE : REDIRECT)
 			:: todo == LOOK && (!must || MAY_BE_FULL(P(e))) -> todo = REDIRECT
 #ifndef ONLY_MUST
 			/* Once read, held, or more than room: for none of these while others are. */
@@ -523,13 +531,6 @@ verdict:	atomic {
 #endif
 			:: todo != LOOK
 			fi;
-#ifdef PUT_OFF
-			if
-			:: todo == LEAVE && !wrote[e] && met[e] && !shut[e] && !OTHERS_QUEUED(e) ->
-				todo = REDIRECT
-			:: else
-			fi;
-#endif
 			must = 0;
 			if
 			:: todo == REDIRECT && !in_map[P(e)] -> todo = LEAVE
@@ -712,10 +713,10 @@ packet:		!fin || !in_map[e] || WAITED_BEFORE_FIN(e);
 #endif
 		:: else
 		fi;
-#ifdef OWN_FIRST
+#ifndef BREAK_OWN_QUEUED
 		if
-		:: next != STAYS && threads[e] > 0 && left[e] != LEFT_QUEUED && psock[P(e)] > 0 &&
-		   refs[P(e)] > 0 -> next = STAYS
+		:: next != STAYS && met[e] && threads[e] > 0 && left[e] != LEFT_QUEUED &&
+		   psock[P(e)] > 0 && refs[P(e)] > 0 -> next = STAYS
 		:: else
 		fi;
 #endif
@@ -746,7 +747,7 @@ look_refs:	atomic {
 out:	atomic {
 		if
 		:: next == GOES ->
-#ifdef OWN_FIRST
+#ifndef BREAK_OUT_LEAVES
 			if
 			:: !left[e] -> set_left(e, LEFT_QUEUED)
 			:: else
@@ -935,15 +936,15 @@ proctype handshake()
 	}
 	if
 	:: !refused ->
-#ifndef ENTER_FIRST
+#ifdef BREAK_ENTERS
 		note[1] = 1;
 #endif
-		atomic {
+enters:		atomic {
 			met[1] = 1;
 			psock[1] = 1;
 			in_map[1] = 1
 		}
-#ifdef ENTER_FIRST
+#ifndef BREAK_ENTERS
 		note[1] = 1
 #endif
 	:: else
