@@ -28,9 +28,9 @@
 #define PORT_ISCSI 3260
 
 /*
- * The struct sock that this call is about, a request sock included, which the
- * context does not show.  The verifier takes the context for the address that
- * it is; the kernel keeps its own struct behind it.
+ * The struct sock that this call is about: also a request sock, which the context does not show.
+ * The verifier lets us use the context as a plain address, at which the kernel keeps its own
+ * struct.
  */
 static __always_inline __u64 kernel_sock(struct bpf_sock_ops *skops)
 {
@@ -168,8 +168,8 @@ static __always_inline void trace_admitted(struct sock_cpu *cpu, const struct so
 }
 
 /*
- * Enter the map, then leave the record for the other end, which so finds no record of a socket
- * that is still to get its psock (model: enters).  A server brings its client's record and key.
+ * Enter the map, then leave the record for the other end: it must not find the record of a socket
+ * that has no psock yet (model: enters).  A server brings its client's record and key.
  */
 static __always_inline int admit(struct bpf_sock_ops *skops, __u64 sk, struct sock_key *key,
 				 __u64 peer, const struct sock_key *peer_key)
@@ -322,7 +322,7 @@ static __always_inline int find_client(__u64 sk, struct sock_key *key, __u64 *pe
 	return read_peer_key(peer_key, *peer, key, sk);
 }
 
-/* Why not to admit a server; finds its client, and takes the client's note if it is to be. */
+/* Why not to admit a server.  Finds its client; takes the client's note if it may enter. */
 static __always_inline enum counter vet_server(__u64 sk, struct sock_key *key, __u64 *peer,
 					       struct sock_key *peer_key)
 {
@@ -331,7 +331,7 @@ static __always_inline enum counter vet_server(__u64 sk, struct sock_key *key, _
 	enum counter why;
 	int is_own;
 
-	/* It has announced nothing, or just before: then its client finds itself alone. */
+	/* It has announced nothing; or it had, just before, and its client finds itself alone. */
 	if (is_excluded_server(sk))
 		return refused_program;
 	if (left_to_tcp(sk))

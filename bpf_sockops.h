@@ -7,15 +7,15 @@
  *                             them into sock_ops_map, and takes them out once both
  *                             directions are back on TCP.
  *   bpf_tcpip_bypass (sk_msg) redirects each send to the other end's socket.
- *   bpf_guard (lsm_cgroup)    puts a direction back on TCP whose reader goes past the psock.
+ *   bpf_guard (lsm_cgroup)    puts a direction back on TCP when its reader goes past the psock.
  *   sock_ops_status (iter)    lists the map, for status.sh and unload.sh.
  *   sock_ops_open (iter)      lists the sockets that processes hold and that have been in the
  *                             map, with the processes, for both.
  *   sock_ops_release (iter)   puts back what sockets had, for unload.sh.
  *   sock_ops_running (iter)   lists what runs and listens already, for load.sh.
  *
- * Whatever goes wrong, the bytes go over plain TCP.  The headers, in bpf/, each upon some before
- * it:
+ * Whatever goes wrong, the bytes go over plain TCP.  The headers are in bpf/, and each builds on
+ * some of those before it:
  *
  *   kernel_sock.h      how to look at a socket of the kernel; no maps
  *   holders.h          who else is at work on a socket
@@ -134,7 +134,7 @@ enum {
 	ADMIT_MPTCP = 1,       /* to a listener of Multipath TCP */
 	ADMIT_SHORT = 2,       /* although those before were short (accounts.h) */
 	ADMIT_ALL_CGROUPS = 4, /* no cgroup is excluded (excluded.h) */
-	ADMIT_NEW_ALONE = 8,   /* fewer: only to listeners that have called listen(2) since then */
+	ADMIT_NEW_ALONE = 8,   /* fewer: only to listeners that called listen(2) since it was set */
 };
 
 _Static_assert(sizeof(struct sock_config) == 24, "lib/common.sh writes it");

@@ -113,7 +113,10 @@ static __always_inline enum counter why_once_read(const struct send *s)
 	return NO_REASON;
 }
 
-/* By rule 2 of handover.h it must leave once the reader has read all; also once not ours alone. */
+/*
+ * Must it leave once the reader has read all?  By rule 2 of handover.h, or because another sockmap
+ * or the kernel has taken an end over.
+ */
 static __always_inline int must_leave(const struct send *s)
 {
 	return s->peer.left || s->peer.ended || s->peer.reads_tcp || s->switch_seen == SWITCH_OFF ||
@@ -122,8 +125,8 @@ static __always_inline int must_leave(const struct send *s)
 
 /*
  * The reader has read all: does this direction leave?  Only when none of its threads has a message
- * on the way, for which it waits when it must leave.  Unless it must, only so that on_packet() then
- * takes the socket out of the map with this very send.
+ * on the way; if it must leave, it waits for these.  If it need not, it leaves only when
+ * on_packet() can take the socket out of the map with this very send.
  */
 static __always_inline int may_leave(const struct send *s)
 {
@@ -136,8 +139,9 @@ static __always_inline int may_leave(const struct send *s)
 }
 
 /*
- * Has the reader read all, or does it within a wait?  Each wait doubles the burst to the
- * next one: few in a long stream.  None amid one send: it has room, and ends soon.
+ * Has the reader read all, or does it so within a wait?  After each wait the next is due at twice
+ * the burst, so a long stream has few.  In the middle of one send there is none: it has more room,
+ * and ends soon.
  */
 static __always_inline int has_caught_up(const struct send *s)
 {
@@ -152,8 +156,9 @@ static __always_inline int has_caught_up(const struct send *s)
 }
 
 /*
- * Too much is unread, but other threads have messages on the way, for longer than a wait: one
- * has been preempted.  The order counts more, up to what a burst may hold at the most.
+ * Too much is unread, but other threads have had messages on the way for longer than a wait: one of
+ * them has been preempted.  Their order counts more than the bound, up to the most that a burst may
+ * hold.
  */
 static __always_inline int put_off(const struct sock_record *rec)
 {
@@ -161,14 +166,14 @@ static __always_inline int put_off(const struct sock_record *rec)
 }
 
 /*
- * Does a thread hold the other end's socket, and go on doing so?  A redirect would wait for it,
- * and cannot be ended meanwhile, not even by a signal; TCP never does.  But with other threads'
- * messages on the way the order counts more.
+ * Does a thread hold the other end's socket, and go on doing so?  A redirect would wait for it, and
+ * not even a signal could end that wait; TCP never waits like this.  But while other threads have
+ * messages on the way, their order counts more.
  *
- * Where both ends send at once, each has the lock that the other one waits for.  A redirect gives
- * it back before it waits, and gets the other one at the end of that send, unless the other end's
- * program sees to it that its socket is held again at once, by a thread in a page fault.  Programs
- * of one user and namespace can stop each other anyway; of others the client gives way.
+ * Where both ends send at once, each holds the lock that the other waits for.  A redirect gives its
+ * own lock back before it waits, and gets the other one when the other end's send is over, unless
+ * the other end's program has its socket held again at once, by a thread in a page fault.  Programs
+ * of one user and namespace can stop each other anyway; between others the client gives way.
  */
 static __always_inline int held_up(struct sock_record *rec)
 {

@@ -2,11 +2,11 @@
 /*
  * Short connections are left to TCP: sock_ops_accounts.
  *
- * To admit a connection and to take it out again costs what a few round trips over it gain: one
- * that ends after the first answer is better left to TCP.  Nothing tells at the SYN how long a
- * connection will live, but those of one process to one server are much alike.  So connections
- * that were short spend a budget, longer ones pay it back, and while it is spent the server's end
- * makes no announcement: its client finds nothing, and both are plain TCP from the first byte.
+ * Admitting a connection and taking it out again costs as much as a few round trips over it gain:
+ * one that ends after the first answer is better left to TCP.  Nothing tells at the SYN how long a
+ * connection will live, but those of one process to one server are much alike.  So connections that
+ * were short spend a budget, longer ones pay it back, and while it is spent the server's end makes
+ * no announcement: its client finds nothing, and both are plain TCP from the first byte.
  *
  * What is learned here decides about announcements alone: no order of bytes rests on it, and no
  * more than speed is lost where two share an account by chance.

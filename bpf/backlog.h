@@ -11,20 +11,18 @@
 #include "waits.h"
 
 /*
- * ROOM, in bytes: the unread backlog at which a direction leaves even though
- * its peer has not read all: the sender's sk_sndbuf and the reader's sk_rcvbuf,
- * which is what plain TCP holds.  Each message counts MESSAGE_COST more, for the
- * kernel's struct sk_msg.  A socket on which another thread waits in a recv gets
- * ROOM_WAITING times as much, each send past ROOM slowed down by a wait for the reader:
- * leaving would end that recv with EAGAIN (reader_waits).  So does a burst with a message of
- * PART_OF_SEND or more: a longer send comes as messages of 544 KiB (MAX_MSG_FRAGS pages of
- * 32 KiB).  They belong to one call.  A reader on the same CPU cannot run before it returns, so
- * leaving in the middle would leave much unread.  A wait that finds this reader where it was is
- * the last one of such a burst.  What ALWAYS_FITS needs no look at
- * the buffers: they are never smaller (SOCK_MIN_SNDBUF and SOCK_MIN_RCVBUF in
- * net/sock.h).  Kernels without msg_tot_len get ROOM_UNCOUNTED, and no more in either
- * case: 5.10 does not add redirected bytes to sk_rmem_alloc, and an edge-triggered reader that
- * had paused stalls there at the boundary between the two queues.
+ * ROOM, in bytes: the unread backlog at which a direction leaves even though its peer has not read
+ * all: the sender's sk_sndbuf and the reader's sk_rcvbuf, which is what plain TCP holds.  Each
+ * message counts MESSAGE_COST more, for the kernel's struct sk_msg.  A socket on which another
+ * thread waits in a recv gets ROOM_WAITING times as much, since leaving would end that recv with
+ * EAGAIN (reader_waits); each send past ROOM then waits for the reader.  A burst with a message of
+ * PART_OF_SEND or more gets as much, too: a longer send comes as messages of 544 KiB (MAX_MSG_FRAGS
+ * pages of 32 KiB).  They belong to one call.  A reader on the same CPU cannot run before it
+ * returns, so leaving in the middle would leave much unread.  If a wait finds that the reader has
+ * not moved, such a burst waits no more.  ALWAYS_FITS needs no look at the buffers: they are never
+ * smaller (SOCK_MIN_SNDBUF and SOCK_MIN_RCVBUF in net/sock.h).  Kernels without msg_tot_len get
+ * ROOM_UNCOUNTED, and no more in either case: 5.10 does not add redirected bytes to sk_rmem_alloc,
+ * and an edge-triggered reader that had paused stalls there at the boundary between the two queues.
  */
 #define MESSAGE_COST   1024
 #define ROOM_WAITING   4 /* times ROOM, while another thread waits in a recv, or in one send */
@@ -33,9 +31,9 @@
 #define ROOM_UNCOUNTED (64 * 1024 * 1024)
 
 /*
- * Of what the reader's memory cgroup has left each direction gets a MEMCG_SHAREth, so that all
- * together never come to its limit, and MEMCG_LEAST, in bytes: TCP as well holds a packet beyond it
- * (sk_forced_mem_schedule).
+ * Each direction gets a MEMCG_SHAREth of what the reader's memory cgroup has left, so that all
+ * together never come to its limit, plus MEMCG_LEAST, in bytes: TCP, too, holds a packet beyond the
+ * limit (sk_forced_mem_schedule).
  */
 #define MEMCG_SHARE 16
 #define MEMCG_LEAST (16 * 1024)
@@ -136,7 +134,10 @@ static __always_inline __u64 max_messages(const struct sock_record *rec)
 	return most > MESSAGES_LEAST ? most : MESSAGES_LEAST;
 }
 
-/* Are more unread, this one included?  They were counted since the reader had read all: look. */
+/*
+ * Are more unread, this one included?  rec->messages counts since the reader had read all, and it
+ * may have read some of these: look into the queue.
+ */
 static __always_inline int too_many(struct sock_record *rec)
 {
 	__u64 most;

@@ -6,9 +6,9 @@
  *   splice(2)             waits in tcp_splice_read for bytes of TCP alone
  *   TCP_ZEROCOPY_RECEIVE  maps and copies bytes of TCP alone
  *
- * From the first such call on the other end sends over TCP.  Where bypassed bytes wait already the
- * call gets EINVAL, which splice(2) says of files that cannot be spliced, and the other of memory
- * that it cannot use: most programs then read and copy.
+ * From the first such call on, the other end sends over TCP.  If bypassed bytes wait already, the
+ * call gets EINVAL.  From splice(2) that means a file that cannot be spliced, from
+ * TCP_ZEROCOPY_RECEIVE memory that it cannot use: most programs then read and copy.
  *
  * A program that takes EINVAL for an error is excluded by name, or by its cgroup once it has done
  * so (excluded.h).  A program that was handed its listener never calls listen(2):

@@ -9,11 +9,10 @@
  *   sock_ops_remembered  those that the programs have found out themselves, without what is below:
  *                        of programs that take the guard's EINVAL for an error
  *
- * By the name of the program (--exclude-program), also of one that is started later, whatever its
- * cgroup.  listen(2) and connect(2) are the calls in which a program shows itself.  If it is an
- * excluded one, the socket gets a mark, which it keeps until it is freed: a client's socket, or a
- * listener, from which all sockets that are accepted there inherit it.  The name is that of the
- * process, which is its main thread's.
+ * By the name of the program (--exclude-program), whatever its cgroup, also if it is started later.
+ * A program shows itself when it calls listen(2) or connect(2).  If it is excluded, that socket
+ * gets a mark, which it keeps until it is freed.  Sockets that are accepted from a marked listener
+ * inherit the mark.  The name is that of the process, that is, of its main thread.
  *
  *   sock_ops_names       the names
  *   sock_ops_excluded    the marks
@@ -37,8 +36,9 @@ struct {
 } sock_ops_cgroups SEC(".maps");
 
 /*
- * The same.  Any user who may make cgroups can fill this one: so it takes no place from load.sh's,
- * and when it is full the cgroup is forgotten that has opened no connection for longest.
+ * The same.  Any user who may make cgroups can fill this map.  So it takes no places from
+ * load.sh's, and when it is full, the cgroup that has opened no connection for longest is
+ * forgotten.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -147,8 +147,9 @@ static __always_inline int set_mark(void *ctx_sk, __u32 mark)
 #define MAX_MARKS 16
 
 /*
- * The mark that a socket has.  By its address: at a SYN the context does not show the listener.  So
- * look through all that programs keep with it; where that is more, it may be excluded.
+ * The mark of a socket, found by its address: at a SYN the context does not show the listener.  So
+ * look through all that programs keep with it; if that is more than MAX_MARKS, it counts as
+ * excluded.
  */
 static __noinline __attribute__((unused)) __u32 mark_of(__u64 sk)
 {
@@ -169,10 +170,11 @@ static __noinline __attribute__((unused)) __u32 mark_of(__u64 sk)
 }
 
 /*
- * The mark of a socket for which there was no memory: a callback that says nothing, and that the
- * sockets accepted from it inherit (tcp_create_openreq_child).  A program can see to it that there
- * is none (SO_ATTACH_FILTER and net.core.optmem_max, which since 6.8 root of a network namespace
- * sets, and any user can be that), so it must cost nobody but itself.
+ * The mark of a socket for which there was no memory: a callback flag with no other use here, which
+ * accepted sockets inherit from their listener (tcp_create_openreq_child).  A program can bring
+ * about that there is no memory (by SO_ATTACH_FILTER, or by net.core.optmem_max: since 6.8 root of
+ * a network namespace can set that, and any user can become such a root).  So this must cost nobody
+ * but that program.
  */
 #define EXCLUDED_CB_FLAG BPF_SOCK_OPS_RTO_CB_FLAG
 

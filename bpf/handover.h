@@ -20,13 +20,14 @@
  *   OUT     !in_map: the key has gone, the socket is plain TCP, and has LEFT.  A redirect to it
  *           finds nothing, and the peer LEFT with that send.
  *
- * Order.  A direction is on the bypass from its first byte, or never, and goes to TCP once.
- * So of what one thread sends each byte in the reader's psock queue is older than each one in
+ * Order.  A direction is on the bypass from its first byte, or never, and goes to TCP once.  So of
+ * the bytes that one thread sends, each one in the reader's psock queue is older than each one in
  * its TCP queue, and a recv takes from the TCP queue only when the psock's is empty
- * (tcp_bpf_recvmsg).  But a recv that has begun to take from the TCP queue goes on there.  So
- * where several threads send, one leaves only when the others have nothing on the way to the
- * psock queue (others_queued(); none can start meanwhile, since the socket's lock is the
- * leaver's).  The socket goes OUT only then as well (own_queued()), and a FIN waits for it.
+ * (tcp_bpf_recvmsg).  But a recv that has begun to take from the TCP queue goes on there.  So where
+ * several threads send, the direction leaves only when the others have nothing on the way to the
+ * psock queue (others_queued(); none can start meanwhile, since the thread that leaves has the
+ * socket's lock).  For the same reason the socket goes OUT only then (own_queued()), and a FIN
+ * waits for that.
  *
  * Loss.  A message that is queued to the psock of a socket that is OUT is read by nobody.
  * Three rules keep that from happening:
@@ -34,17 +35,19 @@
  *   1. Who LEFT redirects nothing any more.  Its flag is set under the socket's lock, by a send
  *      (or by on_packet(), for a send that went past the program before the first redirect):
  *      what the same thread has redirected before is in the queue by then.
- *   2. Who sees that its peer has LEFT or ENDED, or reads past its psock (view.reads_tcp), or
- *      that the switch is off, redirects nothing to an empty queue any more.  It may to a queue
- *      that is not empty, as the reader has to come by before it goes OUT, and while its other
- *      threads have messages on the way, for which rule 3 waits.
+ *   2. An end that sees that its peer has LEFT or ENDED, or reads past its psock (view.reads_tcp),
+ *      or that the switch is off, redirects nothing to an empty queue any more.  There are two
+ *      exceptions: a queue that is not empty, since the reader has to come by before it goes OUT;
+ *      and any queue while the end's other threads have messages on the way, since rule 3 waits for
+ *      these.
  *   3. A socket goes OUT when its queue is empty and stays so.  No message can be queued while
  *      on_packet() looks: that takes this socket's lock (bpf_tcp_ingress).  Afterwards none
  *      comes, because
  *        - the peer has no psock: a send under way would hold it; or
- *        - the peer has LEFT, rule 1, with nothing on the way; or it had to leave at once while
- *          its other threads had (LEFT_IN_FLIGHT), and that has landed; or
- *        - the peer will see that of this end, rule 2, and nothing is on the way.
+ *        - the peer has LEFT, rule 1, with nothing on the way; or it had to leave at once while its
+ *          other threads had messages on the way (LEFT_IN_FLIGHT), and these have landed; or
+ *        - the peer will see that this end has LEFT or ENDED, or reads past its psock, rule 2, and
+ *          nothing is on the way.
  *
  * "On the way" is from the peer's look at this end until its message is queued
  * (model: looks, verdict, lands).  First the peer's thread has its own socket's lock, then it
@@ -84,11 +87,11 @@
 #include "meet.h"
 
 /*
- * A full memory barrier: after what the other end reads has been written, before what
- * it writes is read.  On x86 any atomic operation is one; elsewhere, as on arm64, the
- * addition without result, the only one that 5.10 has, orders nothing.  There to look
- * for a key that is never there takes the lock of its bucket and gives it back: twice,
- * that orders all that comes before with all that comes after (on arm64).
+ * A full memory barrier, between writing what the other end reads and reading what it writes.  On
+ * x86 any atomic operation is one.  Elsewhere, as on arm64, an addition without a result orders
+ * nothing, and 5.10 has no other atomic operation.  There, looking for a key that is never in the
+ * map takes the lock of its bucket and gives it back.  Done twice, that orders all that comes
+ * before with all that comes after (on arm64).
  */
 struct cpuinfo_x86___ours {
 }; /* x86's kernels have this type */
@@ -198,7 +201,7 @@ static __always_inline int wait_until_queued(const struct sock_record *rec)
 	return wait_for_others(rec->peer_sk, rec->view.threads);
 }
 
-/* Has no thread of this end a message on the way, with the lock of this end, but outside a send? */
+/* Has no thread of this end a message on the way?  The caller has its lock, outside of a send. */
 static __always_inline int own_queued(const struct sock_record *rec)
 {
 	return !rec->view.threads || rec->view.left == LEFT_QUEUED || landed_now(rec->peer_sk, 0);
@@ -245,7 +248,7 @@ static __always_inline int peer_may_redirect(struct sock_record *rec, const stru
 {
 	if (!peer_psock || peer->left == LEFT_QUEUED)
 		return 0;
-	/* Neither is the case, and the peer does not see that it should leave. */
+	/* The peer has not left, and sees no reason to. */
 	if (!peer->left && !rec->view.left && !rec->view.ended && !rec->view.reads_tcp)
 		return 1;
 	/* The peer's next send sees this and leaves; so does its first. */

@@ -26,10 +26,10 @@ static __always_inline int lock_is_awaited(__u64 sk)
 }
 
 /*
- * Does a thread wait on this socket, besides one in connect?  A recv that has begun before
- * the socket gets its psock sleeps in tcp_recvmsg, and never looks at the psock.  In connect,
- * or with poll, one thread may wait without harm, and one alone cannot be told from one in a
- * recv: a row of docs/limits.md.  None waits for the lock without a reason.
+ * Does a thread wait on this socket, besides one in connect?  A recv that has begun before the
+ * socket gets its psock sleeps in tcp_recvmsg, and never looks at the psock.  A single thread may
+ * wait in connect, or in poll, without harm, and cannot be told from one in a recv: a row of
+ * docs/limits.md.  A thread that waits for the lock always counts.
  */
 static __always_inline int others_wait(__u64 sk)
 {
@@ -80,13 +80,13 @@ static __always_inline int own_references_only(__u64 sk, int others)
 }
 
 /*
- * Is nothing on its way from the peer's sends into this socket's psock queue?  A thread of
- * the peer has the peer's lock from before it looks at this end, and from there until its
- * message is queued it holds a reference to this socket (sk_psock_msg_verdict): so first the
- * lock, then the references, `others` known.  It may say no although all has landed, never the
- * reverse: a recv of the peer has the lock as well, and a packet that is handled in a softirq
- * holds a reference, as others may.  Without peer_sk: where the peer is not known, or its lock
- * is the caller's.
+ * Is nothing on its way from the peer's sends into this socket's psock queue?  A thread of the peer
+ * has the peer's lock when it looks at this end, and keeps it until it has a reference to this
+ * socket, which it holds until its message is queued (sk_psock_msg_verdict).  So look first at the
+ * lock, then at the references, of which `others` are known.  The answer may be no although all has
+ * landed, never the reverse: a recv of the peer has the lock as well, and a packet that is handled
+ * in a softirq holds a reference, as others may.  Without peer_sk: the peer is not known, or the
+ * caller has its lock.
  */
 static __always_inline int landed(__u64 sk, __u64 peer_sk, int others)
 {

@@ -192,7 +192,7 @@ static __noinline void start_probing(void *socket, struct sock_record *rec, __u8
 	}
 }
 
-/* No answer to them must end the connection. */
+/* Must the connection survive when its probes get no answer? */
 static __always_inline int probes_are_ours(const struct sock_record *rec)
 {
 	return rec->probe_switched || rec->probe_seconds == LEAVING_SECONDS;

@@ -85,7 +85,7 @@ static __always_inline __u64 read_word(__u64 address)
 	return (__u64)read_kernel(struct list_head, address, next);
 }
 
-/* The same to calculate with, which the verifier refuses with what may be a pointer. */
+/* The same as a number: the verifier refuses to calculate with what may be a pointer. */
 static __always_inline __u64 read_number(__u64 address)
 {
 	return read_kernel(struct rlimit, address, rlim_cur);

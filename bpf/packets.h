@@ -41,9 +41,9 @@ static __always_inline void detect_early_send(struct sock_record *rec, struct so
 }
 
 /*
- * A TCP packet of a socket in the map, sent or received: its bytes, or its peer's, are on
- * TCP again, or it ends its direction, or a probe.  Once nothing can come in over the
- * bypass it leaves the map and is plain TCP.
+ * A TCP packet of a socket in the map, sent or received.  It is a probe, or the socket's bytes, or
+ * its peer's, are on TCP again, or the socket ends its direction.  Once nothing can come in over
+ * the bypass, the socket leaves the map and is plain TCP.
  */
 static __always_inline void on_packet(struct bpf_sock_ops *skops, int sent)
 {

@@ -11,9 +11,9 @@
 #define SO_RCVLOWAT 18
 
 /*
- * A reader to whom FIONREAD said 0, or that has stopped at a short read, waits for an event:
- * to set SO_RCVLOWAT, to what it is, brings one if there are bytes
- * (tcp_set_rcvlowat, reached from here since 6.1).
+ * A reader that got 0 from FIONREAD, or has stopped at a short read, waits for an event.  Setting
+ * SO_RCVLOWAT to the value that it has brings one, if there are bytes (tcp_set_rcvlowat, reached
+ * from here since 6.1).
  */
 static __always_inline void wake_reader(void *socket, __u64 sk)
 {

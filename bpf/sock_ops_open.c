@@ -15,9 +15,9 @@
  * empty line.
  *
  * status.sh and unload.sh learn from it which processes have the connections, and all else where
- * the kernel's policy refuses sock_ops_status.  It does not see a socket that no process holds,
- * as one that is on its way through a unix socket, except the first MAX_WAITING that a listener
- * has not accepted (of Multipath TCP: none).
+ * the kernel's policy refuses sock_ops_status.  It does not see sockets that no process holds, such
+ * as one on its way through a unix socket.  Of those that a listener has not accepted it sees the
+ * first MAX_WAITING (of a Multipath TCP listener: none).
  *
  * Needs 5.10.  It holds a reference to each file while it looks, and no lock.
  */
@@ -42,8 +42,9 @@
 #define KIND_SOCKET  0140000
 
 /*
- * Sockets that were shown, by address, and the session of that.  A process may hold a socket many
- * times, and share its files with many others.  Is it full, a socket is shown more than once.
+ * Sockets that were shown, by address, with the session that showed them.  A process may hold a
+ * socket many times, and share its files with many others.  If the map is full, a socket is shown
+ * more than once.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -91,7 +92,7 @@ static __always_inline void print_program(struct seq_file *seq, __u64 task)
 		       bpf_htonl(name[1]), bpf_htonl(name[2]), bpf_htonl(name[3]));
 }
 
-/* bpf_sk_storage's: the map comes first in it. */
+/* The struct bpf_map is the first member of what smap points to. */
 static __always_inline __u32 map_of_record(__u64 record)
 {
 	__u64 data = record - offset_of(struct bpf_local_storage_data, data);

@@ -7,9 +7,9 @@
  *   pid      in the pid namespace of the reader
  *   name     of the process, its bytes as 32 hexadecimal digits: any user chooses it
  *   listens  0: the cgroup of the process; 1: of its listeners
- *   cgroups  inode numbers, with a "," after each: the cgroup, and those above it, but for the
- *            one that the programs are attached to, and what is above that; then zeroes.
- *            `deep` where it is more than MAX_LEVELS below.
+ *   cgroups  inode numbers, with a "," after each: the cgroup, and those above it, up to but
+ *            without the one that the programs are attached to; then zeroes.
+ *            `deep` if it is more than MAX_LEVELS below that one.
  *
  * What is not under that cgroup is left out: it stays on TCP anyway.
  *
@@ -36,7 +36,7 @@ struct shown_key {
 	__u64 cgroup;
 };
 
-/* Lines about listeners, and the session that has shown them.  Is it full, they may come again. */
+/* Lines about listeners, with the session that showed them.  If the map is full, some recur. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -83,7 +83,7 @@ enum { OUTSIDE, UNDER, DEEP };
 /* Of the cgroup that was looked at last; one reader at a time has the scripts' lock. */
 static __u64 levels[MAX_LEVELS];
 
-/* Where is a cgroup?  UNDER that one it is itself as well, with no levels. */
+/* Where is a cgroup?  The one that the programs are attached to is UNDER itself, with no levels. */
 static __noinline int find_levels(__u64 cgroup)
 {
 	struct sock_config *config = this_config();

@@ -57,8 +57,8 @@ struct sock_view {
 	__u8 threads; /* that have sent, or tried to: none, 1, or 2 for several */
 	__u8 unused;
 	/*
-	 * Who waits here, with this end's lock, for what may need the other one's: 0, or 1 + the
-	 * user whose send does, or WAITS_TO_END: a FIN.
+	 * Who waits here, with this end's lock, for something that may need the other end's lock.
+	 * 0: nobody; 1 + the user whose send waits; WAITS_TO_END: a FIN.
 	 */
 	__u64 waits_for_lock;
 };
@@ -74,10 +74,9 @@ _Static_assert(sizeof(struct sock_view) % sizeof(struct in6_addr) == 0,
  *   B  bpf_tcpip_bypass  for sends
  *   R  sock_ops_release  at an unload
  *
- * and read by these.  The peer's programs read `view`, and to meet `key`, without a lock; so do
- * sock_ops_status and sock_ops_open, which read the fields marked S as well.  bpf_guard alone
- * writes without the lock: reads_tcp, which nobody takes back, `refused_*`, and `fence`,
- * atomically.
+ * and read by these.  The peer's programs read `view`, and `key` when they meet, without a lock; so
+ * do sock_ops_status and sock_ops_open, which read the fields marked S as well.  Only bpf_guard
+ * writes without the lock: reads_tcp, which nobody takes back, `einval_*`, and `fence`, atomically.
  */
 struct sock_record {
 	struct sock_view view;	  /* first, a pointer to the record is one to it: O, B; S */
