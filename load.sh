@@ -208,10 +208,10 @@ ancestors() {
 	done
 }
 
-# Other sock_ops programs, by the rules of kernel/bpf/cgroup.c.  Beside one that was
-# attached without `multi` no second one can be, and below one without any flag none
-# at all.  Programs of ancestors run after those of the cgroup itself, and may take
-# our callbacks away; those with `override` then do not run at all.
+# Other sock_ops programs, by the rules of kernel/bpf/cgroup.c.  To a cgroup with one that was
+# attached without `multi`, no second one can be attached; below one without any flag, none at all.
+# Programs of ancestors run after those of the cgroup itself, and may take our callbacks away; those
+# with `override` no longer run once ours is attached below them.
 check_other_programs() {
 	local own dir id flags name nearest='' top=''
 	own=$(programs_on sock_ops "$CGROUP") || return 0 # not to be seen
@@ -447,8 +447,8 @@ load_guard() {
 	done
 }
 
-# What cannot be attached (arm64 lacks what it takes in some kernels that load it) does not stay.
-# Its steps are the last ones.
+# A guard that cannot be attached does not stay (some arm64 kernels load it, but lack what attaching
+# takes).  Its steps are the last ones.
 drop_guard() {
 	while [[ ${UNDOES[0]} == *"$GUARD"* ]]; do
 		cmd bash -c "${UNDO[0]}"
@@ -460,7 +460,7 @@ drop_guard() {
 # Last: a socket that entered the map before its program was attached there
 # would never run it.
 switch_on() {
-	# Also when it is on although bpftool fails: nothing may go on that way once all is detached.
+	# Also if bpftool fails: it may be on, and must not stay on once all is detached.
 	# shellcheck disable=SC2046 # words
 	undo_with "the switch, which is on" bpftool map update pinned "$CONFIG_PIN" key 0 0 0 0 value $(config_for "$OFF")
 	set_switch "$ON"

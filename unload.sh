@@ -255,10 +255,10 @@ unpin() {
 	done
 }
 
-# left_behind PINNED-ID: loads that no pin leads to, as `PROGRAM-ID MAP-ID CONFIG-ID RECORDS-ID`, but not
-# the program that is pinned: what an earlier unload.sh had to leave, or whose pins are lost.  While its
-# sock_ops program is in the kernel, a load serves somebody else's connections, or another script, perhaps
-# in a container, is at work on it.
+# left_behind PINNED-ID: loads that no pin leads to, as `PROGRAM-ID MAP-ID CONFIG-ID RECORDS-ID`:
+# those that an earlier unload.sh had to leave, or whose pins are lost, but not the pinned
+# program's.  A load whose sock_ops program is in the kernel is left out: it serves somebody else's
+# connections, or another script, perhaps in a container, is at work on it.
 left_behind() {
 	{
 		bpftool -j prog show 2>/dev/null || true

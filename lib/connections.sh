@@ -24,7 +24,7 @@ iterate() {
 		warn "cannot list the sockets: $(reason_in "$log")"
 		return 1
 	fi
-	# Any user chooses how long a list takes, but not of how many scripts do with it.
+	# Any user can make one list take long, but not all lists of a script together.
 	if ((LIST_END && LIST_END - SECONDS < seconds)); then
 		seconds=$((LIST_END - SECONDS > 1 ? LIST_END - SECONDS : 1))
 	fi

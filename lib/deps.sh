@@ -9,7 +9,7 @@ has_sources() {
 	[[ -e $HERE/$SOCKOPS.c ]]
 }
 
-# A compiler takes as long to say so as all else that is asked here.
+# Asking the compiler takes as long as all other checks here: look for the file first.
 has_libbpf_headers() {
 	[[ -e /usr/include/bpf/bpf_helpers.h ]] || clang -E -include bpf/bpf_helpers.h -x c /dev/null >/dev/null 2>&1
 }

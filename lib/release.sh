@@ -73,7 +73,7 @@ alone() {
 	done
 }
 
-# has_ended MS FD: waits for so long.  It says nothing unless it fails.
+# has_ended MS FD: waits that long for the process behind FD, which writes nothing unless it fails.
 has_ended() {
 	local fd=$2 said='' status=0
 	IFS='' read -r -t "$(($1 / 1000)).$(printf %03d $(($1 % 1000)))" -u "$fd" said || status=$?

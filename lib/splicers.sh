@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Which programs stay on TCP: those that read their sockets with splice(2), on the bypass they would
-# hang without the guard, and those of --exclude-program.  What listens or connects from now on is
+# Which programs stay on TCP: those that read their sockets with splice(2), which would hang on the
+# bypass without the guard, and those of --exclude-program.  What listens or connects from now on is
 # known by its name.  What runs already is excluded by its cgroup, and by that of its listeners.
 # Sourced by load.sh, after common.sh.
 #
@@ -17,7 +17,7 @@
 UNGUARDED=(systemd-socket- pasta passt.avx2)
 # From 28 on it is dockerd that calls listen(2) for docker-proxy.
 GUARDED=(docker-proxy dockerd)
-# HAProxy does so with an option alone: of those that run it can be told.
+# HAProxy splices only with an option, which can be found out for a running one.
 MAY_SPLICE=haproxy
 
 LOOK_SECONDS=5  # for all processes
@@ -152,9 +152,10 @@ judged() {
 	done
 }
 
-# merged: as `PLACE PID CGROUP`.  It costs a user nothing to make many cgroups, below his own.  Where
-# there are more than may be excluded, all below one cgroup give way to it: the one at the lowest
-# level that holds enough of them, which is his.  Of several programs in one cgroup, as docker-proxy for each published port, one.
+# merged: as `PLACE PID CGROUP`.  It costs a user nothing to make many cgroups, below his own.  If
+# there are more than may be excluded, one cgroup takes the place of all below it: the deepest one
+# that holds enough of them, which is the user's.  Of several programs of one name in one cgroup,
+# such as docker-proxy for each published port, one is printed.
 # shellcheck disable=SC2153 # of load.sh
 merged() {
 	awk -v most="$((MAX_CGROUPS - ${#CGROUPS[@]}))" '

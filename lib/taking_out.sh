@@ -107,10 +107,11 @@ take_out() {
 	return 2
 }
 
-# delete_keys MAP: those that it reads, of connections that were SEEN idle.  A key that is gone, since its
-# socket was closed, ends bpftool, which has said then how many it has tried: the next one goes on behind
-# that key; and, where one after the other is gone, further and further behind.  What is skipped is for
-# the next look.  Not echoed: thousands of keys, whose number is said at the end.
+# delete_keys MAP: deletes the keys that it reads, of connections that were SEEN idle.  A key that
+# is gone, since its socket was closed, ends bpftool; its output tells how many keys it has tried.
+# The next bpftool goes on behind that key, and if one key after another is gone, further and
+# further behind.  What is skipped is left to the next look.  Not echoed: thousands of keys, whose
+# number is said at the end.
 delete_keys() {
 	local keys at=0 tried gone=0 starts=0 end
 	note_namespaces
