@@ -137,7 +137,7 @@ enum {
 	ADMIT_NEW_ALONE = 8,   /* fewer: only to listeners that called listen(2) since it was set */
 };
 
-_Static_assert(sizeof(struct sock_config) == 24, "lib/common.sh writes it");
+_Static_assert(sizeof(struct sock_config) == 24, "lib/maps.sh writes it");
 
 /* Sizes, no types: bpftool shows a typed value only to CAP_SYS_ADMIN. */
 struct {

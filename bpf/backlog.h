@@ -46,8 +46,8 @@
  *
  * The sockets in the map share a HOST_SHAREth of as many messages as the first number of tcp_mem
  * has pages.  Who came early keeps what it has when others come, so that the sum grows with the
- * logarithm of their number: with 65,535 sockets it is half of these pages, which are 1 % of the
- * memory, and MESSAGES_LEAST each, which fit whatever a socket's share is.
+ * logarithm of their number: with 65,535 sockets it is half as many messages as there are pages,
+ * 0.6 % of the memory, and MESSAGES_LEAST each, which fit whatever a socket's share is.
  *
  * Kernels without msg_tot_len have this second bound alone, for the reader's sake, as with
  * ROOM_UNCOUNTED: HOST_UNCOUNTED times the second number of tcp_mem, 6 % of the memory.
