@@ -83,13 +83,14 @@ static __always_inline __u32 head_size(__u64 queue)
 enum wait { IS_HELD, IS_FREE, IS_OVER };
 
 /*
- * Looks whether a socket becomes free UNTIL then.  `place` is the waits_for_lock of its record, which
- * says whether its holder waits for our lock in turn: one of the same USER is not waited for, one of
- * another user only if this end is PATIENT, and a FIN waits for us.
+ * Looks whether a socket becomes free UNTIL then.  `place` is the address of its record's
+ * waits_for_lock, which says whether its holder waits for our lock in turn.  If it does, one of the
+ * same USER is not waited for, one of another user only if this end is PATIENT, and a FIN never.
  */
 __noinline int wait_until(__u64 sk, __u64 place, __u64 user, int patient, __u64 until)
 {
 	for (int i = 0; i < HELD_STEPS; i++) {
+		int reads = i < HELD_STEPS_SHORT ? CLOCK_READS_BETWEEN : HELD_CLOCK_READS;
 		__u64 waits;
 
 		if (!is_held(sk))
@@ -99,7 +100,7 @@ __noinline int wait_until(__u64 sk, __u64 place, __u64 user, int patient, __u64 
 			return IS_FREE;
 		if (waits == WAITS_TO_END || (waits && !patient))
 			return IS_HELD;
-		if (time_after(i < HELD_STEPS_SHORT ? CLOCK_READS_BETWEEN : HELD_CLOCK_READS) >= until)
+		if (time_after(reads) >= until)
 			return IS_OVER;
 	}
 	return IS_OVER;

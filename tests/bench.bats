@@ -11,6 +11,7 @@ setup() {
 	cd "$BATS_TEST_TMPDIR"
 }
 
+# bats test_tags=long
 @test "bench: all variants give positive figures, in a table" {
 	local variant
 	run -0 --separate-stderr "$BENCH" --quick --output . connections

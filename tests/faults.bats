@@ -31,6 +31,7 @@ quiet_load() {
 	load_pair --quiet "$@" >/dev/null 2>&1
 }
 
+# bats test_tags=long
 @test "faults: kill -9 of either end at random moments" {
 	local scenario seed
 	quiet_load
@@ -46,6 +47,7 @@ quiet_load() {
 
 # Not in a blocking recv, which SIGCONT ends with EAGAIN (docs/limits.md).  Requests and answers stay on
 # the bypass; of turns of many messages too many are soon unread, and they go on over TCP.
+# bats test_tags=long
 @test "faults: a reader is stopped now and then" {
 	local i pid talk turns
 	quiet_load

@@ -265,6 +265,7 @@ busy() {
 	have_want "packets dropped" "$(dropped server)" -eq 0
 }
 
+# bats test_tags=long
 @test "firewall: the classic pair's connections are forgotten, and do not end" {
 	short_up 3
 	load_classic
@@ -275,6 +276,7 @@ busy() {
 	have_want "packets dropped" "$(dropped server)" -ge 1
 }
 
+# bats test_tags=long
 @test "firewall: a program's own probes each second keep it, and end no blocking recv" {
 	local i names=()
 	short_up 5
@@ -427,6 +429,7 @@ keepalive_on() {
 }
 
 # The probes of a socket that waits for its reader go on until the bytes are under way.
+# bats test_tags=long
 @test "firewall: TCP_USER_TIMEOUT ends what a path that is cut holds back, the reader behind" {
 	box_up
 	local how end
@@ -454,6 +457,7 @@ end_long() {
 	touch "$BOX_TMP/until"
 }
 
+# bats test_tags=long
 @test "long: all are on the bypass until the end, also where the path is cut" {
 	wait_until "$LONG_SECONDS" "longer conversations" long_enough
 	assert_on_bypass 21

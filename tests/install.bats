@@ -105,6 +105,7 @@ ctl() {
 	nsenter --target "$SYSTEMD" --mount --pid --net --cgroup -- timeout 20 systemctl --no-pager "$@" 2>/dev/null
 }
 
+# bats test_tags=long
 @test "systemd unit: systemd starts and stops it, confined as it is" {
 	start_systemd
 	[[ $(ctl is-active tcpip-bypass) == active ]] || {
@@ -131,6 +132,7 @@ ctl() {
 	wait "$MANY"
 }
 
+# bats test_tags=long
 @test "Debian package: builds, and works without a compiler" {
 	mkdir "$BOX_TMP/src"
 	(cd "$ROOT" && git ls-files -z | tar -c --null -T -) | tar -x -C "$BOX_TMP/src"

@@ -17,11 +17,13 @@ with_variant() {
 	echo "$1" >"$BATS_TEST_TMPDIR/variants.txt"
 }
 
+# bats test_tags=long
 @test "model: as the rules are, each byte is read, once and in order" {
 	run -0 "$ROOT/tests/model/run.sh" one_way two two_fin_race close lost weak_fin
 	output_has "6 passed, 0 failed"
 }
 
+# bats test_tags=long
 @test "model: without a rule, or a fence, there is a counterexample" {
 	run -0 "$ROOT/tests/model/run.sh" r1_queued r2_left r3_stays r3_lock r3_refs r3_own o_others f_ended
 	output_has "8 passed, 0 failed"

@@ -155,6 +155,7 @@ assert_kind() {
 	assert_counted "$name: sockets that have left the map, bulk" 2 ejected
 }
 
+# bats test_tags=long
 @test "nat: each kind is on the bypass, with all its bytes" {
 	declare -A BEFORE=() COUNTED=()
 	load_pair --quiet

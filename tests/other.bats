@@ -63,7 +63,7 @@ assert_none_admitted() {
 	local id
 	load_quietly
 	other_up flags
-	id=$(in_box bpftool -j prog show pinned /sys/fs/bpf/other | sed 's/.*"id":\([0-9]*\).*/\1/')
+	id=$(program_id other)
 	converse
 	assert_none_admitted refused_not_last
 	run -0 in_box "$ROOT/status.sh"

@@ -313,6 +313,7 @@ heard_all() {
 	assert_bypassed 10
 }
 
+# bats test_tags=long
 @test "programs: git clones from and pushes to its daemon" {
 	local work=$BOX_TMP/work i
 	git init -q --bare "$BOX_TMP/store.git"

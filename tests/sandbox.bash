@@ -109,6 +109,23 @@ box_loaded() {
 	}
 }
 
+# cpu_seconds COMMAND...: how much of a CPU it takes, in CPU_SECONDS, whatever runs beside it.
+cpu_seconds() {
+	local TIMEFORMAT='%U %S'
+	{ time "$@" 2>&3; } 3>&2 2>"$BOX_TMP/time"
+	CPU_SECONDS=$(awk '{ print int($1 + $2) }' "$BOX_TMP/time")
+}
+
+# program_id PIN: the id of a loaded program.
+program_id() {
+	in_box bpftool -j prog show pinned "/sys/fs/bpf/$1" | jq .id
+}
+
+# is_gone ID: has this program left the kernel?
+is_gone() {
+	! bpftool prog show id "$1" >/dev/null 2>&1
+}
+
 # Those in the sandbox end, and with them their connections; the sandbox stays.
 programs_have_ended() {
 	local pid pids

@@ -133,6 +133,7 @@ pair_as() {
 	echo "$BOX_TMP/$1"
 }
 
+# bats test_tags=long
 @test "--exclude-program: nothing that it listens or connects with is bypassed" {
 	local excluded longer ends server client options
 	excluded=$(pair_as 'sixteen "letters')
@@ -159,6 +160,7 @@ pair_as() {
 	have_want "in status.sh" "$(in_box "$ROOT/status.sh" --json | jq -r '.exclude_programs[]' | grep -c .)" -eq 7
 }
 
+# bats test_tags=long
 @test "--exclude-program: names are compared byte for byte, whatever the bytes" {
 	local name names=() options=() code bytes=''
 	for code in {1..255}; do
@@ -293,6 +295,7 @@ serve_in_child() {
 	have_want "redirected" "$(counter redirected_messages)" -eq 200
 }
 
+# bats test_tags=long
 @test "splice: without the guard HAProxy that splices stays on TCP, and is named" {
 	local backend proxy
 	chmod 755 "$BOX_TMP" # what not everybody can read counts as splicing

@@ -111,6 +111,7 @@ fake_nth() {
 		exec \"\$REAL\" \"\$@\""
 }
 
+# bats test_tags=long
 @test "load.sh: undoes everything when any bpftool command fails" {
 	local n
 	for n in {1..14}; do
@@ -124,6 +125,7 @@ fake_nth() {
 	unload_pair
 }
 
+# bats test_tags=long
 @test "load.sh: loads without the guard where it must, and says why" {
 	run -0 in_box "$ROOT/load.sh"
 	if in_box test -e /sys/fs/bpf/bpf_guard; then
@@ -148,6 +150,7 @@ fake_nth() {
 	have_want "in status.sh" "$(in_box "$ROOT/status.sh" --json | jq .guard)" = false
 }
 
+# bats test_tags=long
 @test "load.sh: killed before or after any step, unload.sh cleans up and it loads again" {
 	local n when status
 	for n in {1..6}; do
@@ -170,6 +173,7 @@ fake_nth() {
 	unload_pair
 }
 
+# bats test_tags=long
 @test "unload.sh: killed before or after any step, it ends its work when run again" {
 	local n when status
 	for n in {1..4}; do
@@ -215,6 +219,7 @@ fake_nth() {
 	have_want "redirected messages" "$(counter redirected_messages)" -eq 200
 }
 
+# bats test_tags=long
 @test "load.sh and unload.sh at once leave all or nothing" {
 	local i loader unloader
 	for i in {1..3}; do
@@ -245,6 +250,7 @@ fake_nth() {
 	have_want "output" "$output" = "nothing is loaded"
 }
 
+# bats test_tags=long
 @test "unload.sh: works when a pin is lost, whichever" {
 	local pins
 	# Those that it reads one by one, and the rest.
@@ -305,9 +311,11 @@ fake_nth() {
 	in_box rm /sys/fs/bpf/other
 }
 
+# bats test_tags=long
 @test "unload.sh: open connections stay usable, then and after they are read" {
-	local out=$BOX_TMP/out go=$BOX_TMP/go pid round
+	local out=$BOX_TMP/out go=$BOX_TMP/go pid round id
 	load_pair
+	id=$(program_id bpf_tcpip_bypass)
 	mkfifo "$go"
 	in_box "$PAIR" --count 20 --timeout 5 hold <"$go" >"$out" 3>&- &
 	pid=$!
@@ -322,7 +330,7 @@ fake_nth() {
 	done
 	exec 8>&-
 	wait "$pid"
-	wait_until 5 "the program to go" no_program_left
+	wait_until 5 "the program to go" is_gone "$id"
 	load_pair # and again, from the start
 	in_box "$PAIR" talk
 	have_want "redirected messages" "$(counter redirected_messages)" -eq 200
@@ -333,10 +341,6 @@ has_line_count() {
 	[[ $(grep -c again "$1") -ge $2 ]]
 }
 
-no_program_left() {
-	[[ $(bpftool prog show | grep -c 'name bpf_tcpip_bypas') -le $OURS_BEFORE ]]
-}
-
 # ---- another sock_ops program ------------------------------------------------
 
 # Loads it; what bpftool shows of attachments is needed, and 5.10 does not tell.
@@ -344,7 +348,7 @@ other_up() {
 	CGROUP=$(box_root)
 	in_box bpftool -j cgroup show "$CGROUP" || skip "this bpftool cannot list what is attached on this kernel"
 	in_box bpftool prog load "$ROOT/build/other/flags.bpf.o" /sys/fs/bpf/other type sockops
-	OTHER=$(in_box bpftool -j prog show pinned /sys/fs/bpf/other | jq .id)
+	OTHER=$(program_id other)
 	in_box mkdir -p "$CGROUP/a/b"
 }
 
@@ -427,6 +431,7 @@ as_told() {
 	other_detach "$CGROUP/a"
 }
 
+# bats test_tags=long
 @test "load.sh: loads beside a sock_ops program with multi, and above any" {
 	local flag
 	other_up

@@ -134,6 +134,7 @@ skipped() {
 	((bad == 0))
 }
 
+# bats test_tags=long
 @test "semantics: no difference but the listed ones, and each of those" {
 	local name want have bad=0
 	for name in $(cases); do

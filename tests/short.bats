@@ -36,6 +36,7 @@ assert_left_to_tcp() {
 	have_want "clients that found nothing" "$(counter refused_remote)" -eq $(($1 - $(counter admitted_active)))
 }
 
+# bats test_tags=long
 @test "short connections: are left to TCP once they have spent their budget, however they end" {
 	local kind
 	for kind in "300 "{client,server,client-reset,server-reset} "--ipv6 300 client"; do

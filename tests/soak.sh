@@ -66,6 +66,7 @@ PATTERNS=(
 	"senders --rounds 20"
 	"senders --rounds 20 --threads 2 --listen ::1"
 	"senders --rounds 5 --threads 16"
+	"senders --rounds 100 --shut --records 50 --waitall 0"
 	"semantics stuck_recv"
 	"semantics stuck_send"
 	"semantics repair_client"

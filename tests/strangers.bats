@@ -126,6 +126,7 @@ time.sleep(60)'
 	assert_redirected
 }
 
+# bats test_tags=long
 @test "names: --exclude-program takes all bytes, and shows none of them raw" {
 	local octal bytes client names=() n
 	for ((n = 1; n < 256; n += 14)); do
@@ -304,6 +305,7 @@ docker_proxy() {
 	exec 8>&-
 }
 
+# bats test_tags=long
 @test "output that nobody takes stops nothing" {
 	local how
 	for how in '>/dev/full' '2>/dev/full' '| head -n 1' '2>&1 | head -n 1' '>&- 2>&-'; do
@@ -436,6 +438,7 @@ time.sleep(120)' "$(box_root)/$deep"/{1..70} "$(box_root)/$long"
 	have_want "redirected, with that below" "$(counter redirected_messages)" -eq 200
 }
 
+# bats test_tags=long
 @test "where it takes too long to look at all programs, all that listens stays on TCP" {
 	local how
 	cgroup_up other

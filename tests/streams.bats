@@ -108,16 +108,17 @@ senders() {
 	in_box chrt -f 1 "$ROOT/build/senders" "$@"
 }
 
-@test "order: several threads, and a reader inside a TCP recv, 420 connections" {
-	senders --rounds $((200 / SLOWNESS))
-	senders --rounds $((100 / SLOWNESS)) --threads 2 --records 300
-	senders --rounds $((100 / SLOWNESS)) --listen ::1
+@test "order: several threads, and a reader inside a TCP recv, 1,000 connections" {
+	senders --rounds $((600 / SLOWNESS))
+	senders --rounds $((200 / SLOWNESS)) --threads 2 --records 300
+	senders --rounds $((200 / SLOWNESS)) --listen ::1
 	senders --rounds $((20 / SLOWNESS + 1)) --threads 32
 	assert_bypass_used
 	# On one CPU the reader runs when all is sent: nothing leaves.
 	(($(nproc) == 1)) || have_want "left" "$(counter left_bulk left_room left_held)" -ge 50
 }
 
+# bats test_tags=long
 @test "ends: a shutdown amid what other threads send, 8,000 connections" {
 	senders --shut --rounds 2000 --threads 16 --records 30 --waitall 0
 	senders --shut --rounds 2000 --threads 2 --records 300 --waitall 0
@@ -232,6 +233,7 @@ unread() {
 	have_want "left for want of room" "$(counter left_room)" -eq 0
 }
 
+# bats test_tags=long
 @test "bulk: bursts of one thread while another waits in a blocking recv, 80 connections" {
 	local seed
 	for seed in {1..40}; do
@@ -271,6 +273,7 @@ half_closes_with_eagain() {
 	echo "$eagain"
 }
 
+# bats test_tags=long
 @test "ends: 200 half-closes, the other end busy with its socket" {
 	local eagain
 	# The other end may be held up for longer than LANDING_NS (docs/limits.md), beside a busy
@@ -285,6 +288,7 @@ half_closes_with_eagain() {
 	have_want "left when closing" "$(counter left_closing)" -eq 0
 }
 
+# bats test_tags=long
 @test "ends: 500 half-closes at the moment at which the other end sends" {
 	local seed
 	for seed in {1..500}; do
@@ -309,6 +313,7 @@ half_closes_with_eagain() {
 	assert_bypass_used
 }
 
+# bats test_tags=long
 @test "readers: edge-triggered, stopping at a short read, never stall" {
 	in_sizes on_each_affinity edge
 	in_sizes in_box --slow edge
@@ -332,6 +337,7 @@ half_closes_with_eagain() {
 	have_want "left for an option" "$(counter left_option)" -ge 1
 }
 
+# bats test_tags=long
 @test "readers: 600 random connections never stall" {
 	in_box "$ROOT/build/readers" --count 600 --jobs 4
 	assert_bypass_used
@@ -352,6 +358,7 @@ random_readers() {
 	done
 }
 
+# bats test_tags=long
 @test "readers: random connections never stall while the pair is unloaded and loaded" {
 	local pid
 	random_readers 3>&- &

@@ -19,16 +19,12 @@ load fakes.bash
 setup() {
 	box_up
 	load_pair >/dev/null 2>&1
-	BYPASS_ID=$(in_box bpftool -j prog show pinned /sys/fs/bpf/bpf_tcpip_bypass | jq .id)
-	SOCKOPS_ID=$(in_box bpftool -j prog show pinned /sys/fs/bpf/bpf_sockops | jq .id)
+	BYPASS_ID=$(program_id bpf_tcpip_bypass)
+	SOCKOPS_ID=$(program_id bpf_sockops)
 }
 
 teardown() {
 	box_down
-}
-
-is_gone() {
-	! bpftool prog show id "$1" >/dev/null 2>&1
 }
 
 assert_programs_gone() {
@@ -66,13 +62,12 @@ lo_bytes() {
 	wait "$MANY"
 }
 
+# bats test_tags=long
 @test "unload: 10,000 idle connections in a bounded time" {
-	local begin=$SECONDS
 	hold_many 10000 0
-	begin=$SECONDS
-	run -0 unload_pair --timeout 60
+	cpu_seconds run -0 unload_pair --timeout 60
 	output_has "connections taken off the bypass: 10000"
-	have_want "seconds" $((SECONDS - begin)) -le $((30 * SLOWNESS))
+	have_want "CPU seconds" "$CPU_SECONDS" -le $((30 * SLOWNESS))
 	assert_programs_gone
 	many_talk 1
 	exec 8>&-
@@ -224,6 +219,7 @@ is_going_off() {
 }
 
 # As the systemd unit's stop, and unload.sh by hand later.
+# bats test_tags=long
 @test "unload: what it leaves behind a second time gets its keepalive back when it is read" {
 	hold_many 3 3
 	have_want "sockets with probes" "$(probing)" -eq 3
@@ -248,6 +244,7 @@ without_background() {
 	with_fakes "$ROOT/unload.sh" --timeout 0
 }
 
+# bats test_tags=long
 @test "unload: busy connections lose nothing, and end up on plain TCP" {
 	local seed pids=() pid
 	for seed in 1 2 3; do
@@ -287,6 +284,7 @@ busy() {
 	wait "$pid"
 }
 
+# bats test_tags=long
 @test "unload: load again works, with old connections still alive, and both talk" {
 	local go old
 	hold_many 20 5
@@ -383,6 +381,7 @@ none_probes() {
 	wait "$MANY"
 }
 
+# bats test_tags=long
 @test "unload: connections that are closed meanwhile do not put off the others" {
 	command -v python3 >/dev/null || skip "no python3 here"
 	mkfifo "$BOX_TMP/stay"

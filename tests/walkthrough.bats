@@ -87,6 +87,7 @@ assert_line() {
 	unload_pair
 }
 
+# bats test_tags=long
 @test "trace: a budget bounds the lines under load, and says what it left out" {
 	start_trace
 	load_pair
