@@ -96,12 +96,14 @@ ranges() {
 	local option=$1 part first last
 	[[ $2 =~ ^[^,]+(,[^,]+)*$ ]] || usage_error "$option: not a list of ports: $(shown "$2")"
 	for part in ${2//,/ }; do
-		[[ $part =~ ^([0-9]+)(-([0-9]+))?$ ]] || usage_error "$option: not a port or a range: $(shown "$part")"
+		[[ $part =~ ^([0-9]+)(-([0-9]+))?$ ]] ||
+			usage_error "$option: not a port or a range: $(shown "$part")"
 		first=${BASH_REMATCH[1]}
 		last=${BASH_REMATCH[3]:-$first}
 		((${#first} <= 5 && ${#last} <= 5 && 10#$first >= 1 && 10#$last <= 65535)) ||
 			usage_error "$option: ports are from 1 to 65535: $(shown "$part")"
-		((10#$first <= 10#$last)) || usage_error "$option: the range ends before it begins: $(shown "$part")"
+		((10#$first <= 10#$last)) || usage_error "$option: the range ends before it begins:" \
+			"$(shown "$part")"
 		say "$((10#$first))-$((10#$last))"
 	done
 }
@@ -150,7 +152,8 @@ parse() {
 	((${#PORTS[@]} + ${#EXCLUDE[@]} <= MAX_RANGES)) ||
 		usage_error "--port and --exclude-port: more than $MAX_RANGES ports and ranges"
 	((${#CGROUPS[@]} <= MAX_CGROUPS)) || usage_error "--exclude-cgroup: more than $MAX_CGROUPS times"
-	((${#PROGRAMS[@]} <= MAX_PROGRAMS)) || usage_error "--exclude-program: more than $MAX_PROGRAMS times"
+	((${#PROGRAMS[@]} <= MAX_PROGRAMS)) ||
+		usage_error "--exclude-program: more than $MAX_PROGRAMS times"
 }
 
 # ---- what is needed --------------------------------------------------------
@@ -161,7 +164,8 @@ check_capabilities() {
 	effective=$((16#$(sed -n 's/^CapEff:\t//p' /proc/self/status)))
 	# Of linux/capability.h: NET_ADMIN 12, SYS_ADMIN 21, PERFMON 38, BPF 39.
 	((effective >> 12 & 1 && (effective >> 21 & 1 || (effective >> 38 & 1 && effective >> 39 & 1)))) ||
-		die "root lacks capabilities here: CAP_NET_ADMIN, CAP_BPF and CAP_PERFMON are needed; in a container, run this on the host or grant them"
+		die "root lacks capabilities here: CAP_NET_ADMIN, CAP_BPF and CAP_PERFMON are needed; in a" \
+			"container, run this on the host or grant them"
 }
 
 check_kernel() {
@@ -174,7 +178,8 @@ check_kernel() {
 	[[ $(head -c 1 "$BTF") == $'\x9f' ]] || # of 0xeb9f, with which it begins (struct btf_header)
 		die "this machine is big-endian: only little-endian ones are supported"
 	[[ $(cat /sys/kernel/security/lockdown 2>/dev/null || true) != *"[confidentiality]"* ]] ||
-		die "this kernel is locked down for confidentiality, which forbids the programs to read kernel memory; boot it with lockdown=integrity, or without lockdown="
+		die "this kernel is locked down for confidentiality, which forbids the programs to read kernel" \
+			"memory; boot it with lockdown=integrity, or without lockdown="
 }
 
 # Where to attach, without --cgroup.
@@ -183,9 +188,11 @@ root_to_attach_to() {
 	root=$(cgroup2_root)
 	if [[ -z $root && -n $(ls -A "$usual" 2>/dev/null) ]]; then
 		# A mount over what is there, which is cgroup v1, would hide it.
-		die "no cgroup v2 hierarchy is mounted; to mount it beside v1: sudo mkdir -p $own; sudo mount -t cgroup2 none $own"
+		die "no cgroup v2 hierarchy is mounted; to mount it beside v1: sudo mkdir -p $own; sudo mount" \
+			"-t cgroup2 none $own"
 	fi
-	[[ -n $root ]] || die "no cgroup v2 hierarchy is mounted; to mount it: sudo mount -t cgroup2 none $usual"
+	[[ -n $root ]] || die "no cgroup v2 hierarchy is mounted; to mount it: sudo mount -t cgroup2" \
+		"none $usual"
 	say "$root"
 }
 
@@ -196,7 +203,8 @@ check_not_loaded() {
 	[[ -z $left ]] ||
 		die "loaded in part, or switched off (${left//$'\n'/ }); to clean up: sudo $HERE/unload.sh"
 	[[ -z $(ours_on "$CGROUP" || true) ]] ||
-		die "attached to $CGROUP_SHOWN, but not pinned; to clean up: sudo $HERE/unload.sh --cgroup $CGROUP_QUOTED"
+		die "attached to $CGROUP_SHOWN, but not pinned; to clean up: sudo $HERE/unload.sh --cgroup" \
+			"$CGROUP_QUOTED"
 }
 
 # Those that are to be seen: up to the root of what is mounted.
@@ -217,7 +225,8 @@ check_other_programs() {
 	own=$(programs_on sock_ops "$CGROUP") || return 0 # not to be seen
 	while read -r id flags name; do
 		[[ -z $id || $flags == multi ]] ||
-			die "$(other_program "$id" "$name") is attached to $CGROUP_SHOWN without multi: no second one can be attached; $(detach_hint "$CGROUP" "$id")"
+			die "$(other_program "$id" "$name") is attached to $CGROUP_SHOWN without multi: no second one" \
+				"can be attached; $(detach_hint "$CGROUP" "$id")"
 	done <<<"$own"
 
 	while read -r dir; do
@@ -231,17 +240,21 @@ check_other_programs() {
 	fi
 	read -r id flags name dir <<<"$nearest"
 	if [[ -n $(only_ours <<<"$id sock_ops") ]]; then
-		die "attached to $(shown "$dir"), above $CGROUP_SHOWN; to clean up: sudo $HERE/unload.sh --cgroup $(printf %q "$dir")"
+		die "attached to $(shown "$dir"), above $CGROUP_SHOWN; to clean up: sudo $HERE/unload.sh" \
+			"--cgroup $(printf %q "$dir")"
 	fi
 	case $flags in
 	multi)
-		die "$(other_program "$id" "$name") is attached to $(shown "$dir"): it would run after ours, and may undo what ours sets up; to load beside it: sudo $0 --cgroup $(printf %q "$top")"
+		die "$(other_program "$id" "$name") is attached to $(shown "$dir"): it would run after ours," \
+			"and may undo what ours sets up; to load beside it: sudo $0 --cgroup $(printf %q "$top")"
 		;;
 	override)
-		die "$(other_program "$id" "$name") is attached to $(shown "$dir") with override: it would not run any more under $CGROUP_SHOWN; $(detach_hint "$dir" "$id")"
+		die "$(other_program "$id" "$name") is attached to $(shown "$dir") with override: it would not" \
+			"run any more under $CGROUP_SHOWN; $(detach_hint "$dir" "$id")"
 		;;
 	*)
-		die "$(other_program "$id" "$name") is attached to $(shown "$dir") without multi: none can be attached below; $(detach_hint "$dir" "$id")"
+		die "$(other_program "$id" "$name") is attached to $(shown "$dir") without multi: none can be" \
+			"attached below; $(detach_hint "$dir" "$id")"
 		;;
 	esac
 }
@@ -253,7 +266,9 @@ check_above_what_is_seen() {
 	all=$(programs_on sock_ops "$CGROUP" effective) || return 0
 	while read -r id _ name; do
 		[[ -z $id || $'\n'$1 == *$'\n'"$id "* ]] ||
-			die "$(other_program "$id" "$name") is attached above $(cgroup2_root), which is the topmost cgroup here: it would run after ours, or would not run any more; run load.sh outside of this container"
+			die "$(other_program "$id" "$name") is attached above $(cgroup2_root), which is the topmost" \
+				"cgroup here: it would run after ours, or would not run any more; run load.sh outside of this" \
+				"container"
 	done <<<"$all"
 }
 
@@ -262,7 +277,8 @@ other_program() {
 }
 
 detach_hint() {
-	say "to detach it: sudo bpftool cgroup detach $(printf %q "$1") sock_ops id $2 (then let its owner attach it with multi)"
+	say "to detach it: sudo bpftool cgroup detach $(printf %q "$1") sock_ops id $2 (then let its" \
+		"owner attach it with multi)"
 }
 
 # ---- undoing ---------------------------------------------------------------
@@ -286,7 +302,8 @@ on_failure() {
 		done
 	fi
 	if [[ ${#left[@]} -gt 0 ]]; then
-		warn "not loaded, but left behind: $(printf '%s, ' "${left[@]}" | sed 's/, $//'); to clean up: $clean_up"
+		warn "not loaded, but left behind: $(printf '%s, ' "${left[@]}" | sed 's/, $//'); to clean up:" \
+			"$clean_up"
 	elif ((STARTED)); then
 		warn "not loaded: nothing has changed"
 	fi
@@ -305,15 +322,16 @@ undo_with() {
 build() {
 	local object
 	if has_sources; then
-		cmd make -s -C "$HERE" all || die "cannot build in $HERE; to build there as its owner: make -C $HERE"
+		cmd make -s -C "$HERE" all || die "cannot build in $HERE; to build there as its owner: make -C" \
+			"$HERE"
 	fi
 	for object in "$SOCKOPS" "$BYPASS" "$GUARD" "$STATUS" "$OPEN" "$RELEASE" "$RUNNING"; do
 		[[ -e $OBJECTS/$object.o ]] || die "$OBJECTS/$object.o is missing: install again"
 	done
 }
 
-# For root alone.  Two at once would mount two, one upon the other.  A lock prevents it, but any user
-# can take that one: so it is waited for 5 s at most.
+# For root alone.  Two at once would mount two, one upon the other.  A lock prevents it, but any
+# user can take that one: so it is waited for 5 s at most.
 mount_bpffs() {
 	local lock
 	! has_bpffs || return 0
@@ -355,7 +373,8 @@ set_switch() {
 	cmd bpftool map update pinned "$CONFIG_PIN" key 0 0 0 0 value $(config_for "$1")
 }
 
-# The random numbers of accounts.h.  Not echoed, and not among bpftool's arguments, which all can read.
+# The random numbers of accounts.h.  Not echoed, and not among bpftool's arguments, which all can
+# read.
 draw_secret() {
 	local entry secret want log
 	entry="pinned $ACCOUNTS_PIN key $(in_memory 4 "$MAX_ACCOUNTS")"
@@ -398,13 +417,16 @@ configure_cgroups() {
 
 attach_sockops() {
 	cmd bpftool cgroup attach "$CGROUP" sock_ops pinned "$SOCKOPS_PIN" multi ||
-		die "cannot attach to $CGROUP_SHOWN; if another sock_ops program is why, this shows it: sudo bpftool cgroup show $CGROUP_QUOTED effective"
-	undo_with "$SOCKOPS attached to $CGROUP" bpftool cgroup detach "$CGROUP" sock_ops pinned "$SOCKOPS_PIN"
+		die "cannot attach to $CGROUP_SHOWN; if another sock_ops program is why, this shows it: sudo" \
+			"bpftool cgroup show $CGROUP_QUOTED effective"
+	undo_with "$SOCKOPS attached to $CGROUP" \
+		bpftool cgroup detach "$CGROUP" sock_ops pinned "$SOCKOPS_PIN"
 }
 
 attach_bypass() {
 	cmd bpftool prog attach pinned "$BYPASS_PIN" msg_verdict pinned "$MAP_PIN"
-	undo_with "$BYPASS attached to $MAP" bpftool prog detach pinned "$BYPASS_PIN" msg_verdict pinned "$MAP_PIN"
+	undo_with "$BYPASS attached to $MAP" \
+		bpftool prog detach pinned "$BYPASS_PIN" msg_verdict pinned "$MAP_PIN"
 }
 
 # why_no_guard: what the kernel lacks for it.
@@ -416,9 +438,11 @@ why_no_guard() {
 	elif [[ $machine != x86_64 && $machine != aarch64 ]]; then
 		say "it does not know the system calls of $machine"
 	elif ! active=$(cat /sys/kernel/security/lsm 2>/dev/null); then
-		say "the active LSMs cannot be seen; where the kernel has any: sudo mount -t securityfs none /sys/kernel/security"
+		say "the active LSMs cannot be seen; where the kernel has any: sudo mount -t securityfs none" \
+			"/sys/kernel/security"
 	elif [[ ,$active, != *,bpf,* ]]; then
-		say "BPF is not among the active LSMs ($active); to have it from the next boot on, add it to lsm= of the kernel's command line"
+		say "BPF is not among the active LSMs ($active); to have it from the next boot on, add it to" \
+			"lsm= of the kernel's command line"
 	fi
 }
 
@@ -462,7 +486,8 @@ drop_guard() {
 switch_on() {
 	# Also if bpftool fails: it may be on, and must not stay on once all is detached.
 	# shellcheck disable=SC2046 # words
-	undo_with "the switch, which is on" bpftool map update pinned "$CONFIG_PIN" key 0 0 0 0 value $(config_for "$OFF")
+	undo_with "the switch, which is on" \
+		bpftool map update pinned "$CONFIG_PIN" key 0 0 0 0 value $(config_for "$OFF")
 	set_switch "$ON"
 }
 
@@ -497,8 +522,10 @@ report() {
 	fi
 	say "kernel $KERNEL_RELEASE: FIONREAD $burst"
 	((ADMIT & ADMIT_MPTCP)) ||
-		say "not accelerated on this kernel: servers that listen for Multipath TCP, as those in Go do from 1.24 on"
-	[[ -z $NO_GUARD ]] || say "no guard, a program that reads with splice(2) hangs unless it is excluded (docs/limits.md): $NO_GUARD"
+		say "not accelerated on this kernel: servers that listen for Multipath TCP, as those in Go do" \
+			"from 1.24 on"
+	[[ -z $NO_GUARD ]] || say "no guard, a program that reads with splice(2) hangs unless it is" \
+		"excluded (docs/limits.md): $NO_GUARD"
 	[[ ${#LEFT_OUT[@]} -eq 0 ]] || say_each "${LEFT_OUT[@]}"
 	say "what else differs from TCP while a connection is on the bypass: docs/limits.md"
 }

@@ -55,7 +55,8 @@ parse() {
 		--watch)
 			WATCH=2
 			if [[ $# -ge 2 && $2 != -* ]]; then
-				[[ $2 =~ ^[1-9][0-9]{0,4}$ ]] || usage_error "--watch: not a number of seconds from 1: $(shown "$2")"
+				[[ $2 =~ ^[1-9][0-9]{0,4}$ ]] ||
+					usage_error "--watch: not a number of seconds from 1: $(shown "$2")"
 				WATCH=$2
 				shift
 			fi
@@ -72,10 +73,11 @@ counter_texts() {
 	sed -n 's/^COUNTER(\([a-z_]*\), "\(.*\)")$/\1 \2/p' "$HERE/bpf/counters.h"
 }
 
-# Lines `NAME SUM`, over all CPUs.  By the names, which the loaded programs have brought: these may be of
-# another version.
+# Lines `NAME SUM`, over all CPUs.  By the names, which the loaded programs have brought: these may
+# be of another version.
 counters() {
-	{ bpftool -j map dump pinned "$STATS_PIN" 2>/dev/null || true; } | tr -d '{}"' | tr , '\n' | sed 's/.*value://; s/stats://' | awk -F : '
+	{ bpftool -j map dump pinned "$STATS_PIN" 2>/dev/null || true; } |
+		tr -d '{}"' | tr , '\n' | sed 's/.*value://; s/stats://' | awk -F : '
 		FNR == NR {
 			split($0, text, " ")
 			name[++n] = text[1]
@@ -112,8 +114,8 @@ filter() {
 		}' dump pinned "$PORTS_PIN"
 }
 
-# Those of --exclude-cgroup, what else load.sh has excluded, and those that have been remembered, a line
-# for each: its path, or its number where that is not to be seen.
+# Those of --exclude-cgroup, what else load.sh has excluded, and those that have been remembered, a
+# line for each: its path, or its number where that is not to be seen.
 excluded_cgroups() {
 	local ids pin
 	ids=$(for pin in "$CGROUPS_PIN" "$REMEMBERED_PIN"; do
@@ -127,7 +129,8 @@ excluded_cgroups() {
 		NF { print $1 in path ? path[$1] : $1 }' <(paths_shown "$ids") - <<<"$ids" | sort -u
 }
 
-# paths_shown NUMBERS: lines `NUMBER PATH` of these cgroups, where they are to be seen; never nothing.
+# paths_shown NUMBERS: lines `NUMBER PATH` of these cgroups, where they are to be seen; never
+# nothing.
 paths_shown() {
 	cgroup_paths <<<"$1" | shown_lines
 	echo
@@ -176,7 +179,9 @@ look() {
 	if [[ -n $CONNECTIONS ]]; then
 		CONNECTIONS=$(with_programs <<<"$CONNECTIONS")
 	fi
-	SOCKETS=$(of_connections 'NF { n += ($at["client_key"] != "-") + ($at["server_key"] != "-") } END { print n + 0 }' <<<"$CONNECTIONS")
+	SOCKETS=$(of_connections '
+		NF { n += ($at["client_key"] != "-") + ($at["server_key"] != "-") }
+		END { print n + 0 }' <<<"$CONNECTIONS")
 	end_iterators # the next look may find another load
 	DIRECTIONS=$(directions)
 	LATER=$(later_programs) || LATER='' # bpftool 7 asks 5.10 for too much
@@ -218,7 +223,8 @@ show() {
 	say "map          $SOCKETS of $MOST sockets"
 	say "open         $(show_directions)"
 	if [[ -n $LATER ]]; then
-		say "no new connection is admitted: another sock_ops program runs after ours (${LATER//$'\n'/, });"
+		say "no new connection is admitted: another sock_ops program runs after ours" \
+			"(${LATER//$'\n'/, });"
 		say "to run last again: sudo $HERE/unload.sh, then load.sh as before"
 	fi
 	say
@@ -254,7 +260,8 @@ show_directions() {
 			tcp += $2
 			why = why (why ? ", " : ": ") $2 " (" text[$1] ")"
 		}
-		END { print bypass " directions on the bypass, " tcp + 0 " back on TCP" why }' <(counter_texts) - <<<"$DIRECTIONS"
+		END { print bypass " directions on the bypass, " tcp + 0 " back on TCP" why }
+	' <(counter_texts) - <<<"$DIRECTIONS"
 }
 
 # The rates are of the time since the last look, of a first one since loading.
@@ -363,7 +370,8 @@ show_json() {
 	printf '{"loaded":true,"since":%s,"cgroup":' "$SINCE"
 	[[ -n $CGROUP ]] && quoted "$(shown "$CGROUP")" || printf null
 	printf ',"ports":[%s],"exclude_ports":[%s],"trace":%s' \
-		"$(list_of "${ONLY//,/$'\n'}")" "$(list_of "${EXCEPT//,/$'\n'}")" "$( ((QUIET)) && echo false || echo true)"
+		"$(list_of "${ONLY//,/$'\n'}")" "$(list_of "${EXCEPT//,/$'\n'}")" \
+		"$( ((QUIET)) && echo false || echo true)"
 	printf ',"exclude_cgroups":[%s]' "$(list_of "$NOT_UNDER")"
 	printf ',"exclude_programs":[%s]' "$(list_of "$NOT_OF")"
 	printf ',"guard":%s' "$(is_guarded && echo true || echo false)"
@@ -382,7 +390,8 @@ show_json() {
 		function end(who,    over_tcp, unread) {
 			over_tcp = $at[who "_over_tcp"]
 			unread = $at[who "_unread"]
-			return sprintf("{\"address\":\"%s\",\"seen_as\":%s,\"on_bypass\":%s,\"netns\":%s,\"unread\":%s,\"unread_ms\":%s,\"program\":%s}",
+			return sprintf("{\"address\":\"%s\",\"seen_as\":%s,\"on_bypass\":%s,\"netns\":%s," \
+				"\"unread\":%s,\"unread_ms\":%s,\"program\":%s}",
 				$at[who], text($at[who "_seen"]), over_tcp == "-" ? "null" : over_tcp + 0 ? "false" : "true",
 				known($at[who "_netns"]), unread == "-" ? "null" : unread + 0,
 				(unread + 0 ? known($at[who "_unread_ms"]) : 0), text($at[who "_program"]))

@@ -10,9 +10,9 @@
 # queue empty, and nothing is redirected to an empty queue any more: a connection that
 # is idle in two looks in a row can be taken out.
 #
-# Any user chooses how many connections, processes and namespaces there are, when a connection is closed,
-# and how long a socket is locked.  So each loop looks at its end first, and what needs a lock has a process
-# of its own, which nobody waits for.
+# Any user chooses how many connections, processes and namespaces there are, when a connection is
+# closed, and how long a socket is locked.  So each loop looks at its end first, and what needs a
+# lock has a process of its own, which nobody waits for.
 
 set -euo pipefail
 HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
@@ -131,7 +131,8 @@ switch_to() {
 
 STAY=() # ids of maps that are not empty
 
-# linger: for what is LEFT, and where sockets have not got back what they had.  It ends when that is done.
+# linger: for what is LEFT, and where sockets have not got back what they had.  It ends when that is
+# done.
 linger() {
 	local id ids
 	# Opening a map without a pin, by its id, takes CAP_SYS_ADMIN.
@@ -139,7 +140,8 @@ linger() {
 		say "they stay until they are closed, or unload.sh is run with CAP_SYS_ADMIN"
 		STAY=()
 	fi
-	mapfile -t ids < <(say_each ${STAY[0]+"${STAY[@]}"} "${!REST[@]}" "${HELD[@]%% *}" | sed '/^$/d' | sort -u)
+	mapfile -t ids < <(say_each ${STAY[0]+"${STAY[@]}"} "${!REST[@]}" "${HELD[@]%% *}" |
+		sed '/^$/d' | sort -u)
 	for id in ${RELEASES[0]+"${RELEASES[@]}"}; do
 		[[ " ${ids[*]} " == *" $id "* ]] || unpin_release "$id"
 	done
@@ -207,7 +209,8 @@ detach_pinned() {
 	read -ra values < <(config_of "$@") || true
 	[[ -n ${values[0]:-} && -e $SOCKOPS_PIN ]] || return 0
 	cgroup=$(cgroup_path "${values[0]}") || {
-		warn "still attached: the cgroup with the inode number ${values[0]} was not found within 5 s; to try again: sudo $0 --cgroup PATH"
+		warn "still attached: the cgroup with the inode number ${values[0]} was not found within 5 s;" \
+			"to try again: sudo $0 --cgroup PATH"
 		FAILED=$((FAILED + 1))
 		return
 	}
@@ -263,8 +266,8 @@ left_behind() {
 	{
 		bpftool -j prog show 2>/dev/null || true
 		bpftool -j map show 2>/dev/null || true
-	} | sed 's/{"id":/\n&/g' | awk -F '[:,"]+' -v pinned="$1" -v sockops="$SOCKOPS" -v bypass="${BYPASS:0:15}" \
-		-v map="$MAP" -v config="$CONFIG" '
+	} | sed 's/{"id":/\n&/g' | awk -F '[:,"]+' -v pinned="$1" -v sockops="$SOCKOPS" \
+		-v bypass="${BYPASS:0:15}" -v map="$MAP" -v config="$CONFIG" '
 		# {"id":N,"type":"TYPE","name":"NAME", and of a program "map_ids":[N,N,...]
 		!/^\{"id":[0-9]+,"type":"[a-z_]+","name":"/ { next }
 		!match($0, /"map_ids":\[[0-9,]+\]/) {
@@ -335,11 +338,12 @@ report() {
 	fi
 	((!${#HELD[@]} && !${#REST[@]})) || held_up
 	((!UNENTERED)) ||
-		say "network namespaces that cannot be entered: $UNENTERED; sockets in them keep the keepalive of the bypass"
+		say "network namespaces that cannot be entered: $UNENTERED; sockets in them keep the keepalive" \
+			"of the bypass"
 }
 
-# end_bypass END MAP-ID RECORDS CONFIG MAP: take all connections of a load off the bypass; a CONFIG and a
-# MAP are two words each.  RECORDS: the id of its map of records, if that has its pin.
+# end_bypass END MAP-ID RECORDS CONFIG MAP: take all connections of a load off the bypass; a CONFIG
+# and a MAP are two words each.  RECORDS: the id of its map of records, if that has its pin.
 end_bypass() {
 	local end=$1 map_id=$2 records=$3 config=("${@:4:2}") map=("${@:6:2}") status=0
 	pin_release "$map_id"
@@ -358,7 +362,8 @@ end_bypass() {
 	fi
 }
 
-# end_left_behind END PROGRAM-ID MAP-ID CONFIG-ID RECORDS-ID: the same for a load whose maps have no pins.
+# end_left_behind END PROGRAM-ID MAP-ID CONFIG-ID RECORDS-ID: the same for a load whose maps have no
+# pins.
 end_left_behind() {
 	if switch_is $ON id "$4"; then
 		say "the pair was switched on, but attached nowhere (program $2)"

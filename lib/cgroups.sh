@@ -66,7 +66,8 @@ cgroup_paths() {
 # CAP_SYS_ADMIN it prints nothing.  Fails when the kernel does not tell: bpftool 7
 # asks 5.10 for too much.
 programs_on() {
-	local json rest program='\{"id":([0-9]+),"attach_type":"(cgroup_)?'"$1"'"(,"attach_flags":"([^"]*)")?[^{}]*"name":"([^"]*)"(.*)'
+	local json rest program='\{"id":([0-9]+),"attach_type":"(cgroup_)?'"$1"'"'
+	program+='(,"attach_flags":"([^"]*)")?[^{}]*"name":"([^"]*)"(.*)'
 	json=$(bpftool -j cgroup show "${@:2}" 2>/dev/null) || return
 	while [[ $json =~ $program ]]; do
 		rest=${BASH_REMATCH[6]}

@@ -26,8 +26,9 @@ CONFIG=sock_ops_config
 
 SOCKOPS_PIN=$BPFFS/$SOCKOPS
 BYPASS_PIN=$BPFFS/$BYPASS
-# Where the kernel has what it needs.  A directory of its own: to pin all programs of an object, bpftool
-# mounts a BPF file system over the parent of its pin directory, unless the parent is on one already.
+# Where the kernel has what it needs.  A directory of its own: to pin all programs of an object,
+# bpftool mounts a BPF file system over the parent of its pin directory, unless the parent is on one
+# already.
 GUARD_DIR=$BPFFS/$GUARD
 GUARD_PINS=("$GUARD_DIR/$GUARD" "$GUARD_DIR/${GUARD}_get")
 MAP_PIN=$BPFFS/$MAP
@@ -65,9 +66,10 @@ die() {
 }
 
 # ---- what others choose ----------------------------------------------------
-# Strings that are not the scripts' own never reach a terminal, a log, or JSON as they are: each goes
-# through shown(), once, where it is taken in for showing.  What is done with a thing (a cgroup, a
-# process) is done by its number or its unchanged path, never by what is shown.
+#
+# Strings that are not the scripts' own never reach a terminal, a log, or JSON as they are: each
+# goes through shown(), once, where it is taken in for showing.  What is done with a thing (a
+# cgroup, a process) is done by its number or its unchanged path, never by what is shown.
 #
 #   what                    chosen by                    taken in by                 shown by
 #   names of processes      any user: any bytes          sock_ops_open, in hex;      with_programs();
@@ -86,8 +88,8 @@ die() {
 #   arguments of processes  any user                     splicers.sh                 not at all
 #   names of namespaces     root                         entrances()                 not at all
 
-# For awk, where bytes are two hexadecimal digits each: shown() of a string up to a zero, and number()
-# of one in memory, the least significant byte first.
+# For awk, where bytes are two hexadecimal digits each: shown() of a string up to a zero, and
+# number() of one in memory, the least significant byte first.
 AWK_HEX='
 	function byte(hex) {
 		return index("123456789abcdef", substr(hex, 1, 1)) * 16 + \
@@ -177,7 +179,8 @@ help_or_error() {
 # check_cgroup OPTION PATH
 check_cgroup() {
 	[[ -d $2 ]] || usage_error "$1: no such directory: $(shown "$2")"
-	[[ $(stat -f -c %T "$2") == cgroup2fs ]] || usage_error "$1: not a directory of cgroup v2: $(shown "$2")"
+	[[ $(stat -f -c %T "$2") == cgroup2fs ]] ||
+		usage_error "$1: not a directory of cgroup v2: $(shown "$2")"
 }
 
 need_root() {
@@ -188,27 +191,30 @@ has_bpffs() {
 	[[ $(stat -f -c %T "$BPFFS" 2>/dev/null) == bpf_fs ]]
 }
 
-# Pins are believed, and the lock is taken, because nobody but root can reach them.  systemd mounts it
-# so, mount(8) by default with mode 1777.
+# Pins are believed, and the lock is taken, because nobody but root can reach them.  systemd mounts
+# it so, mount(8) by default with mode 1777.
 check_bpffs() {
 	local owner mode
 	has_bpffs || return 0
 	read -r owner mode < <(stat -c '%u %a' "$BPFFS")
 	((owner == 0 && (8#$mode & 8#077) == 0)) || {
-		warn "others than root can use $BPFFS (mode $mode), and so pretend that something is loaded, or stop these scripts; to close it: sudo chown root $BPFFS; sudo chmod 700 $BPFFS"
+		warn "others than root can use $BPFFS (mode $mode), and so pretend that something is loaded, or" \
+			"stop these scripts; to close it: sudo chown root $BPFFS; sudo chmod 700 $BPFFS"
 		return 1
 	}
 }
 
-# Several scripts at once would take each other's work for leftovers.  The lock is the root of the BPF
-# file system: what can collide are the pins in it, containers that share them share it, only root can
-# open it (check_bpffs), and it leaves nothing behind.  Where there is none, nothing can be pinned.
+# Several scripts at once would take each other's work for leftovers.  The lock is the root of the
+# BPF file system: what can collide are the pins in it, containers that share them share it, only
+# root can open it (check_bpffs), and it leaves nothing behind.  Where there is none, nothing can be
+# pinned.
 one_at_a_time() {
 	has_bpffs || return 0
 	exec {LOCK}<"$BPFFS"
 	if ! flock --nonblock "$LOCK"; then
 		warn "waiting for another load.sh or unload.sh"
-		flock --wait 60 "$LOCK" || die "another load.sh or unload.sh has been at work for a minute; try again later"
+		flock --wait 60 "$LOCK" || die "another load.sh or unload.sh has been at work for a minute; try" \
+			"again later"
 	fi
 	[[ $BPFFS -ef /dev/fd/$LOCK ]] || die "$BPFFS was unmounted meanwhile; try again"
 }

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The connections: lists of the sockets, which the iterator programs print, and what they say of both
-# ends of a connection.  Sourced after maps.sh.
+# The connections: lists of the sockets, which the iterator programs print, and what they say of
+# both ends of a connection.  Sourced after maps.sh.
 #
 # shellcheck disable=SC2034,SC2153 # names that only some scripts use, and those of common.sh
 
@@ -12,13 +12,14 @@ LIST_SECONDS=8 # that a list may take,
 LIST_END=0     # and when all lists of a script are to be there, by SECONDS; 0: no end
 
 # iterate NAME [MAP]: what the iterator program of that name prints, of a map or of all sockets that
-# processes hold.  It is loaded once, and stays pinned until end_iterators; nobody has had a pin of this
-# name before.  Not echoed: status.sh --watch and an unload.sh that waits come here again and again.
-# Fails with 2, silently, where the host refuses iterators over maps.
+# processes hold.  It is loaded once, and stays pinned until end_iterators; nobody has had a pin of
+# this name before.  Not echoed: status.sh --watch and an unload.sh that waits come here again and
+# again. Fails with 2, silently, where the host refuses iterators over maps.
 iterate() {
 	local pin=$BPFFS/$1-${3:+${3##*/}-}$STARTED-$ITERATES log map=() status=0 seconds=$LIST_SECONDS
 	[[ $# -eq 1 ]] || map=(map "${@:2}")
-	if ! is_pin "$pin" && ! log=$(cmd -q bpftool iter pin "$OBJECTS/$1.o" "$pin" "${map[@]}" 2>&1); then
+	if ! is_pin "$pin" &&
+		! log=$(cmd -q bpftool iter pin "$OBJECTS/$1.o" "$pin" "${map[@]}" 2>&1); then
 		# The words of an older libbpf, or of a newer one.
 		[[ ${#map[@]} -eq 0 || ($log != *"not permitted"* && $log != *-EPERM*) ]] || return 2
 		warn "cannot list the sockets: $(reason_in "$log")"
@@ -58,8 +59,10 @@ CONNECTION=(
 	# its key if it is in the map, its network namespace, the bytes that it has not read, for
 	# how many ms it has not (at most), whether it sends over TCP, the inode of its socket, its
 	# user, and whether a thread has its lock (status_line.h).
-	client client_seen client_key client_netns client_unread client_unread_ms client_over_tcp client_inode client_uid client_held
-	server server_seen server_key server_netns server_unread server_unread_ms server_over_tcp server_inode server_uid server_held
+	client client_seen client_key client_netns client_unread client_unread_ms client_over_tcp
+	client_inode client_uid client_held
+	server server_seen server_key server_netns server_unread server_unread_ms server_over_tcp
+	server_inode server_uid server_held
 	# with_programs() adds the programs, as NAME/PID.
 	client_program server_program
 )
@@ -88,7 +91,8 @@ sockets() {
 	case $status in
 	0) say "$said" ;;
 	2)
-		open_sockets | awk -v id="$(id_of map "$@")" 'NR == 1 || index("," $6, "," id ",")' | without_process
+		open_sockets | awk -v id="$(id_of map "$@")" 'NR == 1 || index("," $6, "," id ",")' |
+			without_process
 		;;
 	*) return 1 ;;
 	esac
@@ -104,9 +108,10 @@ connections() {
 	map_is_empty "$@" || sockets "$@" | pair_up
 }
 
-# pair_up: the sockets, by their keys (struct sock_key, of which the addresses come first).  Two ends are
-# one connection if one knows the other, which knows no third one.  Their sequence numbers do not tell:
-# root of a network namespace can choose them, so that many connections have the same ones.
+# pair_up: the sockets, by their keys (struct sock_key, of which the addresses come first).  Two
+# ends are one connection if one knows the other, which knows no third one.  Their sequence numbers
+# do not tell: root of a network namespace can choose them, so that many connections have the same
+# ones.
 pair_up() {
 	awk "$AWK_HEX$AWK_ADDRESS"'
 		NR == 1 {
@@ -167,7 +172,8 @@ pair_up() {
 		function fields(end, peer) {
 			return (end in listed ? local(end) : remote(peer)) OFS remote(peer) OFS \
 				of(end, "key") OFS of(end, "netns") OFS of(end, "unread") (of(end, "more") + 0 ? "+" : "") OFS \
-				of(peer, "sent_ms") OFS of(end, "over_tcp") OFS of(end, "inode") OFS of(end, "uid") OFS of(end, "held")
+				of(peer, "sent_ms") OFS of(end, "over_tcp") OFS of(end, "inode") OFS \
+				of(end, "uid") OFS of(end, "held")
 		}
 		function local(end) {
 			return address(substr(of(end, "key"), 1, 32), of(end, "local_port"))
@@ -177,8 +183,8 @@ pair_up() {
 		}' OFS='\t'
 }
 
-# address(IP, PORT), for awk: of 32 digits, with AWK_HEX.  The longest run of zero groups of IPv6, two at
-# least, becomes "::".
+# address(IP, PORT), for awk: of 32 digits, with AWK_HEX.  The longest run of zero groups of IPv6,
+# two at least, becomes "::".
 AWK_ADDRESS='
 	function address(ip, port) {
 		if (!(ip in written))

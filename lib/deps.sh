@@ -11,7 +11,8 @@ has_sources() {
 
 # Asking the compiler takes as long as all other checks here: look for the file first.
 has_libbpf_headers() {
-	[[ -e /usr/include/bpf/bpf_helpers.h ]] || clang -E -include bpf/bpf_helpers.h -x c /dev/null >/dev/null 2>&1
+	[[ -e /usr/include/bpf/bpf_helpers.h ]] ||
+		clang -E -include bpf/bpf_helpers.h -x c /dev/null >/dev/null 2>&1
 }
 
 missing_deps() {

@@ -48,9 +48,10 @@ name_in_memory() {
 	say "${bytes[@]}"
 }
 
-# of_entries PROGRAM dump|lookup MAP...: awk on what a map has, as bpftool shows it, a line `KEY VALUE` for
-# each entry, both in hexadecimal.  From the bytes, which bpftool shows of all maps: what it makes of their
-# types, it writes as text in several ways.  Of maps with types that takes CAP_SYS_ADMIN all the same.
+# of_entries PROGRAM dump|lookup MAP...: awk on what a map has, as bpftool shows it, a line `KEY
+# VALUE` for each entry, both in hexadecimal.  From the bytes, which bpftool shows of all maps: what
+# it makes of their types, it writes as text in several ways.  Of maps with types that takes
+# CAP_SYS_ADMIN all the same.
 of_entries() {
 	{ bpftool -j map "${@:2}" 2>/dev/null || true; } | awk "$AWK_HEX"'
 		BEGIN { RS = "\\{\"key\":\\[" }
@@ -122,14 +123,15 @@ pins() {
 	done
 }
 
-# is_pin PATH: a regular file of root in a BPF file system is what root has pinned there: no other can
-# be made.  Others can make links and directories, where the file system was open to them once.
+# is_pin PATH: a regular file of root in a BPF file system is what root has pinned there: no other
+# can be made.  Others can make links and directories, where the file system was open to them once.
 is_pin() {
 	[[ -f $1 && ! -L $1 && -O $1 ]]
 }
 
 is_guarded() {
-	[[ -d $GUARD_DIR && ! -L $GUARD_DIR && -O $GUARD_DIR ]] && is_pin "${GUARD_PINS[0]}" && is_pin "${GUARD_PINS[1]}"
+	[[ -d $GUARD_DIR && ! -L $GUARD_DIR && -O $GUARD_DIR ]] &&
+		is_pin "${GUARD_PINS[0]}" && is_pin "${GUARD_PINS[1]}"
 }
 
 # All is pinned, and switched on: the last thing that load.sh does, and the first

@@ -3,9 +3,10 @@
 #
 # How unload.sh gives sockets back what they had before the bypass.  Sourced after taking_out.sh.
 #
-# The work is that of bpf/sock_ops_release.c, which takes the lock of each socket of a network namespace,
-# also of those that were never on the bypass.  A program can hold a lock for as long as it likes.  So each
-# namespace has a process of its own, and what is held up is left alone: it goes on once the lock is free.
+# The work is that of bpf/sock_ops_release.c, which takes the lock of each socket of a network
+# namespace, also of those that were never on the bypass.  A program can hold a lock for as long as
+# it likes.  So each namespace has a process of its own, and what is held up is left alone: it goes
+# on once the lock is free.
 #
 # shellcheck disable=SC2119,SC2120,SC2153 # arguments and names of unload.sh
 
@@ -36,8 +37,8 @@ unpin_release() {
 	cmd -q rm -f "$(release_path "$1")"
 }
 
-# due RECORDS: the network namespaces of sockets that were taken out and have not got back what they had,
-# by an unload.sh that was killed, too.  RECORDS: the id of their map of records.
+# due RECORDS: the network namespaces of sockets that were taken out and have not got back what they
+# had, by an unload.sh that was killed, too.  RECORDS: the id of their map of records.
 due() {
 	{ open_sockets 2>/dev/null || true; } | awk -v records="$1" '
 		NR == 1 {
@@ -48,8 +49,8 @@ due() {
 		$at["records"] == records && $at["due"] == 1 { print $at["netns"] }'
 }
 
-# entrances INODE...: a line `INODE FILE` for each of these network namespaces that has a process or a
-# name, our own one first.
+# entrances INODE...: a line `INODE FILE` for each of these network namespaces that has a process or
+# a name, our own one first.
 entrances() {
 	{ printf '%s\0' /proc/self/ns/net /proc/[0-9]*/ns/net /run/netns/* |
 		xargs -0 stat -L -c '%i %n' 2>/dev/null || true; } | awk '
@@ -63,8 +64,8 @@ entrances() {
 		}' <(say_each "$@") -
 }
 
-# alone [FD...]: in a process that may outlive this one: without the lock, and what the caller has open,
-# except for these.
+# alone [FD...]: in a process that may outlive this one: without the lock, and what the caller has
+# open, except for these.
 alone() {
 	local fd
 	for fd in /proc/self/fd/*; do
@@ -147,11 +148,13 @@ release_rest() {
 	done
 }
 
-# held_up: of which sockets the locks are held, and how many network namespaces have not had their turn.
+# held_up: of which sockets the locks are held, and how many network namespaces have not had their
+# turn.
 held_up() {
 	local lines rest
 	read -ra rest <<<"${REST[*]}"
-	((!${#rest[@]})) || say "network namespaces where sockets get back later what they had before: ${#rest[@]}"
+	((!${#rest[@]})) || say "network namespaces where sockets get back later what they had before:" \
+		"${#rest[@]}"
 	((${#HELD[@]})) || return 0
 	lines=$(open_sockets | without_process | pair_up | with_programs | of_connections '
 		{
@@ -163,6 +166,11 @@ held_up() {
 		function say(end) {
 			print "  " $at["client"] " -> " $at["server"] ", the " end " (" $at[end "_program"] ")"
 		}')
-	say "sockets get back what they had before once no program of their network namespace holds a socket's lock; now does:"
-	say "${lines:-  in network namespace $(say_each "${HELD[@]##* }" | paste -sd ' '), a program whose socket was not on the bypass}"
+	say "sockets get back what they had before once no program of their network namespace holds a" \
+		"socket's lock; now does:"
+	if [[ -z $lines ]]; then
+		lines="  in network namespace $(say_each "${HELD[@]##* }" | paste -sd ' '),"
+		lines+=" a program whose socket was not on the bypass"
+	fi
+	say "$lines"
 }

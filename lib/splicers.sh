@@ -9,11 +9,12 @@
 # Go programs cannot be recognised cheaply, except these.  The kernel keeps 15 bytes of a name.
 #
 # Any user can call a program so, and chooses how many processes, descriptors and cgroups there are.
-# So the kernel is asked, once, by numbers (sock_ops_running.c); each look has an end; and what is not
-# known by then counts as a program that splices.
+# So the kernel is asked, once, by numbers (sock_ops_running.c); each look has an end; and what is
+# not known by then counts as a program that splices.
 
-# They take the guard's EINVAL for an error: systemd-socket-proxyd, and systemd-socket-activate, which
-# starts it; pasta, the network of rootless Podman, which becomes passt.avx2 where the CPU has AVX2.
+# They take the guard's EINVAL for an error: systemd-socket-proxyd, and systemd-socket-activate,
+# which starts it; pasta, the network of rootless Podman, which becomes passt.avx2 where the CPU has
+# AVX2.
 UNGUARDED=(systemd-socket- pasta passt.avx2)
 # From 28 on it is dockerd that calls listen(2) for docker-proxy.
 GUARDED=(docker-proxy dockerd)
@@ -23,8 +24,12 @@ MAY_SPLICE=haproxy
 LOOK_SECONDS=5  # for all processes
 JUDGE_SECONDS=5 # for the configurations of all that are called haproxy
 
-LEFT_OUT=() # what to say of them
+LEFT_OUT=() # what to say of them, a line each
 DEEP=       # one is in a cgroup that is too deep to be looked at (excluded.h)
+
+left_out() {
+	LEFT_OUT+=("$*")
+}
 
 # What to look for among what runs, and why.  A place in these lists stands for a name: no other
 # string comes from outside.
@@ -52,7 +57,7 @@ choose_names() {
 		seek_names "it reads with splice(2)" "$MAY_SPLICE"
 	fi
 	PROGRAMS+=("${names[@]}")
-	LEFT_OUT+=("stay on TCP, because they read with splice(2), now or later: ${names[*]}")
+	left_out "stay on TCP, because they read with splice(2), now or later: ${names[*]}"
 }
 
 # Once that is attached: what runs already.  A program that is started in between is seen twice.
@@ -62,7 +67,8 @@ exclude_running() {
 	# First all of the list: what reads it may take its time.
 	if ! list=$(running); then
 		((ADMIT |= ADMIT_NEW_ALONE))
-		LEFT_OUT+=("stays on TCP, as not all programs could be looked at: whatever listens already, until it is started again")
+		left_out "stays on TCP, as not all programs could be looked at: whatever listens already," \
+			"until it is started again"
 	fi
 	found=$(sought <<<"$list" | judged | merged)
 	[[ -n $found ]] || return 0
@@ -82,13 +88,16 @@ exclude_found() {
 	if [[ $3 == deep ]]; then
 		# shellcheck disable=SC2034 # for load.sh
 		DEEP=1
-		LEFT_OUT+=("stays on TCP, because $why: $who, and all cgroups as deep as its own")
+		left_out "stays on TCP, because $why: $who, and all cgroups as deep as its own"
 	elif ((!$3)); then
-		LEFT_OUT+=("has no cgroup that could be excluded, so that what it listens on already is not: $who; restart it, or leave its ports out: --exclude-port")
+		left_out "has no cgroup that could be excluded, so that what it listens on already is not:" \
+			"$who; restart it, or leave its ports out: --exclude-port"
 	elif exclude_cgroup "$3"; then
-		LEFT_OUT+=("stays on TCP, because $why: $who, and all of ${4:-cgroup $3, which was removed, or cannot be seen from here}")
+		left_out "stays on TCP, because $why: $who, and all of" \
+			"${4:-cgroup $3, which was removed, or cannot be seen from here}"
 	else
-		LEFT_OUT+=("is not excluded, as $MAX_CGROUPS cgroups are already: $who, in ${4:-cgroup $3}; leave its ports out: --exclude-port")
+		left_out "is not excluded, as $MAX_CGROUPS cgroups are already: $who, in ${4:-cgroup $3};" \
+			"leave its ports out: --exclude-port"
 	fi
 }
 
@@ -132,7 +141,8 @@ sought() {
 		}'
 }
 
-# judged: without the programs that may splice and do not.  PLACE gets a `?` where that is not known.
+# judged: without the programs that may splice and do not.  PLACE gets a `?` where that is not
+# known.
 judged() {
 	local place pid cgroups status end=$((SECONDS + JUDGE_SECONDS))
 	local -A known=()
@@ -202,13 +212,13 @@ merged() {
 # ---- HAProxy ---------------------------------------------------------------
 
 # Any process can be called so, and name any file as its configuration: a FIFO, a device, one of
-# /proc.  READER opens it: a user that owns nothing, so that only what everybody may read is read, and
-# that runs nothing else, so that nobody can trace it.  It must be a regular file, also once it is open.
-# A link of another root would lead to a file of this one: its target is not known.
+# /proc.  READER opens it: a user that owns nothing, so that only what everybody may read is read,
+# and that runs nothing else, so that nobody can trace it.  It must be a regular file, also once it
+# is open. A link of another root would lead to a file of this one: its target is not known.
 READER=4294967000
 
-# The arguments are `links` or `no-links`, and files.  Ends with 3 where one is not there, with 2 where it
-# is not to be read.  HAProxy takes quotes and backslashes within words, and variables.
+# The arguments are `links` or `no-links`, and files.  Ends with 3 where one is not there, with 2
+# where it is not to be read.  HAProxy takes quotes and backslashes within words, and variables.
 READ_FILES='
 	may=$1
 	shift
@@ -255,18 +265,21 @@ JUDGE_ONE='
 		[[ /proc/$base/ns/mnt -ef /proc/self/ns/mnt && /proc/$base/root -ef / ]] && may=links
 		[[ ${files[0]} != /* ]] || from=root
 		cd "/proc/$base/$from" || exit 2
-		setpriv --reuid "$3" --regid "$3" --clear-groups --inh-caps=-all bash -c "$2" bash "$may" "${files[@]/#/./}"
+		setpriv --reuid "$3" --regid "$3" --clear-groups --inh-caps=-all \
+			bash -c "$2" bash "$may" "${files[@]/#/./}"
 		status=$?
 	done
 	exit "$status"'
 
-# splices PID: has a file of its configuration an option splice-*?  1: no; 2: that is not to be known.
+# splices PID: has a file of its configuration an option splice-*?  1: no; 2: that is not to be
+# known.
 splices() {
 	local status=0
 	# Without the lock: a child that cannot be killed would keep it.
 	(
 		exec {LOCK}<&- # of one_at_a_time()
-		exec timeout --signal KILL 2 bash -c "$JUDGE_ONE" bash "$1" "$READ_FILES" "$READER" </dev/null >/dev/null 2>&1
+		exec timeout --signal KILL 2 \
+			bash -c "$JUDGE_ONE" bash "$1" "$READ_FILES" "$READER" </dev/null >/dev/null 2>&1
 	) || status=$?
 	((status <= 1)) || status=2
 	return "$status"

@@ -31,7 +31,7 @@ pause() {
 
 # ---- taking connections out ------------------------------------------------
 
-LOOKS=3        # at a map, at least, when there is no time left: two that agree, and one at what is left
+LOOKS=3        # at a map, at least, when there is no time left: two that agree, and one at the rest
 DELETE_MS=3000 # for going on behind keys that are gone,
 STARTS=40      # and so many times at least
 
@@ -74,11 +74,12 @@ let_them_go() {
 
 # idle_keys: of the sockets of idle connections, of what connections() prints.
 idle_keys() {
-	of_connections '$at["idle"] { print $at["client_key"] "\n" $at["server_key"] }' | sed '/^-$/d' | sort
+	of_connections '$at["idle"] { print $at["client_key"] "\n" $at["server_key"] }' |
+		sed '/^-$/d' | sort
 }
 
-# take_out END MAP: until the map is empty, or until END.  Fails with 1 where connections are LEFT, or
-# with 2 where they cannot be seen.
+# take_out END MAP: until the map is empty, or until END.  Fails with 1 where connections are LEFT,
+# or with 2 where they cannot be seen.
 take_out() {
 	local end=$1 looks=0 unseen=0 idle before='' both
 	shift
@@ -122,7 +123,8 @@ delete_keys() {
 		# awk may have something to say of what bpftool leaves unread.
 		tried=$(say_each "${keys[@]:at}" |
 			awk -v map="$*" '{ gsub(/../, " &"); print "map delete " map " key hex" $0 }' 2>/dev/null |
-			{ cmd -q bpftool -j batch file - 2>/dev/null || true; } | tr '{' '\n' | grep -c '^"command"') || true # it leaves the rest unread
+			{ cmd -q bpftool -j batch file - 2>/dev/null || true; } |
+			tr '{' '\n' | grep -c '^"command"') || true # bpftool leaves the rest unread
 		((tried)) || break
 		((tried == 1)) || gone=0
 		((at += tried + (++gone > 30 ? 1 << (gone < 46 ? gone - 30 : 16) : 0)))
@@ -136,7 +138,8 @@ note_namespaces() {
 	while read -r inode; do
 		# shellcheck disable=SC2034 # for release.sh
 		TAKEN[$inode]=1
-	done < <(of_connections '$at["idle"] { print $at["client_netns"] "\n" $at["server_netns"] }' <<<"$SEEN" |
+	done < <(of_connections '
+		$at["idle"] { print $at["client_netns"] "\n" $at["server_netns"] }' <<<"$SEEN" |
 		sort -u | sed -n '/^[0-9]/p')
 }
 
