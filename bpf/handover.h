@@ -76,9 +76,12 @@
  * its looks would deceive it.
  *
  * tests/model/handover.pml is all of this as a model, in which spin searches for an order of the
- * steps that breaks it; comments name its labels after "model:".  docs/testing.md says in which
- * instances there is none, and which ones are open.  With a rule, a fence or a wait taken out there
- * is one.
+ * steps that breaks it; comments name its labels after "model:".  There is none with up to three
+ * threads that send at one end, or two at each, with the store buffers of x86 and of arm64, with
+ * the guard, an unload, and notes that are lost.  With a rule, a fence or a wait taken out there is
+ * one.  docs/testing.md has the instances, and the four that are open: both ends that end, or leave
+ * at once, at the same moment; a lost note and the guard; a send from before the map and a second
+ * thread.
  */
 #ifndef HANDOVER_H
 #define HANDOVER_H

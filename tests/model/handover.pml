@@ -713,6 +713,13 @@ packet:		!fin || !in_map[e] || WAITED_BEFORE_FIN(e);
 #endif
 		:: else
 		fi;
+#ifdef OLD
+		if
+		:: next != STAYS && met[e] && !left[e] && !ended[e] && psock[P(e)] > 0 &&
+		   FULL(ingress[P(e)]) -> next = STAYS
+		:: else
+		fi;
+#endif
 #ifndef BREAK_OWN_QUEUED
 		if
 		:: next != STAYS && met[e] && threads[e] > 0 && left[e] != LEFT_QUEUED &&
