@@ -161,6 +161,7 @@ look() {
 	CGROUP=$(cgroup_path "${values[0]}") || true
 	QUIET=${values[2]}
 	ALL=$((values[4] & ADMIT_SHORT))
+	NEW_ALONE=$((values[4] & ADMIT_NEW_ALONE))
 	ONLY=$(filter 1 | paste -sd,)
 	EXCEPT=$(filter 0 | paste -sd,)
 	NOT_UNDER=$(excluded_cgroups)
@@ -218,6 +219,7 @@ show() {
 	say "filter       $scope of the listening side$( ((!ALL)) || echo ', short connections as well')"
 	[[ -z $NOT_UNDER ]] || say "on TCP       $(some_of "$NOT_UNDER")"
 	[[ -z $NOT_OF ]] || say "on TCP       programs: ${NOT_OF//$'\n'/, }"
+	((!NEW_ALONE)) || say "on TCP       whatever listened already, as not all programs could be looked at"
 	say "trace        $( ((QUIET)) && echo off || echo on)"
 	say "guard        $(is_guarded && echo on || echo off)"
 	say "map          $SOCKETS of $MOST sockets"
@@ -376,6 +378,7 @@ show_json() {
 	printf ',"exclude_programs":[%s]' "$(list_of "$NOT_OF")"
 	printf ',"guard":%s' "$(is_guarded && echo true || echo false)"
 	printf ',"all_connections":%s' "$( ((ALL)) && echo true || echo false)"
+	printf ',"new_listeners_only":%s' "$( ((NEW_ALONE)) && echo true || echo false)"
 	printf ',"later_programs":[%s]' "$(list_of "$LATER")"
 	printf ',"map":{"sockets":%s,"max":%s},"counters":{' "$SOCKETS" "$MOST"
 	members <<<"$COUNTERS"

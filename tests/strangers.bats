@@ -448,6 +448,8 @@ time.sleep(120)' "$(box_root)/$deep"/{1..70} "$(box_root)/$long"
 		PAIR=$PAIR serve "$BOX_TMP/port" in_cgroup other -- talk
 		run -0 with_fakes "$ROOT/load.sh" --quiet --no-guard
 		output_has "as not all programs could be looked at: whatever listens already" loaded
+		run -0 in_box "$ROOT/status.sh"
+		output_has "on TCP       whatever listened already"
 		in_box "$PAIR" --port "$(<"$BOX_TMP/port")" talk call
 		have_want "redirected messages, $how" "$(counter redirected_messages)" -eq 0
 		assert_redirected # of one that listens from now on
