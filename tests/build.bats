@@ -17,6 +17,7 @@ setup() {
 	output_lacks warning
 }
 
+# bats test_tags=long
 @test "build: without warnings, with the full dump of the running kernel" {
 	make vmlinux
 	run -0 make all VMLINUX=build

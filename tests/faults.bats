@@ -122,6 +122,7 @@ load_small() {
 	have_want "admitted servers" "$(counter admitted_passive)" -ge 31
 }
 
+# bats test_tags=long
 @test "faults: a port is used again within TIME_WAIT" {
 	local i
 	quiet_load
@@ -202,6 +203,7 @@ assert_all_redirected() {
 	assert_nothing_left
 }
 
+# bats test_tags=long
 @test "faults: 100,000 short connections, one after the other" {
 	quiet_load --all-connections
 	in_box "$ROOT/build/many" --churn 100000

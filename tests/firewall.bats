@@ -255,6 +255,7 @@ busy() {
 	touch "$BOX_TMP/until"
 }
 
+# bats test_tags=long
 @test "firewall: on plain TCP what is busy is not forgotten" {
 	short_up 3
 	converse end server client 10.7.0.2 end-of-stream
@@ -356,6 +357,7 @@ leaves_with() {
 }
 
 # An option takes neither 0, which would mean the sysctl, nor more than 32,767: a row of docs/limits.md.
+# bats test_tags=long
 @test "firewall: a server without options gets the sysctl of the moment when it leaves" {
 	short_up 70
 	load_pair --quiet
@@ -388,6 +390,7 @@ with_keepalive() {
 	} | grep -c keepalive || true
 }
 
+# bats test_tags=long
 @test "firewall: a server's keepalive is its own again after an unload, idle or busy" {
 	box_up
 	load_pair --quiet

@@ -56,6 +56,7 @@ segments_seen() {
 	in_box nstat -asz TcpInSegs | awk '$1 == "TcpInSegs" { print $2 }'
 }
 
+# bats test_tags=long
 @test "hostile: a flood of SYNs costs other connections nothing but some acceleration" {
 	local before notes
 	neighbour_up

@@ -191,6 +191,7 @@ said_again() {
 	[[ $(grep -c again "$1") -eq $2 ]]
 }
 
+# bats test_tags=long
 @test "nat: after an unload each kind goes on over TCP" {
 	local HELD=() SERVERS=() FDS=() fd pid
 	load_pair --quiet
@@ -336,6 +337,7 @@ kube_proxy_up() {
 	END
 }
 
+# bats test_tags=long
 @test "nat: Kubernetes services and node ports are on the bypass, whichever pod answers" {
 	local i pod
 	declare -A BEFORE=() COUNTED=()

@@ -260,6 +260,7 @@ heard_all() {
 	assert_bypassed $((20 * 200 * 2 + 200 * 2))
 }
 
+# bats test_tags=long
 @test "programs: Java, HttpServer and HttpClient" {
 	# Its sources are compiled when it starts.
 	start java 8080 java "$PROGRAMS/Echo.java" serve 8080
@@ -270,6 +271,7 @@ heard_all() {
 	assert_bypassed 1000
 }
 
+# bats test_tags=long
 @test "programs: OpenSSH copies 200 MB each way" {
 	start_sshd 2222
 	random_file "$BOX_TMP/file" 200000000
@@ -283,6 +285,7 @@ heard_all() {
 	assert_bypassed 20
 }
 
+# bats test_tags=long
 @test "programs: rsync sends and fetches 100 MB by its daemon" {
 	local i
 	mkdir "$BOX_TMP/from" "$BOX_TMP/store"
@@ -422,6 +425,7 @@ unread_since() {
 	have_want "admitted" "$(counter admitted_active admitted_passive)" -eq 0
 }
 
+# bats test_tags=long
 @test "programs: HAProxy with splice-response sees no bytes that were bypassed" {
 	local i short=0
 	needs_pair

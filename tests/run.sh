@@ -6,7 +6,7 @@
 #   tests/run.sh [--install-deps] [--quick] [--kernels|--kernels=all] [BATS-FILE]...
 #
 # --install-deps first installs what they need, from Debian's packages.  --quick leaves out the tests
-# that take 10 seconds and more, which have the tag `long`.  --kernels goes on with tests/kernels.sh,
+# that take 7 seconds and more, which have the tag `long`.  --kernels goes on with tests/kernels.sh,
 # the tests on other kernels, and --kernels=all with `tests/kernels.sh --all`.  With files, only these
 # tests.  Closes with the line `N passed, M failed`.
 
@@ -49,28 +49,20 @@ if [[ ${#install[@]} -gt 0 ]]; then
 	install_packages "${PACKAGES[@]}"
 fi
 
-# A run without files has two lanes, one for each CPU of a small machine: these, what the scripts
-# do, and all others, what programs see.
-SCRIPTS=(install scope scripts status strangers unload walkthrough)
+failed=0
+passed=0
+files=("$@")
+if [[ ${#files[@]} -eq 0 ]]; then
+	files=(tests/*.bats)
+	if make lint; then
+		passed=1
+	else
+		failed=1
+	fi
+fi
 
-# Our programs in the kernel.
-ours() {
-	bpftool prog show | grep -c -E ' name bpf_(sockops|tcpip_bypass|tcpip_bypas) ' || true
-}
-
-# They go a moment after their last reference.
-no_program_left() {
-	local i
-	for ((i = 0; i < 50; i++)); do
-		(($(ours) > ours_before)) || return 0
-		sleep 0.1
-	done
-	echo "programs left in the kernel: $(ours), before the tests: $ours_before" >&2
-	return 1
-}
-
-failed=0 passed=0 fetching=
 log=$(mktemp)
+fetching=
 end() {
 	[[ -z $fetching ]] || kill -- "-$fetching" 2>/dev/null || true
 	rm -f "$log"
@@ -81,40 +73,10 @@ if [[ ${#kernels[@]} -gt 0 ]]; then
 	setsid chrt --idle 0 tests/kernels.sh --fetch "${install[@]}" >/dev/null 2>&1 </dev/null &
 	fetching=$!
 fi
-
-run_bats() {
-	bats -T --formatter tap "${filter[@]}" "$@" | tee -a "$log"
-}
-
-if (($# == 0)); then
-	if make lint; then
-		passed=1
-	else
-		failed=1
-	fi
-fi
-make --no-print-directory all test-programs || {
-	echo "$passed passed, $((failed + 1)) failed"
-	exit 1
-}
-ours_before=$(ours)
-export BATS_TEST_TIMEOUT=600 # a test that hangs fails
-if (($#)); then
-	run_bats "$@" &
-	lanes=($!)
-else
-	mapfile -t scripts < <(printf 'tests/%s.bats\n' "${SCRIPTS[@]}")
-	mapfile -t others < <(printf '%s\n' tests/*.bats | grep -vxF "$(printf '%s\n' "${scripts[@]}")")
-	run_bats "${scripts[@]}" &
-	lanes=($!)
-	run_bats "${others[@]}" &
-	lanes+=($!)
-fi
 status=0
-for lane in "${lanes[@]}"; do
-	wait "$lane" || status=$?
-done
-no_program_left || status=1
+# A test that hangs fails.
+export BATS_TEST_TIMEOUT=600
+bats -T --formatter tap "${filter[@]}" "${files[@]}" | tee "$log" || status=$?
 passed=$((passed + $(grep -c '^ok ' "$log" || true)))
 failed=$((failed + $(grep -c '^not ok ' "$log" || true)))
 # A failure outside of any test, such as in setup_suite.

@@ -71,6 +71,7 @@ assert_ports() {
 	have_want "admitted" "$(counter admitted_active admitted_passive)" -eq $((messages / 100))
 }
 
+# bats test_tags=long
 @test "--exclude-cgroup: no connection with an end under it is bypassed" {
 	local ends server client below shown
 	child_up
@@ -247,6 +248,7 @@ pair_as() {
 	have_want "redirected" "$(counter redirected_messages)" -eq 0
 }
 
+# bats test_tags=long
 @test "--exclude-program: what listens already stays on TCP by the cgroup of its listener" {
 	local server port how pid
 	server=$(pair_as excluded)
@@ -332,6 +334,7 @@ both_run() {
 	pid_of systemd-socket- >/dev/null && [[ $(sed 's,.*,/proc/&/comm,' "$BOX_CGROUP/child/cgroup.procs" | xargs cat | grep -cx docker-proxy) -eq 70 ]]
 }
 
+# bats test_tags=long
 @test "splice: docker-proxy and systemd-socket-proxyd are known, in a cgroup of their own or not" {
 	local name full=()
 	child_up

@@ -265,6 +265,7 @@ fake_nth() {
 	done
 }
 
+# bats test_tags=long
 @test "unload.sh: takes connections out when the pins of the map and of one program are lost" {
 	local program
 	for program in bpf_sockops bpf_tcpip_bypass; do
@@ -496,6 +497,7 @@ in_container() {
 	assert_only_other
 }
 
+# bats test_tags=long
 @test "load.sh: a step that cannot be undone is named, with the command that cleans up" {
 	local step what cgroup
 	cgroup=$(box_root)
@@ -589,6 +591,7 @@ in_container() {
 	assert_nothing_loaded
 }
 
+# bats test_tags=long
 @test "load.sh: from a read-only checkout, with objects and without" {
 	copy_project "$BOX_TMP/copy"
 	in_box mount --bind "$BOX_TMP/copy" "$BOX_TMP/copy"

@@ -1,7 +1,11 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Before the tests: what they need is there.
+# Around the whole suite: what it needs is there, and nothing of it is left.
+
+ours() {
+	bpftool prog show | grep -c -E ' name bpf_(sockops|tcpip_bypass|tcpip_bypas) ' || true
+}
 
 setup_suite() {
 	local dir
@@ -14,4 +18,16 @@ setup_suite() {
 	if [[ -e $dir/../bpf_sockops.c ]]; then
 		make -C "$dir/.." --no-print-directory all test-programs >&2
 	fi
+	OURS_BEFORE=$(ours)
+	export OURS_BEFORE
+}
+
+teardown_suite() {
+	local i
+	for ((i = 0; i < 50; i++)); do
+		[[ $(ours) -le $OURS_BEFORE ]] && return
+		sleep 0.1
+	done
+	echo "programs left in the kernel: $(ours), before the tests: $OURS_BEFORE" >&2
+	return 1
 }

@@ -103,6 +103,7 @@ most_of_one_program() {
 		jq '[.connections[] | select(.client.program != null)] | group_by(.client.program) | map(length) | max'
 }
 
+# bats test_tags=long
 @test "short connections: beside a storm of them another program's are admitted" {
 	local storm
 	load_pair --quiet

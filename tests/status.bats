@@ -87,6 +87,7 @@ hold_echo() {
 	have_want "the scope" "$(json '[.cgroup, .ports[], .exclude_ports[], .trace] | join(" ")')" = "$root 1-9000 9100 22 false"
 }
 
+# bats test_tags=long
 @test "status.sh: shows both ends of each connection, with their programs" {
 	local netns
 	load_pair
@@ -162,6 +163,7 @@ directions_are() {
 	exec 8>&-
 }
 
+# bats test_tags=long
 @test "status.sh: shows what a sender has left behind, and the end that is gone" {
 	load_pair
 	hold_echo
@@ -214,6 +216,7 @@ unread_is() {
 		"$(sed -n 's/^COUNTER(\([a-z_]*\),.*/\1/p' "$ROOT/bpf/counters.h" | paste -sd ' ')"
 }
 
+# bats test_tags=long
 @test "status.sh: --watch shows it again, with the rates of the time between" {
 	load_pair
 	in_box timeout 60 "$ROOT/status.sh" --watch 1 >"$BOX_TMP/watch" 3>&- &
@@ -332,6 +335,7 @@ lists_the_map() {
 	exec 8>&-
 }
 
+# bats test_tags=long
 @test "status.sh: goes into no network namespace, and once through what many processes share" {
 	local i begin alone
 	load_pair --quiet
@@ -374,6 +378,7 @@ hex_of() {
 	done
 }
 
+# bats test_tags=long
 @test "status.sh: names of processes, of all bytes, do nothing and are told apart" {
 	local pid _ name
 	load_pair --quiet
@@ -404,6 +409,7 @@ every_byte() {
 	printf '%b' "$text"
 }
 
+# bats test_tags=long
 @test "status.sh: names and paths of what is excluded, of all bytes, do nothing and are told apart" {
 	local LC_ALL=C i name dirs names=($'na\xc3\xafve' $'a\nb' 'ON[$(touch pwned)]' '$(touch pwned)' ', sshd') dir options=()
 	for ((i = 1; i < 256; i += 15)); do
@@ -450,6 +456,7 @@ watched() {
 	grep -qE "^ +$1" "$BOX_TMP/watch"
 }
 
+# bats test_tags=long
 @test "status.sh: is quick with 10,000 connections, and lists each of them" {
 	load_pair --quiet
 	hold_many 10000 7

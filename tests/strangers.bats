@@ -257,6 +257,7 @@ docker_proxy() {
 	PAIR=$BOX_TMP/docker-proxy serve "$BOX_TMP/port" in_cgroup proxy -- talk
 }
 
+# bats test_tags=long
 @test "what starts while load.sh is at work stays on TCP as well" {
 	local step
 	cp "$PAIR" "$BOX_TMP/docker-proxy"

@@ -320,6 +320,7 @@ half_closes_with_eagain() {
 	assert_bypass_used
 }
 
+# bats test_tags=long
 @test "readers: driven by FIONREAD, never stall" {
 	in_sizes on_each_affinity fionread
 	assert_bypass_used

@@ -89,6 +89,7 @@ without_map_iterators() {
 	with_fakes env REFUSED="${REFUSED:-Operation not permitted}" "$ROOT/$1.sh" "${@:2}"
 }
 
+# bats test_tags=long
 @test "unload: the same where iterators over maps are refused, in each network namespace" {
 	refuse_map_iterators
 	hold_many 50 3
@@ -147,6 +148,7 @@ hold() {
 	assert_programs_gone 15
 }
 
+# bats test_tags=long
 @test "unload: unread connections are named and left alone, until they are read" {
 	local begin line
 	hold_many 20 3
@@ -203,6 +205,7 @@ is_going_off() {
 	wait "$MANY"
 }
 
+# bats test_tags=long
 @test "unload: run again, it takes out what has been read since" {
 	local pid
 	hold_many 20 20
@@ -267,6 +270,7 @@ busy() {
 	[[ $(counter redirected_messages) -gt 10000 ]]
 }
 
+# bats test_tags=long
 @test "unload: a blocking recv that waits goes on waiting, and its program is named" {
 	mkfifo "$BOX_TMP/go"
 	in_box "$PAIR" --count 20 hold <"$BOX_TMP/go" >"$BOX_TMP/out" 3>&- &
@@ -344,6 +348,7 @@ stuck_up() {
 	wait_until 10 "a held lock" grep -q ready "$BOX_TMP/stuck"
 }
 
+# bats test_tags=long
 @test "unload: an end that stands in a page fault is named, and holds nothing else up" {
 	hold_many 20 0
 	have_want "sockets with probes" "$(probing)" -eq 20
@@ -368,6 +373,7 @@ none_probes() {
 	[[ $(probing) -eq 0 ]]
 }
 
+# bats test_tags=long
 @test "unload: a lock that is held in one network namespace holds no other one up" {
 	in_box ip netns add peer
 	in_box ip -n peer link set lo up
@@ -453,6 +459,7 @@ none_probes_in_peer() {
 	[[ $(probing_in_peer) -eq 0 ]]
 }
 
+# bats test_tags=long
 @test "unload: --timeout is a bound where connections cannot be taken out" {
 	fake bpftool '[[ " $* " != *" batch "* ]] || exit 1; exec "$REAL" "$@"'
 	hold_many 5 0
@@ -465,6 +472,7 @@ none_probes_in_peer() {
 }
 
 # Where each namespace of the host was visited, once after each batch.
+# bats test_tags=long
 @test "unload: only the network namespaces that have connections are entered, once" {
 	local i
 	fake nsenter 'echo >>"$ENTERED"; exec "$REAL" "$@"'
@@ -511,6 +519,7 @@ in_container() {
 		exec "$@"' container "$(box_root)" "$@"
 }
 
+# bats test_tags=long
 @test "unload: what another one is in the middle of, in another container, is left to it" {
 	local first
 	child_up
