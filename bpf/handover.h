@@ -163,11 +163,11 @@ __noinline int landed_now(__u64 sk, __u64 peer_sk)
  * most LANDING_STEPS looks, and CLOCK_READS of the clock between two: the verifier walks each step,
  * a read of the clock costs it nothing, and about 1 us passes.
  *
- * A FIN waits FIN_WAITS times as long: the sender that gave it the lock may have lost its CPU to
- * it, and gets another one with the scheduler's next tick.
+ * A FIN waits FIN_WAITS times as long, some 30 ms: a sender that gave it the lock may have lost its
+ * CPU to it, and gets another one with one of the scheduler's next ticks.
  */
 #define LANDING_NS    200000
-#define FIN_WAITS     50
+#define FIN_WAITS     150
 #define LANDING_STEPS 256
 #define CLOCK_READS   32
 
@@ -193,7 +193,7 @@ static __always_inline int others_queued(const struct sock_record *rec)
 	return rec->view.threads < 2 || landed_now(rec->peer_sk, 0);
 }
 
-/* The same, with some time for it. */
+/* The same, with some time for it: a global function, for the verifier. */
 __noinline int wait_for_others(__u64 peer_sk, int threads)
 {
 	return threads < 2 || !peer_sk || wait_until_landed(peer_sk, 0);
@@ -204,10 +204,14 @@ static __always_inline int wait_until_queued(const struct sock_record *rec)
 	return wait_for_others(rec->peer_sk, rec->view.threads);
 }
 
-/* Has no thread of this end a message on the way?  The caller has its lock, outside of a send. */
-static __always_inline int own_queued(const struct sock_record *rec)
+/*
+ * Has no thread of this end a message on the way that could be queued?  The caller has its lock,
+ * outside of a send.
+ */
+static __always_inline int own_queued(const struct sock_record *rec, __u64 peer_psock)
 {
-	return !rec->view.threads || rec->view.left == LEFT_QUEUED || landed_now(rec->peer_sk, 0);
+	return !peer_psock || !rec->view.threads || rec->view.left == LEFT_QUEUED ||
+	       landed_now(rec->peer_sk, 0);
 }
 
 /*
@@ -233,7 +237,7 @@ static __always_inline void wait_before_fin(struct sock_record *rec)
 {
 	__u64 peer_waits = rec->peer + offsetof(struct sock_view, waits_for_lock);
 
-	if (own_queued(rec) || !psock_of(rec->peer_sk))
+	if (own_queued(rec, psock_of(rec->peer_sk)))
 		return;
 	rec->view.waits_for_lock = WAITS_TO_END;
 	wait_long_until_landed(rec->peer_sk, rec->server ? 0 : peer_waits);
@@ -298,7 +302,7 @@ static __always_inline int may_leave_map(struct sock_record *rec, int fin, int s
 	peer_psock = psock_of(rec->peer_sk);
 	read_view(&peer, rec->peer);
 	if (!queue_empty(queue) || peer_may_redirect(rec, &peer, peer_psock, fin) ||
-	    (peer_psock && !own_queued(rec)))
+	    !own_queued(rec, peer_psock))
 		return peer.left || !peer_psock ? STAYS_BEHIND : STAYS;
 	/*
 	 * The peer may not have read all that this end has sent over the bypass.  Before

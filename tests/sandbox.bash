@@ -109,13 +109,6 @@ box_loaded() {
 	}
 }
 
-# cpu_seconds COMMAND...: how much of a CPU it takes, in CPU_SECONDS, whatever runs beside it.
-cpu_seconds() {
-	local TIMEFORMAT='%U %S'
-	{ time "$@" 2>&3; } 3>&2 2>"$BOX_TMP/time"
-	CPU_SECONDS=$(awk '{ print int($1 + $2) }' "$BOX_TMP/time")
-}
-
 # program_id PIN: the id of a loaded program.
 program_id() {
 	in_box bpftool -j prog show pinned "/sys/fs/bpf/$1" | jq .id

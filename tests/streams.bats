@@ -119,12 +119,20 @@ senders() {
 }
 
 # bats test_tags=long
-@test "ends: a shutdown amid what other threads send, 8,000 connections" {
+@test "ends: a shutdown amid what other threads send, 9,000 connections" {
+	unload_pair
+	load_pair --all-connections
 	senders --shut --rounds 2000 --threads 16 --records 30 --waitall 0
 	senders --shut --rounds 2000 --threads 2 --records 300 --waitall 0
 	senders --shut --rounds 2000 --threads 1 --records 100 --waitall 0
 	senders --shut --rounds 2000 --threads 1 --records 100
 	assert_bypass_used
+	# Without priority a sender may get no CPU in time: of 1,000 connections 60 to 127 lost records
+	# when the end waited 200 us, none or a few do now, 22 beside two busy loops.
+	run in_box "$ROOT/build/senders" --shut --rounds 1000 --threads 4 --records 50 --waitall 0
+	[[ $output =~ ([0-9]+)\ with\ records\ lost ]]
+	have_want "connections that lost records" "${BASH_REMATCH[1]}" -le 45
+	unload_pair
 }
 
 # unread COUNT SIZE: how many of so many messages, none of which is read, are on the bypass.
