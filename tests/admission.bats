@@ -16,21 +16,33 @@ bats_require_minimum_version 1.5.0
 load sandbox.bash
 box_loaded
 
-# assert_bypassed DEVICE COMMAND...
+# assert_bypassed DEVICE COMMAND...: where a CPU stops amid a message, the direction leaves
+# (docs/limits.md); it does not in each of three conversations.
 assert_bypassed() {
+	local try
+	for try in 1 2; do
+		! all_bypassed "$@" || return 0
+		wait_until 5 "the map to be empty" map_is_empty
+		zero_counters
+	done
+	all_bypassed "$@"
+}
+
+# all_bypassed DEVICE COMMAND...: one conversation, from counters at 0.
+all_bypassed() {
 	local device=$1 before bytes
 	shift
 	before=$(device_bytes "$device")
-	"$@"
+	"$@" || return
 	bytes=$(($(device_bytes "$device") - before))
-	have_want "admitted clients" "$(counter admitted_active)" -eq 1
-	have_want "admitted servers" "$(counter admitted_passive)" -eq 1
-	have_want "redirected messages" "$(counter redirected_messages)" -eq 200
-	have_want "redirected bytes" "$(counter redirected_bytes)" -gt 100000
-	have_want "messages over TCP" "$(counter passed_messages)" -eq 0
-	# Handshake and FINs: at most 10 packets of headers.
-	have_want "bytes over $device" "$bytes" -lt 1000
-	have_want "sockets in the map" "$(in_map)" -eq 0
+	have_want "admitted clients" "$(counter admitted_active)" -eq 1 &&
+		have_want "admitted servers" "$(counter admitted_passive)" -eq 1 &&
+		have_want "redirected messages" "$(counter redirected_messages)" -eq 200 &&
+		have_want "redirected bytes" "$(counter redirected_bytes)" -gt 100000 &&
+		have_want "messages over TCP" "$(counter passed_messages)" -eq 0 &&
+		# Handshake and FINs: at most 10 packets of headers.
+		have_want "bytes over $device" "$bytes" -lt 1000 &&
+		have_want "sockets in the map" "$(in_map)" -eq 0
 }
 
 # assert_not_bypassed REASON COMMAND...: refused, counted under that reason.
