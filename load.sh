@@ -20,7 +20,7 @@ HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 . "$HERE/lib/splicers.sh"
 
 MAX_RANGES=64     # bpf_sockops.h
-MAX_CGROUPS=64    # of 4,096 in excluded.h: each takes a command
+MAX_CGROUPS=4096  # excluded.h
 MAX_PROGRAMS=59   # of 64 in excluded.h: the rest is for splicers.sh
 MAX_ACCOUNTS=4096 # accounts.h
 
@@ -83,13 +83,14 @@ CGROUP_SHOWN=  # for messages,
 CGROUP_QUOTED= # and in commands to paste
 PORTS=()       # ranges for --port, as FIRST-LAST
 EXCLUDE=()     # and for --exclude-port
-CGROUPS=()     # inode numbers for --exclude-cgroup
 PROGRAMS=()    # names for --exclude-program
 QUIET=0
 GUARD_WANTED=1
 ADMIT_SPLICING=0
 ADMIT=0 # ADMIT_*, together
 INSTALL=0
+
+declare -A CGROUPS=() # by inode number, for --exclude-cgroup
 
 # ranges OPTION LIST: prints them as FIRST-LAST.
 ranges() {
@@ -122,7 +123,7 @@ parse() {
 			;;
 		--exclude-cgroup)
 			check_cgroup "$1" "$2"
-			CGROUPS+=("$(stat -c %i "$2")")
+			CGROUPS[$(stat -c %i "$2")]=1
 			shift
 			;;
 		--exclude-program)
@@ -373,6 +374,12 @@ set_switch() {
 	cmd bpftool map update pinned "$CONFIG_PIN" key 0 0 0 0 value $(config_for "$1")
 }
 
+# in_one COMMANDS: by one bpftool, what it says.  On 5.10 it calls the end of its input an error: what
+# counts is what is there then.
+in_one() {
+	cmd -q bpftool batch file - 2>&1 <<<"$1" || true
+}
+
 # The random numbers of accounts.h.  Not echoed, and not among bpftool's arguments, which all can
 # read.
 draw_secret() {
@@ -380,8 +387,7 @@ draw_secret() {
 	entry="pinned $ACCOUNTS_PIN key $(in_memory 4 "$MAX_ACCOUNTS")"
 	read -ra secret < <(od -A n -v -t x1 -N 16 /dev/urandom)
 	printf -v want '"0x%s",' "${secret[@]}"
-	# On 5.10 bpftool calls the end of its input an error: what counts is what is there then.
-	log=$(cmd -q bpftool batch file - 2>&1 <<<"map update $entry value hex ${secret[*]}") || true
+	log=$(in_one "map update $entry value hex ${secret[*]}")
 	# shellcheck disable=SC2086 # words
 	[[ $(bpftool -j map lookup $entry) == *"[${want%,}]"* ]] ||
 		die "cannot draw the secret of the accounts: $(reason_in "$log")"
@@ -405,14 +411,22 @@ configure() {
 	done
 }
 
-# Of --exclude-cgroup, and of what runs.
+# Of --exclude-cgroup, and of what runs.  There may be thousands: no command for each.
 configure_cgroups() {
-	local cgroup
-	[[ ${#CGROUPS[@]} -gt 0 || -n $DEEP ]] || ((ADMIT |= ADMIT_ALL_CGROUPS))
-	for cgroup in "${CGROUPS[@]}"; do
-		# shellcheck disable=SC2046 # words
-		cmd bpftool map update pinned "$CGROUPS_PIN" key $(in_memory 8 "$cgroup") value 0 0 0 0
+	local inode hex commands='' log
+	if [[ ${#CGROUPS[@]} -eq 0 ]]; then
+		[[ -n $DEEP ]] || ((ADMIT |= ADMIT_ALL_CGROUPS))
+		return
+	fi
+	for inode in "${!CGROUPS[@]}"; do
+		printf -v hex %016x "$inode"
+		commands+="map update pinned $CGROUPS_PIN key hex ${hex:14} ${hex:12:2} ${hex:10:2} ${hex:8:2}"
+		commands+=" ${hex:6:2} ${hex:4:2} ${hex:2:2} ${hex:0:2} value hex 00 00 00 00"$'\n'
 	done
+	log=$(in_one "$commands")
+	# Each is there?
+	[[ $(of_entries '{ n++ } END { print n + 0 }' dump pinned "$CGROUPS_PIN") -eq ${#CGROUPS[@]} ]] ||
+		die "cannot exclude all cgroups: $(reason_in "$log")"
 }
 
 attach_sockops() {

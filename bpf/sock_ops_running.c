@@ -7,9 +7,8 @@
  *   pid      in the pid namespace of the reader
  *   name     of the process, its bytes as 32 hexadecimal digits: any user chooses it
  *   listens  0: the cgroup of the process; 1: of its listeners
- *   cgroups  inode numbers, with a "," after each: the cgroup, and those above it, up to but
- *            without the one that the programs are attached to; then zeroes.
- *            `deep` if it is more than MAX_LEVELS below that one.
+ *   cgroup   its inode number; 0: the one that the programs are attached to; `deep`: one that is
+ *            more than MAX_LEVELS below that
  *
  * What is not under that cgroup is left out: it stays on TCP anyway.
  *
@@ -80,47 +79,35 @@ static __always_inline __u64 cgroup_of_task(__u64 task)
 
 enum { OUTSIDE, UNDER, DEEP };
 
-/* Of the cgroup that was looked at last; one reader at a time has the scripts' lock. */
-static __u64 levels[MAX_LEVELS];
-
-/* Where is a cgroup?  The one that the programs are attached to is UNDER itself, with no levels. */
-static __noinline int find_levels(__u64 cgroup)
+/* Where is a cgroup?  The one that the programs are attached to is UNDER itself. */
+static __noinline int place_of(__u64 cgroup)
 {
 	struct sock_config *config = this_config();
-	__u64 top = config ? config->cgroup : 0, id;
-	int place = DEEP;
+	__u64 top = config ? config->cgroup : 0;
 
-	for (int i = 0; i < MAX_LEVELS; i++) {
-		levels[i] = 0;
-		if (place != DEEP)
-			continue;
-		id = cgroup_id(cgroup);
-		if (id == top) {
-			place = UNDER;
-			continue;
-		}
-		levels[i] = id;
+	for (int i = 0; i <= MAX_LEVELS; i++) {
+		if (cgroup_id(cgroup) == top)
+			return UNDER;
 		/* The first member of a cgroup, so that its address is the cgroup's. */
 		cgroup = (__u64)read_kernel(struct cgroup, cgroup, self.parent);
 		if (!cgroup)
-			place = OUTSIDE;
+			return OUTSIDE;
 	}
-	return place == DEEP && cgroup_id(cgroup) == top ? UNDER : place;
+	return DEEP;
 }
 
-static __always_inline void print_levels(struct seq_file *seq)
+static __always_inline int is_top(__u64 id)
 {
-	for (int i = 0; i < MAX_LEVELS; i += 8)
-		if (!i || levels[i])
-			BPF_SEQ_PRINTF(seq, "%llu,%llu,%llu,%llu,%llu,%llu,%llu,%llu,", levels[i],
-				       levels[i + 1], levels[i + 2], levels[i + 3], levels[i + 4],
-				       levels[i + 5], levels[i + 6], levels[i + 7]);
+	struct sock_config *config = this_config();
+
+	return config && id == config->cgroup;
 }
 
 /* Fails when the line did not fit into the buffer: the kernel asks for it again. */
 static __always_inline int print_line(struct seq_file *seq, __u64 leader, __u64 cgroup, int listens)
 {
-	int place = find_levels(cgroup);
+	__u64 id = cgroup_id(cgroup);
+	int place = place_of(cgroup);
 	__u32 name[4] = {};
 
 	if (place == OUTSIDE)
@@ -131,8 +118,7 @@ static __always_inline int print_line(struct seq_file *seq, __u64 leader, __u64 
 		       bpf_htonl(name[1]), bpf_htonl(name[2]), bpf_htonl(name[3]), listens);
 	if (place == DEEP)
 		return BPF_SEQ_PRINTF(seq, "deep\n");
-	print_levels(seq);
-	return BPF_SEQ_PRINTF(seq, "\n");
+	return BPF_SEQ_PRINTF(seq, "%llu\n", is_top(id) ? 0 : id);
 }
 
 static __always_inline void show_listener(struct seq_file *seq, __u64 session, __u64 leader,

@@ -218,3 +218,13 @@ one_at_a_time() {
 	fi
 	[[ $BPFFS -ef /dev/fd/$LOCK ]] || die "$BPFFS was unmounted meanwhile; try again"
 }
+
+# alone [FD...]: in a process that may outlive this one: without the lock, and what the caller has
+# open, except for these.
+alone() {
+	local fd
+	for fd in /proc/self/fd/*; do
+		fd=${fd##*/}
+		((fd <= 2)) || [[ " $* " == *" $fd "* ]] || exec {fd}>&-
+	done
+}

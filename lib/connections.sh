@@ -29,7 +29,7 @@ iterate() {
 	if ((LIST_END && LIST_END - SECONDS < seconds)); then
 		seconds=$((LIST_END - SECONDS > 1 ? LIST_END - SECONDS : 1))
 	fi
-	timeout --foreground "$seconds" cat "$pin" || status=$?
+	read_pin "$seconds" "$pin" || status=$?
 	if ((status == 124)); then
 		warn "not all sockets are listed: to find them takes longer than $seconds s"
 	elif ((status)); then
@@ -108,7 +108,7 @@ connections() {
 	map_is_empty "$@" || sockets "$@" | pair_up
 }
 
-# pair_up: the sockets, by their keys (struct sock_key, of which the addresses come first).  Two
+# pair_up: the sockets, by their keys (struct sock_key, in which the addresses are bytes 4 to 35).  Two
 # ends are one connection if one knows the other, which knows no third one.  Their sequence numbers
 # do not tell: root of a network namespace can choose them, so that many connections have the same
 # ones.
@@ -176,10 +176,10 @@ pair_up() {
 				of(end, "uid") OFS of(end, "held")
 		}
 		function local(end) {
-			return address(substr(of(end, "key"), 1, 32), of(end, "local_port"))
+			return address(substr(of(end, "key"), 9, 32), of(end, "local_port"))
 		}
 		function remote(end) {
-			return end in listed ? address(substr(of(end, "key"), 33, 32), of(end, "remote_port")) : "-"
+			return end in listed ? address(substr(of(end, "key"), 41, 32), of(end, "remote_port")) : "-"
 		}' OFS='\t'
 }
 

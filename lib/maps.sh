@@ -144,3 +144,20 @@ is_loaded() {
 	read -ra values < <(config_of pinned "$CONFIG_PIN")
 	[[ ${values[1]:-$OFF} -eq $ON ]]
 }
+
+# read_pin SECONDS PIN: what the iterator that is pinned there prints.  Fails with 124 when the time
+# is up.  By a process of its own, which is not waited for then: no signal ends a read(2) of a list
+# of tasks, and any user can make one take long, by tables of descriptors that are large and empty.
+read_pin() {
+	local fd pid status=0
+	exec {fd}< <(
+		alone
+		trap - PIPE
+		exec cat "$2" 2>/dev/null
+	)
+	pid=$!
+	timeout --foreground "$1" cat <&"$fd" || status=$?
+	exec {fd}<&-
+	((status)) || wait "$pid" || status=$?
+	return "$status"
+}

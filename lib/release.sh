@@ -64,16 +64,6 @@ entrances() {
 		}' <(say_each "$@") -
 }
 
-# alone [FD...]: in a process that may outlive this one: without the lock, and what the caller has
-# open, except for these.
-alone() {
-	local fd
-	for fd in /proc/self/fd/*; do
-		fd=${fd##*/}
-		((fd <= 2)) || [[ " $* " == *" $fd "* ]] || exec {fd}>&-
-	done
-}
-
 # has_ended MS FD: waits that long for the process behind FD, which writes nothing unless it fails.
 has_ended() {
 	local fd=$2 said='' status=0

@@ -35,6 +35,7 @@ left_out() {
 # string comes from outside.
 SOUGHT=()
 WHY=()
+SHOWN=()       # as they are shown, where that was asked for
 MAY_SPLICE_AT= # the place of the one that is to be judged
 
 seek_names() {
@@ -62,29 +63,29 @@ choose_names() {
 
 # Once that is attached: what runs already.  A program that is started in between is seen twice.
 exclude_running() {
-	local list place pid cgroup found paths
+	local list found place pid cgroup path
+	local -A path_of=()
 	((${#SOUGHT[@]})) || return 0
 	# First all of the list: what reads it may take its time.
-	if ! list=$(running); then
-		((ADMIT |= ADMIT_NEW_ALONE))
-		left_out "stays on TCP, as not all programs could be looked at: whatever listens already," \
-			"until it is started again"
-	fi
-	found=$(sought <<<"$list" | judged | merged)
+	list=$(running) || exclude_what_listens "not all programs could be looked at"
+	found=$(sought <<<"$list" | judged | once_each)
 	[[ -n $found ]] || return 0
-	paths=$(cut -d ' ' -f 3 <<<"$found" | cgroup_paths | shown_lines)
+	while read -r cgroup path; do
+		path_of[$cgroup]=$path
+	done < <(cut -d ' ' -f 3 <<<"$found" | cgroup_paths | shown_lines)
 	while read -r place pid cgroup; do
-		exclude_found "$place" "$pid" "$cgroup" "$(sed -n "s/^$cgroup //p" <<<"$paths")"
+		exclude_found "$place" "$pid" "$cgroup" "${path_of[$cgroup]:-}"
 	done <<<"$found"
 }
 
-# exclude_found PLACE PID CGROUP PATH: CGROUP is 0 where none can be excluded, or `deep`.
+# exclude_found PLACE PID CGROUP PATH: CGROUP is 0 where none can be excluded, or `deep`.  There may
+# be thousands: no process for each.
 exclude_found() {
-	local why who
-	why=${WHY[${1%\?}]}
+	local place=${1%\?} why who
+	why=${WHY[place]}
 	[[ $1 != *\? ]] || why="it may read with splice(2), its configuration cannot be read"
-	who=$(shown "${SOUGHT[${1%\?}]}")
-	who+=" (pid $2)"
+	[[ -n ${SHOWN[place]:-} ]] || SHOWN[place]=$(shown "${SOUGHT[place]}")
+	who="${SHOWN[place]} (pid $2)"
 	if [[ $3 == deep ]]; then
 		# shellcheck disable=SC2034 # for load.sh
 		DEEP=1
@@ -92,19 +93,20 @@ exclude_found() {
 	elif ((!$3)); then
 		left_out "has no cgroup that could be excluded, so that what it listens on already is not:" \
 			"$who; restart it, or leave its ports out: --exclude-port"
-	elif exclude_cgroup "$3"; then
+	elif [[ -n ${CGROUPS[$3]:-} ]] || ((${#CGROUPS[@]} < MAX_CGROUPS)); then
+		CGROUPS[$3]=1
 		left_out "stays on TCP, because $why: $who, and all of" \
 			"${4:-cgroup $3, which was removed, or cannot be seen from here}"
 	else
-		left_out "is not excluded, as $MAX_CGROUPS cgroups are already: $who, in ${4:-cgroup $3};" \
-			"leave its ports out: --exclude-port"
+		exclude_what_listens "more than $MAX_CGROUPS cgroups would have to be excluded"
 	fi
 }
 
-# exclude_cgroup INODE: fails where there is no place for it.
-exclude_cgroup() {
-	[[ " ${CGROUPS[*]} " != *" $1 "* ]] || return 0
-	((${#CGROUPS[@]} < MAX_CGROUPS)) && CGROUPS+=("$1")
+# exclude_what_listens WHY: what is not known counts as a program that splices.
+exclude_what_listens() {
+	((!(ADMIT & ADMIT_NEW_ALONE))) || return 0
+	((ADMIT |= ADMIT_NEW_ALONE))
+	left_out "stays on TCP, as $1: whatever listens already, until it is started again"
 }
 
 # running: the lines of sock_ops_running.  Fails where it takes too long, or is refused.
@@ -114,13 +116,12 @@ running() {
 		warn "cannot list what runs: $(reason_in "$log")"
 		return 1
 	fi
-	# Without the lock: a read(2) of it goes on for a while, also when it has been killed.
-	timeout --signal KILL "$LOOK_SECONDS" cat "$RUNNING_PIN" {LOCK}<&- || status=1
+	read_pin "$LOOK_SECONDS" "$RUNNING_PIN" || status=1
 	cmd -q rm "$RUNNING_PIN"
 	return "$status"
 }
 
-# sought: of these lines those of the names that are sought, as `PLACE PID CGROUPS`, each once.  The
+# sought: of these lines those of the names that are sought, as `PLACE PID CGROUP`, each once.  The
 # last one may have been cut off.
 sought() {
 	local name hex=''
@@ -133,7 +134,7 @@ sought() {
 			for (n = split(names, list, " "); n; n--)
 				place[list[n]] = n - 1
 		}
-		NF == 4 && $4 ~ /^([0-9]+,)+$|^deep$/ && $2 in place { once(place[$2] " " $1 " " $4) }
+		NF == 4 && $4 ~ /^([0-9]+|deep)$/ && $2 in place { once(place[$2] " " $1 " " $4) }
 		function once(line) {
 			if (!(line in seen))
 				print line
@@ -144,11 +145,11 @@ sought() {
 # judged: without the programs that may splice and do not.  PLACE gets a `?` where that is not
 # known.
 judged() {
-	local place pid cgroups status end=$((SECONDS + JUDGE_SECONDS))
+	local place pid cgroup status end=$((SECONDS + JUDGE_SECONDS))
 	local -A known=()
-	while read -r place pid cgroups; do
+	while read -r place pid cgroup; do
 		if [[ $place == "$MAY_SPLICE_AT" ]]; then
-			[[ -z ${known[$cgroups]:-} ]] || continue
+			[[ -z ${known[$cgroup]:-} ]] || continue
 			status=2
 			((SECONDS >= end)) || {
 				status=0
@@ -156,57 +157,16 @@ judged() {
 			}
 			((status != 1)) || continue
 			((status != 2)) || place+='?'
-			known[$cgroups]=1
+			known[$cgroup]=1
 		fi
-		say "$place $pid $cgroups"
+		say "$place $pid $cgroup"
 	done
 }
 
-# merged: as `PLACE PID CGROUP`.  It costs a user nothing to make many cgroups, below his own.  If
-# there are more than may be excluded, one cgroup takes the place of all below it: the deepest one
-# that holds enough of them, which is the user's.  Of several programs of one name in one cgroup,
-# such as docker-proxy for each published port, one is printed.
-# shellcheck disable=SC2153 # of load.sh
-merged() {
-	awk -v most="$((MAX_CGROUPS - ${#CGROUPS[@]}))" '
-		{
-			place[++lines] = $1
-			pid[lines] = $2
-			sub(/,(0,)*$/, "", $3)
-			of[lines] = $3
-			if ($3 != "deep" && $3 != "0" && !($3 in chain)) {
-				chain[$3]
-				excess++
-			}
-		}
-		END {
-			excess -= most
-			if (excess > 0)
-				above = deepest_with(excess + 1)
-			for (i = 1; i <= lines; i++) {
-				to = above != "" && is_below(of[i], above) ? above : of[i]
-				sub(/,.*/, "", to)
-				if (!seen[place[i], to]++)
-					print place[i], pid[i], to
-			}
-		}
-		# Of the cgroups that hold so many of them the one at the lowest level, or "".
-		function deepest_with(wanted,    one, up, n, level, best) {
-			for (one in chain)
-				for (up = one; sub(/^[^,]*,/, "", up);)
-					holds[up]++
-			for (up in holds) {
-				level = split(up, n, ",")
-				if (holds[up] >= wanted && level > best) {
-					best = level
-					one = up
-				}
-			}
-			return best ? one : ""
-		}
-		function is_below(one, above) {
-			return length(one) > length(above) && substr(one, length(one) - length(above)) == "," above
-		}'
+# once_each: of several programs of one name in one cgroup, such as docker-proxy for each published
+# port, the first one.
+once_each() {
+	awk '!seen[$1, $3]++'
 }
 
 # ---- HAProxy ---------------------------------------------------------------
