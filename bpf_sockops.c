@@ -68,8 +68,9 @@ static __always_inline void read_addresses(struct sock_key *key, __u64 sk)
 		key->remote_ip[3] = read_kernel(struct sock_common, sk, skc_daddr);
 	}
 
+	key->netns = key_secret();
 	if (is_loopback(key->local_ip) || is_loopback(key->remote_ip))
-		key->netns = read_kernel(struct net, netns_of(sk), ns.inum);
+		key->netns ^= read_kernel(struct net, netns_of(sk), ns.inum);
 }
 
 /*

@@ -95,7 +95,8 @@ directions() {
 			name[FNR - 1] = $1
 			next
 		}
-		$3 == 1 && $4 == ours { n[$5]++ }
+		# The kernel may list a socket twice (sock_ops_open.c).
+		$3 == 1 && $4 == ours && !seen[$7]++ { n[$5]++ }
 		END {
 			print "on_bypass", n[-1] + 0
 			for (i = 0; i in name; i++)

@@ -44,8 +44,9 @@ struct sock_account {
 /*
  * The entry behind the accounts holds two random numbers instead, which load.sh draws.  All else
  * that account_of() hashes is public: without them a stranger could choose a port and a process of
- * his own that share the account of a program, and spend its budget.  Not bpf_get_prandom_u32():
- * any user can work out its numbers, from a socket filter that returns them.
+ * his own that share the account of a program, and spend its budget.  So is the rest of a sock_key.
+ * Not bpf_get_prandom_u32(): any user can work out its numbers, from a socket filter that returns
+ * them.
  */
 #define SECRET MAX_ACCOUNTS
 
@@ -63,6 +64,14 @@ struct {
 /* Entries of an array always exist: the NULL is the verifier's. */
 static __always_inline struct sock_account *account_at(__u32 index)
 {
+	index &= MAX_ACCOUNTS - 1;
+	return bpf_map_lookup_elem(&sock_ops_accounts, &index);
+}
+
+static __always_inline __u64 *secrets(void)
+{
+	__u32 index = SECRET;
+
 	return bpf_map_lookup_elem(&sock_ops_accounts, &index);
 }
 
@@ -77,6 +86,14 @@ static __always_inline __u64 mix(__u64 hash)
 	return hash ^ hash >> 32;
 }
 
+/* For the keys of the map: a number that tells nothing of those that account_of() takes. */
+static __always_inline __u32 key_secret(void)
+{
+	__u64 *secret = secrets();
+
+	return secret ? mix(secret[0] ^ mix(secret[1])) : 0;
+}
+
 /*
  * The account of a server's socket, or of its request sock: by network namespace, port, and the
  * process that connects.  Over loopback and veth all packets of a handshake are handled in its
@@ -87,7 +104,7 @@ static __always_inline __u32 account_of(__u64 sk)
 	__u64 netns = read_kernel(struct net, netns_of(sk), ns.inum), task = bpf_get_current_task();
 	__u64 port = read_kernel(struct sock_common, sk, skc_num);
 	__u64 process = read_kernel(struct task_struct, task, tgid);
-	__u64 *secret = (void *)account_at(SECRET);
+	__u64 *secret = secrets();
 
 	if (!secret)
 		return 0;
@@ -137,7 +154,8 @@ static __always_inline void count_answer(struct sock_record *rec)
 
 /*
  * A connection ends, or its server leaves the map: judged once, by the server's end.  But of a
- * `reset` only the end that sends it hears.
+ * `reset` only the end that sends it hears.  The server's record may be gone then, and its memory
+ * hold what a stranger has chosen: so the account is the client's own, as of when they met.
  */
 static __always_inline void judge(struct sock_record *rec, int reset)
 {
@@ -152,9 +170,9 @@ static __always_inline void judge(struct sock_record *rec, int reset)
 		return;
 	rec->view.judged = 1;
 	if (server.answers <= SHORT_ANSWERS)
-		spend(server.account);
+		spend(rec->view.account);
 	else
-		pay(server.account, server.answers % PAID_IN_ANSWERS);
+		pay(rec->view.account, server.answers % PAID_IN_ANSWERS);
 }
 
 #endif /* ACCOUNTS_H */

@@ -102,17 +102,25 @@ static __always_inline __u64 find_peer(const struct sock_key *key)
 
 /*
  * The other end's key, from its record.  Its socket may have gone, and the memory serve another
- * one: the numbers tell.  A loopback address is one of its network namespace: an end that has
- * one, or sees one, is met there alone.
+ * one, or hold what a stranger has chosen: the numbers tell, and netns, whose secret he does not
+ * know.  A loopback address is one of its network namespace: an end that has one, or sees one, is
+ * met there alone.
  */
 static __always_inline int read_peer_key(struct sock_key *peer_key, __u64 peer,
 					 const struct sock_key *key, __u64 sk)
 {
+	__u64 netns = netns_of(sk);
+	__u32 difference;
+
 	copy_from_record(peer_key, peer + __builtin_offsetof(struct sock_record, key),
 			 sizeof(*peer_key));
 	if (peer_key->local_seq != key->remote_seq || peer_key->remote_seq != key->local_seq)
 		return 0;
-	return !(key->netns | peer_key->netns) || netns_of(sk) == netns_of(sock_of(peer));
+	difference = key->netns ^ peer_key->netns;
+	if (!difference)
+		return 1;
+	return difference == read_kernel(struct net, netns, ns.inum) &&
+	       netns_of(sock_of(peer)) == netns;
 }
 
 /*
@@ -121,6 +129,7 @@ static __always_inline int read_peer_key(struct sock_key *peer_key, __u64 peer,
  */
 static __always_inline int meet_peer(struct sock_record *rec)
 {
+	struct sock_view view;
 	struct meet_key note;
 	__u64 peer;
 
@@ -129,8 +138,11 @@ static __always_inline int meet_peer(struct sock_record *rec)
 	peer = find_peer(&rec->key);
 	if (!peer || !read_peer_key(&rec->peer_key, peer, &rec->key, rec->view.sk))
 		return 0;
+	read_view(&view, peer);
 	rec->peer = peer;
-	rec->peer_sk = sock_of(peer);
+	rec->peer_sk = view.sk;
+	if (!rec->server)
+		rec->view.account = view.account;
 	note = peer_note(&rec->key);
 	take_note(&note); /* only makes room earlier */
 	return 1;

@@ -14,17 +14,22 @@
  * ::ffff:a.b.c.d, so that an AF_INET socket meets a dual-stack one; ports and
  * sequence numbers are in host byte order.  The sequence numbers are those
  * right after the handshake: local_seq is the first byte that this end will
- * send.  netns is the namespace's inode number where either address is a
- * loopback address (such a connection cannot leave its namespace), else 0.
+ * send.
+ *
+ * netns is the namespace's inode number where either address is a loopback address (such a
+ * connection cannot leave its namespace), else 0, XOR key_secret() (accounts.h).  A sockhash hashes
+ * keys without a seed, and root of a network namespace chooses all the rest: he could fill one
+ * bucket, in which each read(2) of an iterator begins anew (sock_hash_seq_start), so that a list of
+ * the map never ended.  First, since jhash() goes through a key from there.
  */
 struct sock_key {
+	__u32 netns;
 	__be32 local_ip[4];
 	__be32 remote_ip[4];
 	__u32 local_seq;
 	__u32 remote_seq;
 	__u16 local_port;
 	__u16 remote_port;
-	__u32 netns;
 };
 
 _Static_assert(sizeof(struct sock_key) == 48, "no padding: maps hash all its bytes");
@@ -48,7 +53,7 @@ struct sock_view {
 	__u64 sk;	/* struct sock, this end's */
 	__u32 turn;	/* counts sends that found the own queue empty: all was read */
 	__u32 answers;	/* sends before which the peer had had its turn */
-	__u16 account;	/* of a server: its place in sock_ops_accounts */
+	__u16 account;	/* the server's place in sock_ops_accounts; a client's when it has met it */
 	__u8 reads_tcp; /* this end reads past its psock (bpf_guard.c) */
 	__u8 judged;	/* the connection was, as short or long (accounts.h) */
 	/* In one word, so that who reads them sees them as of one moment. */
@@ -117,7 +122,8 @@ struct sock_record {
 	__u8 changed;  /* what else was set: an enum of keepalive.h */
 	__u8 reason;   /* O, B: why this direction is back on TCP: an enum counter; S */
 	__u8 in_parts; /* B: a message of this burst was PART_OF_SEND or more */
-	__u8 unused[4];
+	__u8 unused[2];
+	__u16 put_offs; /* B: sends past all bounds, since the peer had read all */
 	/* By bpf_guard: what waited when a call got EINVAL here. */
 	__u64 einval_queue; /* &sk_psock.ingress_msg */
 	__u64 einval_first; /* its first message, 0: none */

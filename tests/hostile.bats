@@ -156,7 +156,7 @@ numbers_of() {
 	in_box bpftool -j map dump pinned /sys/fs/bpf/sock_ops_map | python3 -c '
 import json, struct, sys
 for entry in json.load(sys.stdin):
-    local_seq, remote_seq, _, port = struct.unpack("IIHH", bytes(int(b, 16) for b in entry["key"])[32:44])
+    local_seq, remote_seq, _, port = struct.unpack("IIHH", bytes(int(b, 16) for b in entry["key"])[36:])
     if port == int(sys.argv[1]):
         print(local_seq, remote_seq)' "$1"
 }
@@ -199,6 +199,28 @@ wire_up() {
 	have_want "redirected messages" "$(counter redirected_messages)" -eq 2
 	have_want "messages over TCP" "$(counter passed_messages)" -eq 0
 	exec 8>&-
+}
+
+# What decides about the bucket of a socket, beside what its user chooses.
+first_of_key() {
+	in_box bpftool -j map dump pinned /sys/fs/bpf/sock_ops_map |
+		jq -r '.[0].key[0:4] | map(ltrimstr("0x")) | reverse | add'
+}
+
+@test "hostile: who knows all of a connection does not know its place in the map" {
+	local load netns keys=()
+	netns=$(in_box stat -L -c %i /proc/self/ns/net)
+	for load in 1 2; do
+		serve "$BOX_TMP/port" in_box -- hold
+		in_box "$PAIR" --port "$(<"$BOX_TMP/port")" hold call >"$BOX_TMP/out" 3>&- &
+		wait_until 5 "the connection" have_in_map 2
+		keys+=($((16#$(first_of_key))))
+		have_want "hidden, load $load" $((keys[load - 1] ^ netns)) -ne 0
+		kill "$SERVER"
+		unload_pair
+		load_pair --quiet
+	done
+	have_want "hidden by another number" "${keys[0]}" -ne "${keys[1]}"
 }
 
 have_in_map() {

@@ -147,3 +147,21 @@ most_of_one_program() {
 	exec 8>&- 9>&-
 	wait_until 10 "its end" grep -q 100 "$BOX_TMP/chosen"
 }
+
+# Its client resets the connection later; the record of its server is memory of a stranger then.
+@test "short connections: no memory that was a record's decides which budget is spent" {
+	local before
+	load_pair --quiet
+	chmod 755 "$BOX_CGROUP" # as a machine has its own
+	mkdir "$BOX_CGROUP/delegated"
+	chown 65534 "$BOX_CGROUP/delegated"
+	before=$(secret)
+	in_box "${AS_USER[@]}" /usr/bin/python3 -c "$(<"$ROOT/tests/programs/stale_record.py")" 2400 "$(box_root)/delegated"
+	have_want "admitted" "$(counter admitted_passive)" -eq 2400
+	have_want "the secret" "$(secret)" = "$before"
+	have_want "accounts" "$(accounts)" -le 2
+}
+
+secret() {
+	in_box bpftool -j map lookup pinned /sys/fs/bpf/sock_ops_accounts key hex 00 10 00 00 | jq -c .value
+}
