@@ -36,7 +36,7 @@ static __always_inline void tally(struct send *s)
 			settle_credit(rec, turned);
 			rec->burst = 0;
 			rec->in_parts = 0;
-			rec->waits = 0;
+			rec->waits = rec->put_offs = 0;
 			rec->wait_at = credit(rec);
 		}
 	}
@@ -158,11 +158,13 @@ static __always_inline int has_caught_up(const struct send *s)
 /*
  * Too much is unread, but other threads have had messages on the way for longer than a wait: one of
  * them has been preempted.  Their order counts more than the bound, up to the most that a burst may
- * hold.
+ * hold; but who reads chooses who else has references to his socket (holders.h).
  */
-static __always_inline int put_off(const struct sock_record *rec)
+static __always_inline int put_off(struct sock_record *rec)
 {
-	return !wait_until_queued(rec) && rec->unread <= ROOM_WAITING * room(rec);
+	return rec->unread <= ROOM_WAITING * room(rec) &&
+	       rec->put_offs < ROOM_WAITING * max_messages(rec) && !wait_until_queued(rec) &&
+	       ++rec->put_offs;
 }
 
 /*

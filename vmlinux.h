@@ -291,6 +291,10 @@ struct timer_list {
 	struct hlist_node entry;
 };
 
+struct hrtimer {
+	_Bool is_rel;
+};
+
 struct wait_queue_head {
 	struct list_head head;
 };
@@ -409,6 +413,7 @@ struct sock {
 	u32 sk_tsflags;
 	gfp_t sk_allocation;
 	unsigned long sk_max_pacing_rate;
+	unsigned long sk_tsq_flags;
 	void *sk_data_ready; /* a function */
 	union {
 		struct socket_wq *sk_wq;
@@ -488,6 +493,8 @@ struct tcp_sock {
 	u8 repair : 1;
 	u8 bpf_sock_ops_cb_flags;
 	_Bool is_mptcp;
+	struct hrtimer pacing_timer;
+	struct hrtimer compressed_ack_timer;
 };
 
 struct upid {

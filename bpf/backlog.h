@@ -119,7 +119,7 @@ static __always_inline __u64 host_share(const struct sock_record *rec)
 }
 
 /* How many messages may be unread. */
-static __always_inline __u64 max_messages(const struct sock_record *rec)
+static __noinline __u64 max_messages(const struct sock_record *rec)
 {
 	__u64 share = host_share(rec), most = MESSAGES_FEW;
 
@@ -155,7 +155,7 @@ static __always_inline enum backlog was_read(const struct send *s)
 {
 	s->rec->unread = s->size + MESSAGE_COST;
 	s->rec->messages = 1;
-	s->rec->waits = 0;
+	s->rec->waits = s->rec->put_offs = 0;
 	return WAS_READ;
 }
 

@@ -155,7 +155,7 @@ static __always_inline void count_thread(struct sock_record *rec)
  */
 __noinline int landed_now(__u64 sk, __u64 peer_sk)
 {
-	return landed(sk, peer_sk, 0);
+	return landed(sk, peer_sk);
 }
 
 /*

@@ -56,43 +56,84 @@ struct inet_connection_sock___timers {
 #define timer_pending(type, sk, timer)                                                             \
 	(bpf_core_field_exists(((type *)0)->timer) && read_kernel(type, sk, timer.entry.pprev) != 0)
 
+/* Linux 7.2 has the second one; HRTIMER_STATE_ENQUEUED is the first's only bit. */
+struct hrtimer___state {
+	u8 state;
+} __attribute__((preserve_access_index));
+
+struct hrtimer___queued {
+	_Bool is_queued;
+} __attribute__((preserve_access_index));
+
+static __always_inline int hrtimer_pending(__u64 timer)
+{
+	if (bpf_core_field_exists(((struct hrtimer___queued *)0)->is_queued))
+		return read_kernel(struct hrtimer___queued, timer, is_queued);
+	return read_kernel(struct hrtimer___state, timer, state);
+}
+
+/*
+ * What a timer has left to whoever gives the lock back (tcp_release_cb), from TCP_TSQ_DEFERRED to
+ * TCP_MTU_REDUCED_DEFERRED: the places of four bits, with a reference for each.
+ */
+#define DEFERRED_FIRST 2
+#define DEFERRED_LAST  5
+
+static __always_inline int deferred(__u64 sk)
+{
+	unsigned long flags = read_kernel(struct sock, sk, sk_tsq_flags);
+	int n = 0;
+
+	for (int i = DEFERRED_FIRST; i <= DEFERRED_LAST; i++)
+		n += flags >> i & 1;
+	return n;
+}
+
+/*
+ * The references that TCP itself has to a socket.  Its program can keep each of them for as long as
+ * it likes, as with a pacing rate of a byte a second: none may be taken for a message on its way.
+ */
+static __always_inline int references_of_tcp(__u64 sk)
+{
+	return timer_pending(struct sock, sk, sk_timer) +
+	       timer_pending(struct inet_connection_sock, sk, icsk_delack_timer) +
+	       timer_pending(struct inet_connection_sock___timers, sk, icsk_retransmit_timer) +
+	       timer_pending(struct inet_connection_sock___timers, sk, icsk_keepalive_timer) +
+	       hrtimer_pending(sk + offset_of(struct tcp_sock, pacing_timer)) +
+	       hrtimer_pending(sk + offset_of(struct tcp_sock, compressed_ack_timer)) +
+	       deferred(sk);
+}
+
 static __always_inline int references(__u64 sk)
 {
 	return read_kernel(struct sock_common, sk, skc_refcnt.refs.counter);
 }
 
 /*
- * Does nobody hold a reference to this socket but itself, its psock, its timers, and so many
- * `others`?  The timers are counted between two looks: without the lock one may be armed
- * meanwhile.
+ * Does nobody hold a reference to this socket but itself, its psock, and TCP?  TCP's are counted
+ * between two looks: without the lock a timer may be armed meanwhile.
  */
-static __always_inline int own_references_only(__u64 sk, int others)
+static __always_inline int own_references_only(__u64 sk)
 {
 	int refs = references(sk);
 
-	return refs == 2 + others + timer_pending(struct sock, sk, sk_timer) +
-			       timer_pending(struct inet_connection_sock, sk, icsk_delack_timer) +
-			       timer_pending(struct inet_connection_sock___timers, sk,
-					     icsk_retransmit_timer) +
-			       timer_pending(struct inet_connection_sock___timers, sk,
-					     icsk_keepalive_timer) &&
-	       refs == references(sk);
+	return refs == 2 + references_of_tcp(sk) && refs == references(sk);
 }
 
 /*
  * Is nothing on its way from the peer's sends into this socket's psock queue?  A thread of the peer
  * has the peer's lock when it looks at this end, and keeps it until it has a reference to this
  * socket, which it holds until its message is queued (sk_psock_msg_verdict).  So look first at the
- * lock, then at the references, of which `others` are known.  The answer may be no although all has
- * landed, never the reverse: a recv of the peer has the lock as well, and a packet that is handled
- * in a softirq holds a reference, as others may.  Without peer_sk: the peer is not known, or the
- * caller has its lock.
+ * lock, then at the references.  The answer may be no although all has landed, never the reverse: a
+ * recv of the peer has the lock as well, and a packet that is handled in a softirq holds a
+ * reference, or one that root of this socket's network namespace keeps in an NFQUEUE.  Without
+ * peer_sk: the peer is not known, or the caller has its lock.
  */
-static __always_inline int landed(__u64 sk, __u64 peer_sk, int others)
+static __always_inline int landed(__u64 sk, __u64 peer_sk)
 {
 	int owned = peer_sk ? is_held(peer_sk) : 0;
 
-	return !owned && own_references_only(after(owned, sk), others);
+	return !owned && own_references_only(after(owned, sk));
 }
 
 #endif /* HOLDERS_H */

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Cases: an end that stands in a page fault inside recv or send, and holds its socket's lock. */
+/*
+ * Cases: an end that stands in a page fault inside recv or send, and holds its socket's lock; and
+ * one that keeps a reference to its socket, which could be taken for a message on its way.
+ */
 #include "semantics.h"
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
@@ -110,4 +113,84 @@ CASE(stuck_recv_v6, bypass, "the same over IPv6")
 CASE(stuck_send, bypass, "a send to an end that stands in a page fault inside send")
 {
 	stuck(AF_INET, 0);
+}
+
+/* Small messages that nobody reads until all are sent: the client's direction leaves the bypass. */
+static void leave(struct conn c)
+{
+	char buf[200];
+
+	for (int i = 0; i < 40; i++)
+		send(c.client, "m", 1, MSG_NOSIGNAL);
+	settle();
+	while (recv(c.server, buf, sizeof(buf), MSG_DONTWAIT) > 0)
+		;
+}
+
+/* The client's socket gets a reference from TCP's pacing timer, for an hour. */
+static void keep_reference(struct conn c)
+{
+	char buf[200] = "";
+
+	set(c.client, SOL_SOCKET, SO_MAX_PACING_RATE, 1);
+	for (int i = 0; i < 30 && send(c.client, buf, sizeof(buf), MSG_DONTWAIT | MSG_NOSIGNAL) > 0;
+	     i++)
+		sleep_ms(1);
+	settle();
+	while (recv(c.server, buf, sizeof(buf), MSG_DONTWAIT) > 0)
+		;
+}
+
+/* The client has left the bypass, but its socket has not: it leaves a message unread. */
+static struct conn dial_keeper(void)
+{
+	struct conn c = dial();
+	char buf[8];
+
+	if (send(c.client, "q", 1, 0) != 1 || recv(c.server, buf, 1, 0) != 1 ||
+	    send(c.server, "unread", 6, 0) != 6)
+		fail("a message each way");
+	leave(c);
+	return c;
+}
+
+/* Two threads of the server have sent: is a message of the other one on its way? */
+CASE(stuck_paced, any, "a send to an end in a page fault, with a paced packet to come")
+{
+	struct conn c = dial_keeper();
+	struct task other = {.fd = c.server, .data = (unsigned char *)"other", .want = 5};
+	long begin_ms, limit;
+	pthread_t thread;
+	void *result;
+
+	take_page_away();
+	begin(&other, "send in a thread", task_send);
+	must_return(&other);
+	keep_reference(c);
+	if (pthread_create(&thread, NULL, recv_into_page, &c.client))
+		fail("pthread_create");
+	for (limit = now_ms() + ARRIVE_MS; !standing && now_ms() < limit;)
+		sleep_ms(2);
+	begin_ms = now_ms();
+	put(c.server, "next", MSG_DONTWAIT);
+	tell("that send was %s", now_ms() - begin_ms < SOON_MS ? "not held up" : "held up");
+	pthread_join(thread, &result);
+	tell("client has received %ld bytes", read_rest(c.client, (long)result));
+}
+
+#define KEEPERS 20
+
+CASE(closing_keepers, any, "connections to ends with a paced packet to come are closed")
+{
+	struct conn c[KEEPERS];
+	long begin_ms;
+
+	for (int i = 0; i < KEEPERS; i++) {
+		c[i] = dial_keeper();
+		keep_reference(c[i]);
+	}
+	begin_ms = now_ms();
+	for (int i = 0; i < KEEPERS; i++)
+		close(c[i].server);
+	tell("closing them was %s", now_ms() - begin_ms < SOON_MS ? "not held up" : "held up");
 }
