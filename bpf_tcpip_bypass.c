@@ -50,6 +50,22 @@ static __always_inline void tally(struct send *s)
 
 /* ---- what it decides ---- */
 
+/*
+ * Fails where the peer has no psock any more: a redirect would find nothing, and its queue may be
+ * memory in which a program has chosen the addresses that looks at it follow.  A struct sock that
+ * was freed holds no such thing (SLAB_TYPESAFE_BY_RCU).
+ */
+static __always_inline int find_queues(struct sock_record *rec)
+{
+	__u64 peer_queue = psock_queue(psock_of(rec->peer_sk));
+
+	if (!rec->queue)
+		rec->queue = psock_queue(psock_of(rec->view.sk));
+	if (!rec->peer_queue)
+		rec->peer_queue = peer_queue;
+	return peer_queue && peer_queue == rec->peer_queue;
+}
+
 /* What only TCP can carry, whether the reader has caught up or not. */
 static __always_inline enum counter why_at_once(const struct send *s)
 {
@@ -61,12 +77,8 @@ static __always_inline enum counter why_at_once(const struct send *s)
 	/* A send that had begun before the socket entered the map, for one. */
 	if (read_kernel(struct tcp_sock, rec->view.sk, write_seq) != rec->write_seq)
 		return left_tcp_bytes;
-	if (!meet_peer(rec))
+	if (!meet_peer(rec) || !find_queues(rec))
 		return left_no_peer;
-	if (!rec->queue)
-		rec->queue = psock_queue(psock_of(rec->view.sk));
-	if (!rec->peer_queue)
-		rec->peer_queue = psock_queue(psock_of(rec->peer_sk));
 	if (has_ulp(rec->view.sk) || has_ulp(rec->peer_sk))
 		return left_ulp;
 	if (in_repair(rec->view.sk) || in_repair(rec->peer_sk))

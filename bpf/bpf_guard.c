@@ -60,21 +60,32 @@ static __always_inline int in_splice(void)
 }
 
 /*
+ * The other end's socket, 0: not to be found.  Its record may have gone, and its memory be what a
+ * program has chosen that asks what this call says: no address is taken out of that.
+ */
+static __always_inline __u64 peer_socket(const struct sock_record *rec)
+{
+	struct sock_key key;
+	__u64 record;
+
+	if (rec->peer)
+		return rec->peer_sk;
+	record = find_peer(&rec->key);
+	return record && read_peer_key(&key, record, &rec->key, rec->view.sk) ? sock_of(record) : 0;
+}
+
+/*
  * The other end is to send over TCP.  Do bypassed bytes wait here, or may some be on their way?
  * As where an end has ended (handover.h): first the flag, then the looks, for the peer as well
  * (model: guard).
  */
 static __always_inline int has_unread(struct sock_record *rec)
 {
-	struct sock_view peer = {};
-	__u64 record, queue;
+	__u64 queue;
 
 	rec->view.reads_tcp = 1;
 	fence(rec);
-	record = rec->peer ?: find_peer(&rec->key);
-	if (record)
-		read_view(&peer, record);
-	if (!wait_until_landed(rec->view.sk, peer.sk))
+	if (!wait_until_landed(rec->view.sk, peer_socket(rec)))
 		return 1;
 	queue = psock_queue(psock_of(rec->view.sk));
 	return queue && !queue_empty(queue);

@@ -47,7 +47,8 @@ enum {
  * What the other end reads of a record, by address (read_view): it has no
  * reference to it.  Stale memory is harmless: once a socket has gone its key
  * has left the map, so a redirect to it finds nothing and the bytes go over TCP.  It sends
- * nothing more either: at the worst our socket stays in the map.
+ * nothing more either: at the worst our socket stays in the map.  But its user can choose what that
+ * memory holds: no address and no index is taken out of it, unless read_peer_key() has known it.
  */
 struct sock_view {
 	__u64 sk;	/* struct sock, this end's */
