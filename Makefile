@@ -36,7 +36,7 @@ MANDIR ?= $(PREFIX)/share/man/man8
 COMMANDS := load unload status
 
 # What the tests and measurements run: both ends of a connection, and the control.
-TEST_PROGRAMS := build/pair build/readers build/senders build/many build/stuck build/semantics build/bench \
+TEST_PROGRAMS := build/pair build/readers build/senders build/many build/stuck build/stale build/semantics build/bench \
 	build/classic/bpf_sockops.o build/classic/bpf_tcpip_bypass.o build/other/flags.bpf.o build/other/map.bpf.o build/other/calls.bpf.o
 
 .DELETE_ON_ERROR:

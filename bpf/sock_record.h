@@ -156,7 +156,7 @@ static __always_inline void read_view(struct sock_view *view, __u64 record)
 /* The socket that has a record. */
 static __always_inline __u64 sock_of(__u64 record)
 {
-	return read_word(record + __builtin_offsetof(struct sock_record, view.sk));
+	return read_number(record + __builtin_offsetof(struct sock_record, view.sk));
 }
 
 #endif /* SOCK_RECORD_H */

@@ -293,6 +293,15 @@ many_have_talked() {
 	[[ $(grep -c again "$BOX_TMP/many") -ge $1 ]]
 }
 
+# stale HOW CONNECTIONS WORD: tests/stale.c, as any user to whom a cgroup is delegated.
+stale() {
+	chmod 755 "$BOX_TMP" "$BOX_CGROUP" # as a machine has its own
+	mkdir "$BOX_CGROUP/delegated"
+	chown 65534 "$BOX_CGROUP/delegated"
+	cp "$ROOT/build/stale" "$BOX_TMP"
+	in_box "${AS_USER[@]}" "$BOX_TMP/stale" "$1" "$2" "$(box_root)/delegated" "$3"
+}
+
 # serve FILE WRAPPER... -- PAIR-ARGUMENTS: start one end, wait for its port.
 serve() {
 	local port_file=$1 wrapper=()

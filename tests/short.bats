@@ -152,11 +152,8 @@ most_of_one_program() {
 @test "short connections: no memory that was a record's decides which budget is spent" {
 	local before
 	load_pair --quiet
-	chmod 755 "$BOX_CGROUP" # as a machine has its own
-	mkdir "$BOX_CGROUP/delegated"
-	chown 65534 "$BOX_CGROUP/delegated"
 	before=$(secret)
-	in_box "${AS_USER[@]}" /usr/bin/python3 -c "$(<"$ROOT/tests/programs/stale_record.py")" 2400 "$(box_root)/delegated"
+	stale reset 2400 4096 # the secret's place
 	have_want "admitted" "$(counter admitted_passive)" -eq 2400
 	have_want "the secret" "$(secret)" = "$before"
 	have_want "accounts" "$(accounts)" -le 2

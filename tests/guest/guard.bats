@@ -109,6 +109,16 @@ talk_late() {
 	have_want "sockets refused" "$(counter refused_program)" -eq 4
 }
 
+# The record of the other end has become a user's memory: did its words stand for sockets, the answer
+# would tell him what is in the kernel's.
+@test "guard: it follows no address that a user has chosen" {
+	local text AS_USER=(env) # the guest's libraries are root's alone
+	load_pair --quiet --all-connections
+	text=$(awk '$3 == "_text" { print $1 }' /proc/kallsyms)
+	have_want "calls that got EINVAL" "$(stale ask 400 $((16#$text + 1048576)))" -eq 0
+	have_want "calls that the guard has seen" "$(counter guarded)" -eq 400
+}
+
 # said CASE: what tests/semantics says of it.
 said() {
 	in_box "$ROOT/build/semantics" "$1"
