@@ -57,13 +57,11 @@ static __always_inline void tally(struct send *s)
  */
 static __always_inline int find_queues(struct sock_record *rec)
 {
-	__u64 peer_queue = psock_queue(psock_of(rec->peer_sk));
-
 	if (!rec->queue)
 		rec->queue = psock_queue(psock_of(rec->view.sk));
 	if (!rec->peer_queue)
-		rec->peer_queue = peer_queue;
-	return peer_queue && peer_queue == rec->peer_queue;
+		rec->peer_queue = psock_queue(psock_of(rec->peer_sk));
+	return rec->peer_queue && has_psock(rec->peer_sk, psock_at(rec->peer_queue));
 }
 
 /* What only TCP can carry, whether the reader has caught up or not. */

@@ -71,6 +71,12 @@ static __always_inline __u64 psock_of(__u64 sk)
 	return psock && (__u64)read_kernel(struct sk_psock, psock, sk) == sk ? psock : 0;
 }
 
+/* Is it still this one? */
+static __always_inline int has_psock(__u64 sk, __u64 psock)
+{
+	return ((__u64)read_kernel(struct sock, sk, sk_user_data) & ~7ULL) == psock;
+}
+
 /* The address of its queue, an empty one points at itself. */
 static __always_inline __u64 psock_queue(__u64 psock)
 {
