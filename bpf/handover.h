@@ -53,7 +53,9 @@
  * (model: looks, verdict, lands).  First the peer's thread has its own socket's lock, then it
  * holds a reference to this socket: landed() looks for both (model: look_lock, look_refs).  So who
  * leaves writes its flag, then fence(), then looks at the sender's lock and its own references;
- * who sends takes its lock, then looks at the flag: at least one of the two sees the other.
+ * who sends takes its lock, then looks at the flag: at least one of the two sees the other.  An end
+ * that has its own lock knows it of its own sends sooner, if no other thread refers to its psock:
+ * in_no_call().
  *
  * What rests on time, not on order:
  *
@@ -186,22 +188,22 @@ __noinline int wait_until_landed(__u64 sk, __u64 peer_sk)
 
 /*
  * Have the other threads of this end nothing on its way to the peer?  None can start: the lock
- * of this end is the caller's.
+ * of this end is the caller's, in a send.
  */
 static __always_inline int others_queued(const struct sock_record *rec)
 {
-	return rec->view.threads < 2 || landed_now(rec->peer_sk, 0);
+	return rec->view.threads < 2 || in_no_call(rec->view.sk, 1) || landed_now(rec->peer_sk, 0);
 }
 
 /* The same, with some time for it: a global function, for the verifier. */
-__noinline int wait_for_others(__u64 peer_sk, int threads)
+__noinline int wait_for_others(__u64 sk, __u64 peer_sk)
 {
-	return threads < 2 || !peer_sk || wait_until_landed(peer_sk, 0);
+	return !peer_sk || in_no_call(sk, 1) || wait_until_landed(peer_sk, 0) || in_no_call(sk, 1);
 }
 
 static __always_inline int wait_until_queued(const struct sock_record *rec)
 {
-	return wait_for_others(rec->peer_sk, rec->view.threads);
+	return rec->view.threads < 2 || wait_for_others(rec->view.sk, rec->peer_sk);
 }
 
 /*
@@ -211,17 +213,17 @@ static __always_inline int wait_until_queued(const struct sock_record *rec)
 static __always_inline int own_queued(const struct sock_record *rec, __u64 peer_psock)
 {
 	return !peer_psock || !rec->view.threads || rec->view.left == LEFT_QUEUED ||
-	       landed_now(rec->peer_sk, 0);
+	       in_no_call(rec->view.sk, 0) || landed_now(rec->peer_sk, 0);
 }
 
 /*
  * Has what was on the way to the peer landed?  It gets a FIN's time for it, unless the peer's FIN
  * waits as well, which `peer_waits` says, the address of its waits_for_lock, or 0: do not ask.
  */
-__noinline int wait_long_until_landed(__u64 peer_sk, __u64 peer_waits)
+__noinline int wait_long_until_landed(__u64 sk, __u64 peer_sk, __u64 peer_waits)
 {
 	for (int i = 0; i < FIN_WAITS; i++) {
-		if (wait_until_landed(peer_sk, 0))
+		if (wait_until_landed(peer_sk, 0) || in_no_call(sk, 0))
 			return 1;
 		if (peer_waits && read_number(peer_waits) == WAITS_TO_END)
 			return 0;
@@ -240,7 +242,7 @@ static __always_inline void wait_before_fin(struct sock_record *rec)
 	if (own_queued(rec, psock_of(rec->peer_sk)))
 		return;
 	rec->view.waits_for_lock = WAITS_TO_END;
-	wait_long_until_landed(rec->peer_sk, rec->server ? 0 : peer_waits);
+	wait_long_until_landed(rec->view.sk, rec->peer_sk, rec->server ? 0 : peer_waits);
 	rec->view.waits_for_lock = 0;
 }
 

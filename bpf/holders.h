@@ -136,4 +136,22 @@ static __always_inline int landed(__u64 sk, __u64 peer_sk)
 	return !owned && own_references_only(after(owned, sk));
 }
 
+/*
+ * Is no thread inside a send or a recv on this socket, but for so many `known` ones?  Each has a
+ * reference to its psock until it is through, its message queued (tcp_bpf_sendmsg,
+ * tcp_bpf_recvmsg), and a sockmap has one.  Then nothing of this end is on its way, whatever
+ * references there are to the other end's socket: of these its own program can keep some that are
+ * not TCP's, as with MSG_ZEROCOPY.  A global function (5.6): the verifier walks it once.
+ */
+__noinline int in_no_call(__u64 sk, int known)
+{
+	__u64 psock = psock_of(sk), maps = psock + offset_of(struct sk_psock, link), first;
+
+	if (!psock)
+		return 1;
+	first = read_word(maps);
+	return (__u64)read_kernel(struct list_head, maps, prev) == first &&
+	       read_kernel(struct sk_psock, psock, refcnt.refs.counter) == known + (first != maps);
+}
+
 #endif /* HOLDERS_H */

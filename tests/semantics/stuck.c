@@ -127,12 +127,15 @@ static void leave(struct conn c)
 		;
 }
 
-/* The client's socket gets a reference from TCP's pacing timer, for an hour. */
-static void keep_reference(struct conn c)
+/* The client's socket gets a reference, for an hour: of TCP's pacing timer, and of MSG_ZEROCOPY. */
+static void keep_reference(struct conn c, int flag)
 {
 	char buf[200] = "";
 
+	set(c.client, SOL_SOCKET, SO_ZEROCOPY, 1);
 	set(c.client, SOL_SOCKET, SO_MAX_PACING_RATE, 1);
+	send(c.client, buf, sizeof(buf), MSG_NOSIGNAL);
+	send(c.client, buf, sizeof(buf), flag | MSG_NOSIGNAL);
 	for (int i = 0; i < 30 && send(c.client, buf, sizeof(buf), MSG_DONTWAIT | MSG_NOSIGNAL) > 0;
 	     i++)
 		sleep_ms(1);
@@ -155,7 +158,7 @@ static struct conn dial_keeper(void)
 }
 
 /* Two threads of the server have sent: is a message of the other one on its way? */
-CASE(stuck_paced, any, "a send to an end in a page fault, with a paced packet to come")
+static void stuck_keeper(int flag)
 {
 	struct conn c = dial_keeper();
 	struct task other = {.fd = c.server, .data = (unsigned char *)"other", .want = 5};
@@ -166,7 +169,7 @@ CASE(stuck_paced, any, "a send to an end in a page fault, with a paced packet to
 	take_page_away();
 	begin(&other, "send in a thread", task_send);
 	must_return(&other);
-	keep_reference(c);
+	keep_reference(c, flag);
 	if (pthread_create(&thread, NULL, recv_into_page, &c.client))
 		fail("pthread_create");
 	for (limit = now_ms() + ARRIVE_MS; !standing && now_ms() < limit;)
@@ -178,16 +181,26 @@ CASE(stuck_paced, any, "a send to an end in a page fault, with a paced packet to
 	tell("client has received %ld bytes", read_rest(c.client, (long)result));
 }
 
+CASE(stuck_paced, any, "a send to an end in a page fault, with a paced packet to come")
+{
+	stuck_keeper(0);
+}
+
+CASE(stuck_zerocopy, any, "the same with a packet of MSG_ZEROCOPY")
+{
+	stuck_keeper(MSG_ZEROCOPY);
+}
+
 #define KEEPERS 20
 
-CASE(closing_keepers, any, "connections to ends with a paced packet to come are closed")
+CASE(closing_keepers, any, "connections to ends with such a packet to come are closed")
 {
 	struct conn c[KEEPERS];
 	long begin_ms;
 
 	for (int i = 0; i < KEEPERS; i++) {
 		c[i] = dial_keeper();
-		keep_reference(c[i]);
+		keep_reference(c[i], MSG_ZEROCOPY);
 	}
 	begin_ms = now_ms();
 	for (int i = 0; i < KEEPERS; i++)
