@@ -51,9 +51,9 @@ static __always_inline void tally(struct send *s)
 /* ---- what it decides ---- */
 
 /*
- * Fails where the peer has no psock any more: a redirect would find nothing, and its queue may be
- * memory in which a program has chosen the addresses that looks at it follow.  A struct sock that
- * was freed holds no such thing (SLAB_TYPESAFE_BY_RCU).
+ * Fails where the peer has no psock any more: a redirect would find nothing, and its socket and its
+ * queue may be memory of others, in which a program has chosen the addresses that looks at it
+ * follow.  Such memory does not hold the address of the psock in the right place.
  */
 static __always_inline int find_queues(struct sock_record *rec)
 {

@@ -154,15 +154,15 @@ static __always_inline void count_answer(struct sock_record *rec)
 
 /*
  * A connection ends, or its server leaves the map: judged once, by the server's end.  But of a
- * `reset` only the end that sends it hears.  The server's record may be gone then, and its memory
- * hold what a stranger has chosen: so the account is the client's own, as of when they met.
+ * reset only the end that sends it hears: then the client judges, if the server's record is still
+ * there.
  */
-static __always_inline void judge(struct sock_record *rec, int reset)
+static __always_inline void judge(struct sock_record *rec, int by_client)
 {
 	struct sock_view server = rec->view;
 
 	if (!rec->server) {
-		if (!reset || !rec->peer)
+		if (!by_client)
 			return;
 		read_view(&server, rec->peer);
 	}

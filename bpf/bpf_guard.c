@@ -60,18 +60,18 @@ static __always_inline int in_splice(void)
 }
 
 /*
- * The other end's socket, 0: not to be found.  Its record may have gone, and its memory be what a
- * program has chosen that asks what this call says: no address is taken out of that.
+ * The other end's socket, 0: none that could send here.  Its record, or the socket, may have gone,
+ * and the memory be what somebody else has written, which this call's answer must not tell: no
+ * address is taken out of that, and a socket is one that has a psock.
  */
 static __always_inline __u64 peer_socket(const struct sock_record *rec)
 {
+	__u64 record = rec->peer ? 0 : find_peer(&rec->key), sk = rec->peer_sk;
 	struct sock_key key;
-	__u64 record;
 
-	if (rec->peer)
-		return rec->peer_sk;
-	record = find_peer(&rec->key);
-	return record && read_peer_key(&key, record, &rec->key, rec->view.sk) ? sock_of(record) : 0;
+	if (record && read_peer_key(&key, record, &rec->key, rec->view.sk))
+		sk = sock_of(record);
+	return sk && psock_of(sk) ? sk : 0;
 }
 
 /*

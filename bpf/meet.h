@@ -148,4 +148,12 @@ static __always_inline int meet_peer(struct sock_record *rec)
 	return 1;
 }
 
+/* Is the record of the other end still that, and not memory that serves something else? */
+static __always_inline int is_there(const struct sock_record *rec)
+{
+	struct sock_key key;
+
+	return rec->peer && read_peer_key(&key, rec->peer, &rec->key, rec->view.sk);
+}
+
 #endif /* MEET_H */

@@ -66,7 +66,7 @@ static __always_inline void on_packet(struct bpf_sock_ops *skops, int sent)
 		fin = set_ended(rec);
 		if (fin)
 			wait_before_fin(rec);
-		judge(rec, state == BPF_TCP_CLOSE);
+		judge(rec, state == BPF_TCP_CLOSE && !rec->server && is_there(rec));
 		if (fin)
 			remember_program(rec, cpu);
 	} else if (sent) {
