@@ -411,8 +411,9 @@ show_json() {
 }
 
 watch() {
-	local screen lines
+	local screen lines began took
 	while :; do
+		began=$SECONDS
 		if is_loaded && look; then
 			screen=$(show)
 			THEN=$NOW
@@ -426,7 +427,9 @@ watch() {
 		lines=$(tput lines 2>/dev/null || echo 24)
 		printf '\033[H\033[J' || exit 2
 		head -n $((lines - 1)) <<<"$screen" || exit 2
-		sleep "$WATCH"
+		# What reads a list may go on when its time is up (read_pin): most of it has ended then.
+		took=$((SECONDS - began))
+		sleep "$((took < LIST_SECONDS / 2 ? WATCH : WATCH + 10 * took))"
 	done
 }
 

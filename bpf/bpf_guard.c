@@ -69,8 +69,11 @@ static __always_inline __u64 peer_socket(const struct sock_record *rec)
 	__u64 record = rec->peer ? 0 : find_peer(&rec->key), sk = rec->peer_sk;
 	struct sock_key key;
 
-	if (record && read_peer_key(&key, record, &rec->key, rec->view.sk))
-		sk = sock_of(record);
+	if (record) {
+		sk = sock_of(record); /* first, as in meet_peer() */
+		if (!read_peer_key(&key, record, &rec->key, rec->view.sk))
+			return 0;
+	}
 	return sk && psock_of(sk) ? sk : 0;
 }
 

@@ -136,9 +136,11 @@ static __always_inline int meet_peer(struct sock_record *rec)
 	if (rec->peer)
 		return 1;
 	peer = find_peer(&rec->key);
-	if (!peer || !read_peer_key(&rec->peer_key, peer, &rec->key, rec->view.sk))
+	if (!peer)
 		return 0;
-	read_view(&view, peer);
+	read_view(&view, peer); /* first: what is known then has been there since */
+	if (!read_peer_key(&rec->peer_key, peer, &rec->key, rec->view.sk))
+		return 0;
 	rec->peer = peer;
 	rec->peer_sk = view.sk;
 	if (!rec->server)
