@@ -15,7 +15,9 @@
  *           its peer has LEFT, and it has read all: on_packet(); or at an unload
  *
  *   BYPASS  each send is redirected into the peer's psock queue.
- *   LEFT    view.left: each send goes over TCP, for good.  The peer may still redirect.
+ *   LEFT    view.left: each send goes over TCP, for good.  The peer may still redirect.  While a
+ *           thread waits for TCP's buffer, the other ones' sends do not even ask the program
+ *           (psock->eval is still its answer to the first one's): they go over TCP as well.
  *   ENDED   view.ended: nothing more is sent.  The peer may still redirect.
  *   OUT     !in_map: the key has gone, the socket is plain TCP, and has LEFT.  A redirect to it
  *           finds nothing, and the peer LEFT with that send.
