@@ -53,7 +53,7 @@ static __always_inline void tally(struct send *s)
 /*
  * Fails where the peer has no psock any more: a redirect would find nothing, and its socket and its
  * queue may be memory of others, in which a program has chosen the addresses that looks at it
- * follow.  Such memory does not hold the address of the psock in the right place.
+ * follow.  Nobody knows the address of the psock, which it would have to hold in the right place.
  */
 static __always_inline int find_queues(struct sock_record *rec)
 {
@@ -168,7 +168,8 @@ static __always_inline int has_caught_up(const struct send *s)
 /*
  * Too much is unread, but other threads have had messages on the way for longer than a wait: one of
  * them has been preempted.  Their order counts more than the bound, up to the most that a burst may
- * hold; but who reads chooses who else has references to his socket (holders.h).
+ * hold; and up to a number of sends, since who reads can keep references that are no messages
+ * (holders.h).
  */
 static __always_inline int put_off(struct sock_record *rec)
 {

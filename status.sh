@@ -35,7 +35,8 @@ usage() {
 		OPTIONS
 		    --json             print one JSON object instead, with all counters
 		    --watch [SECONDS]  show it again every SECONDS (default: 2), with the rates since the
-		                       last time, and cut to the height of the terminal
+		                       last time, and cut to the height of the terminal; more rarely
+		                       where a look takes long
 		    --help             show this text
 
 		EXIT STATUS
@@ -96,7 +97,7 @@ directions() {
 			next
 		}
 		# The kernel may list a socket twice (sock_ops_open.c).
-		$3 == 1 && $4 == ours && !seen[$7]++ { n[$5]++ }
+		$3 == 1 && $4 == ours && !seen[$(NF - 1)]++ { n[$5]++ }
 		END {
 			print "on_bypass", n[-1] + 0
 			for (i = 0; i in name; i++)
@@ -220,7 +221,8 @@ show() {
 	say "filter       $scope of the listening side$( ((!ALL)) || echo ', short connections as well')"
 	[[ -z $NOT_UNDER ]] || say "on TCP       $(some_of "$NOT_UNDER")"
 	[[ -z $NOT_OF ]] || say "on TCP       programs: ${NOT_OF//$'\n'/, }"
-	((!NEW_ALONE)) || say "on TCP       whatever listened already, as not all programs could be looked at"
+	((!NEW_ALONE)) || say "on TCP       whatever listened already: load.sh could not look at all programs," \
+		"or exclude all their cgroups"
 	say "trace        $( ((QUIET)) && echo off || echo on)"
 	say "guard        $(is_guarded && echo on || echo off)"
 	say "map          $SOCKETS of $MOST sockets"
@@ -427,7 +429,7 @@ watch() {
 		lines=$(tput lines 2>/dev/null || echo 24)
 		printf '\033[H\033[J' || exit 2
 		head -n $((lines - 1)) <<<"$screen" || exit 2
-		# What reads a list may go on when its time is up (read_pin): most of it has ended then.
+		# The reader of a list may go on when its time is up (read_pin): by the next look it has ended.
 		took=$((SECONDS - began))
 		sleep "$((took < LIST_SECONDS / 2 ? WATCH : WATCH + 10 * took))"
 	done

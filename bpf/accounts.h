@@ -43,8 +43,8 @@ struct sock_account {
 
 /*
  * The entry behind the accounts holds two random numbers instead, which load.sh draws.  All else
- * that account_of() hashes is public: without them a stranger could choose a port and a process of
- * his own that share the account of a program, and spend its budget.  So is the rest of a sock_key.
+ * that account_of() hashes, and all else in a sock_key, is public: without them a stranger could
+ * choose a port and a process of his own that share the account of a program, and spend its budget.
  * Not bpf_get_prandom_u32(): any user can work out its numbers, from a socket filter that returns
  * them.
  */

@@ -61,8 +61,8 @@ static __always_inline int in_splice(void)
 
 /*
  * The other end's socket, 0: none that could send here.  Its record, or the socket, may have gone,
- * and the memory be what somebody else has written, which this call's answer must not tell: no
- * address is taken out of that, and a socket is one that has a psock.
+ * and the memory be what somebody else has written, which this call's answer must not tell: so a
+ * record is one that read_peer_key() recognises, and a socket one whose psock has its address.
  */
 static __always_inline __u64 peer_socket(const struct sock_record *rec)
 {

@@ -26,12 +26,15 @@
 
 #define MAX_CGROUPS 4096
 
-/* By the id of the cgroup, which is the inode number of its directory. */
+/*
+ * By the id of the cgroup, which is the inode number of its directory.  Sizes, no types: load.sh
+ * must be able to read it, as sock_ops_config.  The value is not in use.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, MAX_CGROUPS);
-	__type(key, __u64);
-	__type(value, __u32); /* not in use */
+	__uint(key_size, sizeof(__u64));
+	__uint(value_size, sizeof(__u32));
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } sock_ops_cgroups SEC(".maps");
 

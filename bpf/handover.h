@@ -56,8 +56,8 @@
  * holds a reference to this socket: landed() looks for both (model: look_lock, look_refs).  So who
  * leaves writes its flag, then fence(), then looks at the sender's lock and its own references;
  * who sends takes its lock, then looks at the flag: at least one of the two sees the other.  An end
- * that has its own lock knows it of its own sends sooner, if no other thread refers to its psock:
- * in_no_call().
+ * with its own lock can tell more cheaply that its own sends have landed: if no other thread has a
+ * reference to its psock (in_no_call()).
  *
  * What rests on time, not on order:
  *
@@ -71,8 +71,9 @@
  *     the copying of the message does, hundreds of instructions, and on x86 an atomic operation.
  *   - On arm64 nothing orders a sender's reference to the peer (sock_hold) with the release of
  *     its lock for who looks at both without that lock.
- *   - own_references_only() can miss a message while a timer is being armed: between mod_timer()
- *     and the sock_hold() behind it.
+ *   - own_references_only() can miss a message while a timer is being armed, or leaves its work to
+ *     the lock's owner: between mod_timer(), hrtimer_start() or the flag and the sock_hold() behind
+ *     it.
  *
  * unload.sh takes sockets out from outside by the same rules: once the switch is off, a
  * socket with an empty queue and nothing on the way can go (idle() in status_line.h).  It looks

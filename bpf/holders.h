@@ -126,8 +126,8 @@ static __always_inline int own_references_only(__u64 sk)
  * socket, which it holds until its message is queued (sk_psock_msg_verdict).  So look first at the
  * lock, then at the references.  The answer may be no although all has landed, never the reverse: a
  * recv of the peer has the lock as well, and a packet that is handled in a softirq holds a
- * reference, or one that root of this socket's network namespace keeps in an NFQUEUE.  Without
- * peer_sk: the peer is not known, or the caller has its lock.
+ * reference, and so does one that root of this socket's network namespace keeps in an NFQUEUE.
+ * Without peer_sk: the peer is not known, or the caller has its lock.
  */
 static __always_inline int landed(__u64 sk, __u64 peer_sk)
 {
@@ -146,12 +146,16 @@ static __always_inline int landed(__u64 sk, __u64 peer_sk)
 __noinline int in_no_call(__u64 sk, int known)
 {
 	__u64 psock = psock_of(sk), maps = psock + offset_of(struct sk_psock, link), first;
+	int refs;
 
-	if (!psock)
-		return 1;
+	if (!psock) /* or another subsystem has taken sk_user_data over */
+		return !known && has_psock(sk, 0);
 	first = read_word(maps);
-	return (__u64)read_kernel(struct list_head, maps, prev) == first &&
-	       read_kernel(struct sk_psock, psock, refcnt.refs.counter) == known + (first != maps);
+	if ((__u64)read_kernel(struct list_head, maps, prev) != first)
+		return 0;
+	refs = read_kernel(struct sk_psock, psock, refcnt.refs.counter);
+	/* Without the lock a link, and then its reference, may go meanwhile. */
+	return refs == known + (first != maps) && read_word(after(refs, maps)) == first;
 }
 
 #endif /* HOLDERS_H */

@@ -138,7 +138,7 @@ static __always_inline int meet_peer(struct sock_record *rec)
 	peer = find_peer(&rec->key);
 	if (!peer)
 		return 0;
-	read_view(&view, peer); /* first: what is known then has been there since */
+	read_view(&view, peer); /* first: what is recognised then has been there since */
 	if (!read_peer_key(&rec->peer_key, peer, &rec->key, rec->view.sk))
 		return 0;
 	rec->peer = peer;

@@ -48,7 +48,8 @@ enum {
  * reference to it.  Stale memory is harmless: once a socket has gone its key
  * has left the map, so a redirect to it finds nothing and the bytes go over TCP.  It sends
  * nothing more either: at the worst our socket stays in the map.  But its user can choose what that
- * memory holds: no address and no index is taken out of it, unless read_peer_key() has known it.
+ * memory holds: no address and no index is taken out of it, unless read_peer_key() has recognised
+ * it.
  */
 struct sock_view {
 	__u64 sk;	/* struct sock, this end's */
@@ -106,6 +107,7 @@ struct sock_record {
 	__u32 peer_turn;	  /* B: the peer's turn at the last send */
 	__u32 write_seq;	  /* O: tcp_sock.write_seq while nothing went over TCP */
 	__u32 thread;		  /* B: id of the thread that sent last */
+	__u32 put_offs;		  /* B: sends past all bounds, since the peer had read all */
 	__u32 cb_flags;		  /* O: callback flags that we have set on the socket */
 	/* O, R: what keepalive.h has set, and what the program had set before; 0: nothing. */
 	__u32 probe_idle;	/* jiffies */
@@ -123,8 +125,6 @@ struct sock_record {
 	__u8 changed;  /* what else was set: an enum of keepalive.h */
 	__u8 reason;   /* O, B: why this direction is back on TCP: an enum counter; S */
 	__u8 in_parts; /* B: a message of this burst was PART_OF_SEND or more */
-	__u8 unused[2];
-	__u16 put_offs; /* B: sends past all bounds, since the peer had read all */
 	/* By bpf_guard: what waited when a call got EINVAL here. */
 	__u64 einval_queue; /* &sk_psock.ingress_msg */
 	__u64 einval_first; /* its first message, 0: none */

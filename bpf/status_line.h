@@ -138,6 +138,8 @@ static __noinline int idle_now(__u64 sk, __u64 peer_sk)
 {
 	__u64 queue = psock_queue(psock_of(sk));
 
+	if (!sk)
+		return 0; /* not known */
 	if (!(peer_sk && in_no_call(peer_sk, 0)) && !landed(sk, peer_sk))
 		return 0;
 	return !queue || queue_empty(queue);

@@ -153,7 +153,7 @@ read_pin() {
 	exec {fd}< <(
 		alone
 		trap - PIPE
-		exec cat "$2" 2>/dev/null
+		exec cat "$2" </dev/null 2>/dev/null
 	)
 	pid=$!
 	timeout --foreground "$1" cat <&"$fd" || status=$?

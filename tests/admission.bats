@@ -22,6 +22,7 @@ assert_bypassed() {
 	local try
 	for try in 1 2; do
 		! all_bypassed "$@" || return 0
+		have_want "messages over TCP" "$(counter passed_messages)" -gt 0
 		wait_until 5 "the map to be empty" map_is_empty
 		zero_counters
 	done

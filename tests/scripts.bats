@@ -566,7 +566,10 @@ in_container() {
 @test "load.sh and unload.sh: work with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN alone" {
 	local few=(setpriv --bounding-set "-all,+bpf,+perfmon,+net_admin")
 	make -C "$ROOT" -s all
-	in_box "${few[@]}" "$ROOT/load.sh"
+	child_up
+	in_box "${few[@]}" "$ROOT/load.sh" --exclude-cgroup "$CHILD"
+	in_child "$PAIR" talk
+	have_want "redirected messages, of the excluded cgroup" "$(counter redirected_messages)" -eq 0
 	in_box "$PAIR" talk
 	have_want "redirected messages" "$(counter redirected_messages)" -eq 200
 	run -1 in_box "${few[@]}" "$ROOT/load.sh"

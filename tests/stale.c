@@ -78,11 +78,14 @@ static void fill_memory(const char *directory, uint64_t word)
 {
 	uint64_t words[56];
 	char path[256], name[32];
-	cpu_set_t cpus;
+	cpu_set_t mine, cpus;
 
 	for (int i = 0; i < 56; i++)
 		words[i] = word;
-	for (int cpu = 0; cpu < sysconf(_SC_NPROCESSORS_ONLN); cpu++) {
+	check(sched_getaffinity(0, sizeof(mine), &mine), "sched_getaffinity");
+	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+		if (!CPU_ISSET(cpu, &mine))
+			continue;
 		CPU_ZERO(&cpus);
 		CPU_SET(cpu, &cpus);
 		check(sched_setaffinity(0, sizeof(cpus), &cpus), "sched_setaffinity");

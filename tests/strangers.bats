@@ -462,9 +462,9 @@ time.sleep(120)' "$(box_root)/$deep"/{1..70} "$(box_root)/$long"
 	before=$SECONDS
 	run -0 with_fakes "$ROOT/status.sh"
 	output_has "not all sockets are listed" "map "
-	have_want "seconds" $((SECONDS - before)) -le $((20 * SLOWNESS))
+	have_want "seconds" $((SECONDS - before)) -le $((30 * SLOWNESS))
 	before=$SECONDS
 	run with_fakes "$ROOT/unload.sh" --timeout 1 # 1 where lists of the map are refused
-	have_want "seconds" $((SECONDS - before)) -le $((20 * SLOWNESS))
+	have_want "seconds" $((SECONDS - before)) -le $((30 * SLOWNESS))
 	assert_no_pins
 }

@@ -109,8 +109,8 @@ talk_late() {
 	have_want "sockets refused" "$(counter refused_program)" -eq 4
 }
 
-# The record of the other end has become a user's memory: did its words stand for sockets, the answer
-# would tell him what is in the kernel's.
+# The record of the other end has become a user's memory: if its words were taken for addresses of
+# sockets, the answer would tell him what is in the kernel's memory.
 @test "guard: it follows no address that a user has chosen" {
 	local text AS_USER=(env) # the guest's libraries are root's alone
 	load_pair --quiet --all-connections

@@ -127,7 +127,7 @@ static void leave(struct conn c)
 		;
 }
 
-/* The client's socket gets a reference, for an hour: of TCP's pacing timer, and of MSG_ZEROCOPY. */
+/* The client's socket gets a reference, for minutes: of TCP's pacing timer, and of MSG_ZEROCOPY. */
 static void keep_reference(struct conn c, int flag)
 {
 	char buf[200] = "";
