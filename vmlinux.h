@@ -410,6 +410,7 @@ struct sock {
 	__u16 sk_protocol;
 	int sk_peek_off;
 	int sk_rcvlowat;
+	u8 sk_shutdown;
 	u32 sk_tsflags;
 	gfp_t sk_allocation;
 	unsigned long sk_max_pacing_rate;

@@ -8,7 +8,8 @@
  *
  * From the first such call on, the other end sends over TCP.  If bypassed bytes wait already, the
  * call gets EINVAL.  From splice(2) that means a file that cannot be spliced, from
- * TCP_ZEROCOPY_RECEIVE memory that it cannot use: most programs then read and copy.
+ * TCP_ZEROCOPY_RECEIVE memory that it cannot use: most programs then read and copy.  And one that
+ * copies a part of what is unread: guard_repair().
  *
  * A program that takes EINVAL for an error is excluded by name, or by its cgroup once it has done
  * so (excluded.h).  A program that was handed its listener never calls listen(2):
@@ -25,11 +26,14 @@
 #include "handover.h"
 
 #define MAY_READ	     4
+#define EBUSY		     16
 #define EINVAL		     22
 #define SOL_SOCKET	     1
 #define SO_ACCEPTCONN	     30
 #define TCP_LISTEN	     10
 #define IPPROTO_TCP	     6
+#define RCV_SHUTDOWN	     1
+#define TCP_QUEUE_SEQ	     21
 #define TCP_ZEROCOPY_RECEIVE 35
 
 /* x86's 64-bit and 32-bit ones, and arm64's: no other call of these numbers reads a socket. */
@@ -122,6 +126,27 @@ static __always_inline void guard(struct sock *sk)
 	}
 }
 
+/*
+ * TCP_QUEUE_SEQ is what CRIU asks before it copies what FIONREAD and MSG_PEEK show.  These leave
+ * out bytes of TCP behind bypassed ones: where there are both, it must fail, not lose some.
+ */
+static __always_inline void guard_repair(struct sock *sk)
+{
+	struct sock_record *rec = bpf_sk_storage_get(&sock_ops_record, sk, 0, 0);
+	__u32 waiting;
+	__u64 queue;
+
+	if (!rec || !rec->in_map || !in_repair(rec->view.sk))
+		return;
+	queue = psock_queue(psock_of(rec->view.sk));
+	waiting = read_kernel(struct tcp_sock, rec->view.sk, rcv_nxt) -
+		  read_kernel(struct tcp_sock, rec->view.sk, copied_seq);
+	if (sk->sk_shutdown & RCV_SHUTDOWN)
+		waiting--; /* the peer's FIN */
+	if (waiting && queue && !queue_empty(queue))
+		bpf_set_retval(-EBUSY); /* cannot fail, as above */
+}
+
 SEC("lsm_cgroup/file_permission")
 int bpf_guard(unsigned long long *ctx)
 {
@@ -157,6 +182,8 @@ int bpf_guard_get(unsigned long long *ctx)
 		return 1;
 	if (level == IPPROTO_TCP && option == TCP_ZEROCOPY_RECEIVE)
 		guard(sk);
+	if (level == IPPROTO_TCP && option == TCP_QUEUE_SEQ)
+		guard_repair(sk);
 	if (level == SOL_SOCKET && option == SO_ACCEPTCONN && is_tcp_listener(sk) &&
 	    runs_excluded_program())
 		set_mark(sk, MARK_EXCLUDED); /* failing, as one that does not ask */

@@ -109,6 +109,16 @@ talk_late() {
 	have_want "sockets refused" "$(counter refused_program)" -eq 4
 }
 
+@test "guard: TCP_REPAIR does not save a part of what is unread" {
+	local both one
+	both=$(said repair_both)
+	one=$(said repair_client)
+	[[ $both == *"TCP_QUEUE_SEQ -> 0"* ]]
+	load_pair --quiet
+	[[ $(said repair_both) == *"TCP_QUEUE_SEQ -> EBUSY"* ]]
+	have_want "bytes of one kind" "$(said repair_client)" = "$one"
+}
+
 # The record of the other end has become a user's memory: if its words were taken for addresses of
 # sockets, the answer would tell him what is in the kernel's memory.
 @test "guard: it follows no address that a user has chosen" {

@@ -78,6 +78,8 @@ CASE(keepalive, bypass, "keepalive of a quiet connection")
 	hang_up(c);
 }
 
+#define RTO_MS 300 /* after which what was held back is sent again */
+
 /* As CRIU does to save a connection: what is unread, and what was sent. */
 CASE(repair, bypass, "TCP_REPAIR: the queues of a connection, which then goes on")
 {
@@ -93,6 +95,30 @@ CASE(repair, bypass, "TCP_REPAIR: the queues of a connection, which then goes on
 	get(c.server, 100, MSG_PEEK | MSG_DONTWAIT);
 	set(c.server, IPPROTO_TCP, TCP_REPAIR, 0);
 	exchange(c);
+	hang_up(c);
+}
+
+/* One message waits on the bypass, and one that was sent while it was in TCP_REPAIR behind it. */
+CASE(repair_both, bypass, "TCP_REPAIR twice: what is unread of both kinds")
+{
+	struct conn c = dial();
+	socklen_t len = sizeof(int);
+	int number;
+
+	greet(c);
+	put(c.client, "first", 0);
+	settle();
+	set(c.server, IPPROTO_TCP, TCP_REPAIR, 1);
+	put(c.client, "second", 0);
+	settle();
+	set(c.server, IPPROTO_TCP, TCP_REPAIR, 0);
+	sleep_ms(2 * RTO_MS);
+	set(c.server, IPPROTO_TCP, TCP_REPAIR, 1);
+	set(c.server, IPPROTO_TCP, TCP_REPAIR_QUEUE, TCP_RECV_QUEUE);
+	tell("server getsockopt TCP_QUEUE_SEQ -> %s",
+	     res(getsockopt(c.server, IPPROTO_TCP, TCP_QUEUE_SEQ, &number, &len)));
+	get(c.server, 100, MSG_PEEK | MSG_DONTWAIT);
+	set(c.server, IPPROTO_TCP, TCP_REPAIR, 0);
 	hang_up(c);
 }
 
