@@ -374,10 +374,10 @@ set_switch() {
 	cmd bpftool map update pinned "$CONFIG_PIN" key 0 0 0 0 value $(config_for "$1")
 }
 
-# in_one COMMANDS: by one bpftool, what it says.  Not echoed: thousands, or a secret.  On 5.10 it calls
-# the end of its input an error: what counts is what is there then.
+# in_one COMMANDS: by one bpftool, what it says.  Not echoed: thousands, or a secret.  On 5.10 it
+# calls the end of its input an error: what counts is what is there then.
 in_one() {
-	{ printf '%s\n' "$1" | cmd -q bpftool batch file - 2>&1; } || true
+	cmd -q bpftool batch file <(printf '%s\n' "$1") 2>&1 || true
 }
 
 # The random numbers of accounts.h.  Not echoed, and not among bpftool's arguments, which all can
