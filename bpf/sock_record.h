@@ -72,6 +72,11 @@ struct sock_view {
 
 _Static_assert(sizeof(struct sock_view) % sizeof(struct in6_addr) == 0,
 	       "copy_from_record() copies it whole");
+_Static_assert(__builtin_offsetof(struct sock_view, left) % sizeof(__u32) == 0 &&
+		       __builtin_offsetof(struct sock_view, threads) -
+				       __builtin_offsetof(struct sock_view, left) <
+			       sizeof(__u32),
+	       "left and threads are read as of one moment");
 
 /*
  * A socket's own record, kept with the socket (BPF sk_storage, sock_record_map.h) from its
