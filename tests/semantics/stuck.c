@@ -73,20 +73,14 @@ static long read_rest(int fd, long got)
 	return got;
 }
 
-/* The client stands in the fault, the server sends without blocking. */
-static void stuck(int family, int receives)
+/* The client stands in the fault, the server sends without blocking.  The result of its call. */
+static long send_to_stuck(struct conn c, void *(*call)(void *))
 {
-	struct conn c = dial_family(family);
-	pthread_t thread;
 	long begin_ms, limit = now_ms() + ARRIVE_MS;
+	pthread_t thread;
 	void *result;
 
-	take_page_away();
-	exchange(c);
-	if (receives)
-		put(c.server, "given", 0);
-	settle();
-	if (pthread_create(&thread, NULL, receives ? recv_into_page : send_from_page, &c.client))
+	if (pthread_create(&thread, NULL, call, &c.client))
 		fail("pthread_create");
 	while (!standing && now_ms() < limit)
 		sleep_ms(2);
@@ -94,8 +88,22 @@ static void stuck(int family, int receives)
 	put(c.server, "next", MSG_DONTWAIT);
 	tell("that send was %s", now_ms() - begin_ms < SOON_MS ? "not held up" : "held up");
 	pthread_join(thread, &result);
-	tell("client has sent %ld, received %ld bytes", receives ? 0 : (long)result,
-	     read_rest(c.client, receives ? (long)result : 0));
+	return (long)result;
+}
+
+static void stuck(int family, int receives)
+{
+	struct conn c = dial_family(family);
+	long result;
+
+	take_page_away();
+	exchange(c);
+	if (receives)
+		put(c.server, "given", 0);
+	settle();
+	result = send_to_stuck(c, receives ? recv_into_page : send_from_page);
+	tell("client has sent %ld, received %ld bytes", receives ? 0 : result,
+	     read_rest(c.client, receives ? result : 0));
 	tell("server has received %ld bytes", read_rest(c.server, 0));
 	hang_up(c);
 }
@@ -115,16 +123,22 @@ CASE(stuck_send, bypass, "a send to an end that stands in a page fault inside se
 	stuck(AF_INET, 0);
 }
 
-/* Small messages that nobody reads until all are sent: the client's direction leaves the bypass. */
-static void leave(struct conn c)
+/* What has come, without a word of it. */
+static void discard(int fd)
 {
 	char buf[200];
 
+	settle();
+	while (recv(fd, buf, sizeof(buf), MSG_DONTWAIT) > 0)
+		;
+}
+
+/* Small messages that nobody reads until all are sent: the client's direction leaves the bypass. */
+static void leave(struct conn c)
+{
 	for (int i = 0; i < 40; i++)
 		send(c.client, "m", 1, MSG_NOSIGNAL);
-	settle();
-	while (recv(c.server, buf, sizeof(buf), MSG_DONTWAIT) > 0)
-		;
+	discard(c.server);
 }
 
 /* The client's socket gets a reference, for minutes: of TCP's pacing timer, and of MSG_ZEROCOPY. */
@@ -139,9 +153,7 @@ static void keep_reference(struct conn c, int flag)
 	for (int i = 0; i < 30 && send(c.client, buf, sizeof(buf), MSG_DONTWAIT | MSG_NOSIGNAL) > 0;
 	     i++)
 		sleep_ms(1);
-	settle();
-	while (recv(c.server, buf, sizeof(buf), MSG_DONTWAIT) > 0)
-		;
+	discard(c.server);
 }
 
 /* The client has left the bypass, but its socket has not: it leaves a message unread. */
@@ -162,23 +174,14 @@ static void stuck_keeper(int flag)
 {
 	struct conn c = dial_keeper();
 	struct task other = {.fd = c.server, .data = (unsigned char *)"other", .want = 5};
-	long begin_ms, limit;
-	pthread_t thread;
-	void *result;
 
 	take_page_away();
 	begin(&other, "send in a thread", task_send);
 	must_return(&other);
 	keep_reference(c, flag);
-	if (pthread_create(&thread, NULL, recv_into_page, &c.client))
-		fail("pthread_create");
-	for (limit = now_ms() + ARRIVE_MS; !standing && now_ms() < limit;)
-		sleep_ms(2);
-	begin_ms = now_ms();
-	put(c.server, "next", MSG_DONTWAIT);
-	tell("that send was %s", now_ms() - begin_ms < SOON_MS ? "not held up" : "held up");
-	pthread_join(thread, &result);
-	tell("client has received %ld bytes", read_rest(c.client, (long)result));
+	tell("client has received %ld bytes",
+	     read_rest(c.client, send_to_stuck(c, recv_into_page)));
+	reset(c.client); /* what it has not sent would keep the cgroup for minutes */
 }
 
 CASE(stuck_paced, any, "a send to an end in a page fault, with a paced packet to come")
@@ -206,4 +209,6 @@ CASE(closing_keepers, any, "connections to ends with such a packet to come are c
 	for (int i = 0; i < KEEPERS; i++)
 		close(c[i].server);
 	tell("closing them was %s", now_ms() - begin_ms < SOON_MS ? "not held up" : "held up");
+	for (int i = 0; i < KEEPERS; i++)
+		reset(c[i].client);
 }
