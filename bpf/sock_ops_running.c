@@ -77,9 +77,9 @@ static __always_inline __u64 cgroup_of_task(__u64 task)
 /* As many as in_excluded_cgroup() looks at: for it what is deeper is excluded. */
 #define MAX_LEVELS 32
 
-enum { OUTSIDE, UNDER, DEEP };
+enum { OUTSIDE, TOP, BELOW, DEEP };
 
-/* Where is a cgroup?  The one that the programs are attached to is UNDER itself. */
+/* Where is a cgroup, seen from the one that the programs are attached to, TOP? */
 static __noinline int place_of(__u64 cgroup)
 {
 	struct sock_config *config = this_config();
@@ -87,7 +87,7 @@ static __noinline int place_of(__u64 cgroup)
 
 	for (int i = 0; i <= MAX_LEVELS; i++) {
 		if (cgroup_id(cgroup) == top)
-			return UNDER;
+			return i ? BELOW : TOP;
 		/* The first member of a cgroup, so that its address is the cgroup's. */
 		cgroup = (__u64)read_kernel(struct cgroup, cgroup, self.parent);
 		if (!cgroup)
@@ -96,17 +96,9 @@ static __noinline int place_of(__u64 cgroup)
 	return DEEP;
 }
 
-static __always_inline int is_top(__u64 id)
-{
-	struct sock_config *config = this_config();
-
-	return config && id == config->cgroup;
-}
-
 /* Fails when the line did not fit into the buffer: the kernel asks for it again. */
 static __always_inline int print_line(struct seq_file *seq, __u64 leader, __u64 cgroup, int listens)
 {
-	__u64 id = cgroup_id(cgroup);
 	int place = place_of(cgroup);
 	__u32 name[4] = {};
 
@@ -118,7 +110,7 @@ static __always_inline int print_line(struct seq_file *seq, __u64 leader, __u64 
 		       bpf_htonl(name[1]), bpf_htonl(name[2]), bpf_htonl(name[3]), listens);
 	if (place == DEEP)
 		return BPF_SEQ_PRINTF(seq, "deep\n");
-	return BPF_SEQ_PRINTF(seq, "%llu\n", is_top(id) ? 0 : id);
+	return BPF_SEQ_PRINTF(seq, "%llu\n", place == TOP ? 0 : cgroup_id(cgroup));
 }
 
 static __always_inline void show_listener(struct seq_file *seq, __u64 session, __u64 leader,
