@@ -61,7 +61,7 @@ static __always_inline int find_queues(struct sock_record *rec)
 		rec->queue = psock_queue(psock_of(rec->view.sk));
 	if (!rec->peer_queue)
 		rec->peer_queue = psock_queue(psock_of(rec->peer_sk));
-	return rec->peer_queue && has_psock(rec->peer_sk, psock_at(rec->peer_queue));
+	return rec->peer_queue && user_data_of(rec->peer_sk) == psock_at(rec->peer_queue);
 }
 
 /* What only TCP can carry, whether the reader has caught up or not. */
@@ -173,9 +173,11 @@ static __always_inline int has_caught_up(const struct send *s)
  */
 static __always_inline int put_off(struct sock_record *rec)
 {
-	return rec->unread <= ROOM_WAITING * room(rec) &&
-	       rec->put_offs < ROOM_WAITING * max_messages(rec) && !wait_until_queued(rec) &&
-	       ++rec->put_offs;
+	if (rec->unread > ROOM_WAITING * room(rec) ||
+	    rec->put_offs >= ROOM_WAITING * max_messages(rec) || wait_until_queued(rec))
+		return 0;
+	rec->put_offs++;
+	return 1;
 }
 
 /*

@@ -96,7 +96,7 @@ directions() {
 			name[FNR - 1] = $1
 			next
 		}
-		# The kernel may list a socket twice (sock_ops_open.c).
+		# By its record, since sock_ops_open may list a socket more than once.
 		$3 == 1 && $4 == ours && !seen[$(NF - 1)]++ { n[$5]++ }
 		END {
 			print "on_bypass", n[-1] + 0
@@ -429,7 +429,7 @@ watch() {
 		lines=$(tput lines 2>/dev/null || echo 24)
 		printf '\033[H\033[J' || exit 2
 		head -n $((lines - 1)) <<<"$screen" || exit 2
-		# The reader of a list may go on when its time is up (read_pin): by the next look it has ended.
+		# The reader of a list may go on when its time is up (read_pin), but has ended by then.
 		took=$((SECONDS - began))
 		sleep "$((took < LIST_SECONDS / 2 ? WATCH : WATCH + 10 * took))"
 	done

@@ -53,6 +53,7 @@ enum {
 };
 
 enum sock_flags {
+	SOCK_DONE = 1,
 	SOCK_KEEPOPEN = 3,
 	SOCK_RCVTSTAMP = 11,
 	SOCK_ZEROCOPY = 18,
@@ -292,8 +293,7 @@ struct timer_list {
 };
 
 struct hrtimer {
-	_Bool is_rel;
-};
+}; /* its state has two names, see holders.h */
 
 struct wait_queue_head {
 	struct list_head head;
@@ -410,7 +410,6 @@ struct sock {
 	__u16 sk_protocol;
 	int sk_peek_off;
 	int sk_rcvlowat;
-	u8 sk_shutdown;
 	u32 sk_tsflags;
 	gfp_t sk_allocation;
 	unsigned long sk_max_pacing_rate;

@@ -32,7 +32,6 @@
 #define SO_ACCEPTCONN	     30
 #define TCP_LISTEN	     10
 #define IPPROTO_TCP	     6
-#define RCV_SHUTDOWN	     1
 #define TCP_QUEUE_SEQ	     21
 #define TCP_ZEROCOPY_RECEIVE 35
 
@@ -133,17 +132,16 @@ static __always_inline void guard(struct sock *sk)
 static __always_inline void guard_repair(struct sock *sk)
 {
 	struct sock_record *rec = bpf_sk_storage_get(&sock_ops_record, sk, 0, 0);
-	__u32 waiting;
+	__u32 bytes;
 	__u64 queue;
 
 	if (!rec || !rec->in_map || !in_repair(rec->view.sk))
 		return;
 	queue = psock_queue(psock_of(rec->view.sk));
-	waiting = read_kernel(struct tcp_sock, rec->view.sk, rcv_nxt) -
-		  read_kernel(struct tcp_sock, rec->view.sk, copied_seq);
-	if (sk->sk_shutdown & RCV_SHUTDOWN)
-		waiting--; /* the peer's FIN */
-	if (waiting && queue && !queue_empty(queue))
+	bytes = tcp_unread(rec->view.sk);
+	if (bytes && has_flag(flags_of(rec->view.sk), SOCK_DONE))
+		bytes--; /* the peer's FIN, as in tcp_inq() */
+	if (bytes && queue && !queue_empty(queue))
 		bpf_set_retval(-EBUSY); /* cannot fail, as above */
 }
 

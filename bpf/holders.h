@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Who else is at work on a socket, or waits for it: its lock, its wait queue, and its references.
+ * Who else is at work on a socket, or waits for it: its lock, its wait queue, the references to it
+ * and to its psock.
  */
 #ifndef HOLDERS_H
 #define HOLDERS_H
@@ -149,7 +150,7 @@ __noinline int in_no_call(__u64 sk, int known)
 	int refs;
 
 	if (!psock) /* or another subsystem has taken sk_user_data over */
-		return !known && has_psock(sk, 0);
+		return !known && !user_data_of(sk);
 	first = read_word(maps);
 	if ((__u64)read_kernel(struct list_head, maps, prev) != first)
 		return 0;

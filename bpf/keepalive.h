@@ -73,9 +73,7 @@ static __always_inline long switch_keepalive(void *socket, int on)
 
 static __always_inline int keepalive_is_on(__u64 sk)
 {
-	return read_kernel(struct sock_common, sk, skc_flags) >>
-		       bpf_core_enum_value(enum sock_flags, SOCK_KEEPOPEN) &
-	       1;
+	return has_flag(flags_of(sk), SOCK_KEEPOPEN);
 }
 
 /* Times are in jiffies.  What a socket has, 0: nothing of its own. */

@@ -60,21 +60,21 @@ static __always_inline __u64 after(__u64 value, __u64 address)
 #define offset_of(type, member) ((__u64)__builtin_preserve_access_index(&((type *)0)->member))
 
 /*
- * A socket's psock, 0 when it has none.  The lower bits of sk_user_data are
- * flags (SK_USER_DATA_PTRMASK in net/sock.h).  iscsi_tcp puts something else there when
- * it takes a socket over.
+ * A socket's psock, 0: none, or what another subsystem has put there, as iscsi_tcp does when it
+ * takes a socket over.  The lower bits of sk_user_data are flags (SK_USER_DATA_PTRMASK in
+ * net/sock.h).
  */
-static __always_inline __u64 psock_of(__u64 sk)
+static __always_inline __u64 user_data_of(__u64 sk)
 {
-	__u64 psock = (__u64)read_kernel(struct sock, sk, sk_user_data) & ~7ULL;
-
-	return psock && (__u64)read_kernel(struct sk_psock, psock, sk) == sk ? psock : 0;
+	return (__u64)read_kernel(struct sock, sk, sk_user_data) & ~7ULL;
 }
 
-/* Is it still this one? */
-static __always_inline int has_psock(__u64 sk, __u64 psock)
+/* A socket's psock, 0 when it has none. */
+static __always_inline __u64 psock_of(__u64 sk)
 {
-	return ((__u64)read_kernel(struct sock, sk, sk_user_data) & ~7ULL) == psock;
+	__u64 psock = user_data_of(sk);
+
+	return psock && (__u64)read_kernel(struct sk_psock, psock, sk) == sk ? psock : 0;
 }
 
 /* The address of its queue, an empty one points at itself. */
@@ -165,6 +165,13 @@ static __always_inline int timestamping(__u64 sk)
 			  : read_kernel_bit(struct sock, sk, sk_tsflags) != 0;
 }
 
+static __always_inline unsigned long flags_of(__u64 sk)
+{
+	return read_kernel(struct sock_common, sk, skc_flags);
+}
+
+#define has_flag(flags, flag) ((flags) >> bpf_core_enum_value(enum sock_flags, flag) & 1)
+
 /*
  * Has a socket an option that only TCP honours: SO_TIMESTAMP, SO_TIMESTAMPING,
  * SO_ZEROCOPY, SO_PEEK_OFF, SO_RCVLOWAT, SO_ATTACH_FILTER or SO_MAX_PACING_RATE?  Not
@@ -172,10 +179,9 @@ static __always_inline int timestamping(__u64 sk)
  */
 static __always_inline int needs_tcp(__u64 sk)
 {
-	unsigned long flags = read_kernel(struct sock_common, sk, skc_flags);
+	unsigned long flags = flags_of(sk);
 
-	return flags >> bpf_core_enum_value(enum sock_flags, SOCK_RCVTSTAMP) & 1 ||
-	       flags >> bpf_core_enum_value(enum sock_flags, SOCK_ZEROCOPY) & 1 ||
+	return has_flag(flags, SOCK_RCVTSTAMP) || has_flag(flags, SOCK_ZEROCOPY) ||
 	       timestamping(sk) || read_kernel(struct sock, sk, sk_peek_off) >= 0 ||
 	       read_kernel(struct sock, sk, sk_rcvlowat) > 1 ||
 	       read_kernel(struct sock, sk, sk_filter) ||
@@ -193,6 +199,13 @@ static __always_inline int same_handlers(__u64 sk, __u64 peer_sk)
 		       read_kernel(struct sock, peer_sk, sk_data_ready) &&
 	       read_kernel(struct sock, sk, sk_allocation) ==
 		       read_kernel(struct sock, peer_sk, sk_allocation);
+}
+
+/* What waits in TCP's queue, in bytes; a FIN counts as one. */
+static __always_inline __u32 tcp_unread(__u64 sk)
+{
+	return read_kernel(struct tcp_sock, sk, rcv_nxt) -
+	       read_kernel(struct tcp_sock, sk, copied_seq);
 }
 
 /* Is the socket in no sockmap?  A thread that waits in a recv keeps the psock. */

@@ -19,8 +19,7 @@ static __always_inline void wake_reader(void *socket, __u64 sk)
 {
 	int bytes = read_kernel(struct sock, sk, sk_rcvlowat);
 
-	if (read_kernel(struct tcp_sock, sk, rcv_nxt) !=
-	    read_kernel(struct tcp_sock, sk, copied_seq))
+	if (tcp_unread(sk))
 		bpf_setsockopt(socket, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof(bytes));
 }
 

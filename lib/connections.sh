@@ -108,10 +108,10 @@ connections() {
 	map_is_empty "$@" || sockets "$@" | pair_up
 }
 
-# pair_up: the sockets, by their keys (struct sock_key, in which the addresses are bytes 4 to 35).  Two
-# ends are one connection if one knows the other, which knows no third one.  Their sequence numbers
-# do not tell: root of a network namespace can choose them, so that many connections have the same
-# ones.
+# pair_up: the sockets, by their keys (struct sock_key, in which the addresses are bytes 4 to 35).
+# Two ends are one connection if one knows the other, which knows no third one.  Their sequence
+# numbers do not tell: root of a network namespace can choose them, so that many connections have
+# the same ones.
 pair_up() {
 	awk "$AWK_HEX$AWK_ADDRESS"'
 		NR == 1 {
