@@ -5,7 +5,8 @@
 # anything is changed; what was done is undone when a later step fails.
 
 set -euo pipefail
-HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
+HERE=$(readlink -f "${BASH_SOURCE[0]}")
+HERE=${HERE%/*}
 # shellcheck source=lib/common.sh
 . "$HERE/lib/common.sh"
 # shellcheck source=lib/maps.sh
@@ -161,8 +162,10 @@ parse() {
 
 # In a container root may lack them.
 check_capabilities() {
-	local effective
-	effective=$((16#$(sed -n 's/^CapEff:\t//p' /proc/self/status)))
+	local key value effective=0
+	while read -r key value; do
+		[[ $key != CapEff: ]] || effective=$((16#$value))
+	done </proc/self/status
 	# Of linux/capability.h: NET_ADMIN 12, SYS_ADMIN 21, PERFMON 38, BPF 39.
 	((effective >> 12 & 1 && (effective >> 21 & 1 || (effective >> 38 & 1 && effective >> 39 & 1)))) ||
 		die "root lacks capabilities here: CAP_NET_ADMIN, CAP_BPF and CAP_PERFMON are needed; in a" \
@@ -170,15 +173,17 @@ check_capabilities() {
 }
 
 check_kernel() {
-	local major minor
+	local major minor magic lockdown=
 	IFS=.- read -r major minor _ <<<"$KERNEL_RELEASE"
 	((major > 5 || (major == 5 && minor >= 10))) ||
 		die "kernel $KERNEL_RELEASE is too old: 5.10 or newer is needed"
 	[[ -r $BTF ]] ||
 		die "this kernel has no type information ($BTF): one built with CONFIG_DEBUG_INFO_BTF=y is needed"
-	[[ $(head -c 1 "$BTF") == $'\x9f' ]] || # of 0xeb9f, with which it begins (struct btf_header)
+	IFS= read -rN 1 magic <"$BTF" || true
+	[[ $magic == $'\x9f' ]] || # of 0xeb9f, with which it begins (struct btf_header)
 		die "this machine is big-endian: only little-endian ones are supported"
-	[[ $(cat /sys/kernel/security/lockdown 2>/dev/null || true) != *"[confidentiality]"* ]] ||
+	read -r lockdown 2>/dev/null </sys/kernel/security/lockdown || true
+	[[ $lockdown != *"[confidentiality]"* ]] ||
 		die "this kernel is locked down for confidentiality, which forbids the programs to read kernel" \
 			"memory; boot it with lockdown=integrity, or without lockdown="
 }
@@ -210,11 +215,16 @@ check_not_loaded() {
 
 # Those that are to be seen: up to the root of what is mounted.
 ancestors() {
-	local dir=$1 device
-	device=$(stat -c %d "$dir")
-	while dir=$(dirname "$dir") && [[ $(stat -c %d "$dir") == "$device" ]]; do
-		say "$dir"
+	local dir=$1 dirs=() device='' of
+	while [[ $dir == /?* ]]; do
+		dirs+=("$dir")
+		dir=${dir%/*}
 	done
+	while read -r of dir; do
+		device=${device:-$of}
+		[[ $of == "$device" ]] || break
+		[[ $dir == "$1" ]] || say "$dir"
+	done < <(stat -c '%d %n' "${dirs[@]}")
 }
 
 # Other sock_ops programs, by the rules of kernel/bpf/cgroup.c.  To a cgroup with one that was
@@ -313,9 +323,11 @@ on_failure() {
 
 # undo_with WHAT COMMAND...: the command removes that.
 undo_with() {
+	local command
 	UNDOES=("$1" "${UNDOES[@]}")
 	shift
-	UNDO=("$(printf '%q ' "$@")" "${UNDO[@]}")
+	printf -v command '%q ' "$@"
+	UNDO=("$command" "${UNDO[@]}")
 }
 
 # ---- the steps -------------------------------------------------------------
@@ -374,59 +386,53 @@ set_switch() {
 	cmd bpftool map update pinned "$CONFIG_PIN" key 0 0 0 0 value $(config_for "$1")
 }
 
-# in_one COMMANDS: by one bpftool, what it says.  Not echoed: thousands, or a secret.  On 5.10 it
-# calls the end of its input an error: what counts is what is there then.
+# in_one WHAT UPDATE...: by one bpftool: each of its processes takes longer than many an update.
+# Through a pipe, since all can read its arguments, and some are secret.
 in_one() {
-	cmd -q bpftool batch file <(printf '%s\n' "$1") 2>&1 || true
+	local what=$1 said
+	shift
+	said=$(cmd -q bpftool -j batch file <(printf '%s\n' "$@") 2>&1) || true
+	# On 5.10 it calls the end of its input an error: what counts is what it says of each.
+	[[ $(tr '{' '\n' <<<"$said" | grep -c '"output":null') -eq $# ]] ||
+		die "cannot set $what: $(tr '{' '\n' <<<"$said" | grep -v '^"command"' | tail -n 1)"
 }
 
-# The random numbers of accounts.h.  Not echoed, and not among bpftool's arguments, which all can
-# read.
-draw_secret() {
-	local entry secret want log
-	entry="pinned $ACCOUNTS_PIN key $(in_memory 4 "$MAX_ACCOUNTS")"
-	read -ra secret < <(od -A n -v -t x1 -N 16 /dev/urandom)
-	printf -v want '"0x%s",' "${secret[@]}"
-	log=$(in_one "map update $entry value hex ${secret[*]}")
-	# shellcheck disable=SC2086 # words
-	[[ $(bpftool -j map lookup $entry) == *"[${want%,}]"* ]] ||
-		die "cannot draw the secret of the accounts: $(reason_in "$log")"
-}
-
-# What new connections are judged by, but for the cgroups.
+# What new connections are judged by, but for the cgroups, and the random numbers of accounts.h.
 configure() {
-	local i=0 range admit program
-	draw_secret
+	local i=0 range admit program secret updates update
+	read -ra secret < <(od -A n -v -t x1 -N 16 /dev/urandom)
+	updates=("map update pinned $ACCOUNTS_PIN key $(in_memory 4 "$MAX_ACCOUNTS") value hex ${secret[*]}")
 	for program in "${PROGRAMS[@]}"; do
-		# shellcheck disable=SC2046 # words
-		cmd bpftool map update pinned "$NAMES_PIN" key $(name_in_memory "$program") value 0 0 0 0
+		name_in_memory "$program"
+		updates+=("map update pinned $NAMES_PIN key hex ${BYTES[*]} value 0 0 0 0")
 	done
 	# In the order of decision: exclusions first.
 	for range in "${EXCLUDE[@]/%/ 0}" "${PORTS[@]/%/ 1}"; do
 		read -r range admit <<<"$range"
-		# shellcheck disable=SC2046 # words
-		cmd bpftool map update pinned "$PORTS_PIN" key $(in_memory 4 "$i") \
-			value $(in_memory 2 "${range%-*}") $(in_memory 2 "${range#*-}") $(in_memory 4 "$admit")
+		update="map update pinned $PORTS_PIN key $(in_memory 4 "$i")"
+		update+="value $(in_memory 2 "${range%-*}")$(in_memory 2 "${range#*-}")$(in_memory 4 "$admit")"
+		updates+=("$update")
 		i=$((i + 1))
 	done
+	for update in "${updates[@]:1}"; do # not the secret
+		echoed bpftool "$update"
+	done
+	in_one "what connections are judged by" "${updates[@]}"
 }
 
 # Of --exclude-cgroup, and of what runs.  There may be thousands: no command for each.
 configure_cgroups() {
-	local inode hex commands='' log
+	local inode hex key updates=()
 	if [[ ${#CGROUPS[@]} -eq 0 ]]; then
 		[[ -n $DEEP ]] || ((ADMIT |= ADMIT_ALL_CGROUPS))
 		return
 	fi
 	for inode in "${!CGROUPS[@]}"; do
 		printf -v hex %016x "$inode"
-		commands+="map update pinned $CGROUPS_PIN key hex ${hex:14} ${hex:12:2} ${hex:10:2} ${hex:8:2}"
-		commands+=" ${hex:6:2} ${hex:4:2} ${hex:2:2} ${hex:0:2} value hex 00 00 00 00"$'\n'
+		key="${hex:14} ${hex:12:2} ${hex:10:2} ${hex:8:2} ${hex:6:2} ${hex:4:2} ${hex:2:2} ${hex:0:2}"
+		updates+=("map update pinned $CGROUPS_PIN key hex $key value 0 0 0 0")
 	done
-	log=$(in_one "$commands")
-	# Each is there?
-	[[ $(of_entries '{ n++ } END { print n + 0 }' dump pinned "$CGROUPS_PIN") -eq ${#CGROUPS[@]} ]] ||
-		die "cannot exclude all cgroups: $(reason_in "$log")"
+	in_one "the cgroups that are excluded" "${updates[@]}"
 }
 
 attach_sockops() {

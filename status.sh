@@ -6,7 +6,8 @@
 # programs (sock_ops_status.c, sock_ops_open.c); changes nothing.
 
 set -euo pipefail
-HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
+HERE=$(readlink -f "${BASH_SOURCE[0]}")
+HERE=${HERE%/*}
 # shellcheck source=lib/common.sh
 . "$HERE/lib/common.sh"
 # shellcheck source=lib/maps.sh
@@ -74,24 +75,30 @@ counter_texts() {
 	sed -n 's/^COUNTER(\([a-z_]*\), "\(.*\)")$/\1 \2/p' "$HERE/bpf/counters.h"
 }
 
-# Lines `NAME SUM`, over all CPUs.  By the names, which the loaded programs have brought: these may
-# be of another version.
+# counters DUMP: lines `NAME SUM`, over all CPUs.  By the names, which the loaded programs have
+# brought: these may be of another version.
 counters() {
-	{ bpftool -j map dump pinned "$STATS_PIN" 2>/dev/null || true; } |
-		tr -d '{}"' | tr , '\n' | sed 's/.*value://; s/stats://' | awk -F : '
+	awk '
 		FNR == NR {
-			split($0, text, " ")
-			name[++n] = text[1]
+			name[++n] = $1
 			next
 		}
-		$2 ~ /^[0-9]+$/ { sum[$1] += $2 }
+		{
+			gsub(/[]{}"\n]/, "")
+			sub(/.*value:/, "")
+			sub(/stats:/, "")
+			split($0, member, ":")
+			if (member[2] ~ /^[0-9]+$/)
+				sum[member[1]] += member[2]
+		}
 		END { for (i = 1; i <= n; i++) if (name[i] in sum) printf "%s %.0f\n", name[i], sum[name[i]] }' \
-		<(counter_texts) -
+		<(say "$COUNTER_TEXTS") RS=, - <<<"$1"
 }
 
-# Lines `NAME DIRECTIONS`, of those open: on_bypass, then each counter that is a reason.
+# directions RECORDS: lines `NAME DIRECTIONS`, of those open: on_bypass, then each counter that is a
+# reason.
 directions() {
-	awk -v ours="$(id_of map pinned "$RECORD_PIN")" '
+	awk -v ours="$1" '
 		FNR == NR {
 			name[FNR - 1] = $1
 			next
@@ -103,26 +110,26 @@ directions() {
 			for (i = 0; i in name; i++)
 				if (i in n)
 					print name[i], n[i]
-		}' <(counter_texts) - <<<"$OPEN_SOCKETS"
+		}' <(say "$COUNTER_TEXTS") - <<<"$OPEN_SOCKETS"
 }
 
-# filter ADMIT: the ranges of --port (1) or --exclude-port (0), as FIRST-LAST.  A value is a struct
-# sock_range (bpf_sockops.h).
+# filter DUMP ADMIT: the ranges of --port (1) or --exclude-port (0), as FIRST-LAST in one line.  A
+# value is a struct sock_range (bpf_sockops.h).
 filter() {
-	of_entries '
-		number(substr($2, 9)) == '"$1"' && (last = number(substr($2, 5, 4))) > 0 {
+	entries '
+		number(substr($2, 9)) == '"$2"' && (last = number(substr($2, 5, 4))) > 0 {
 			first = number(substr($2, 1, 4))
-			print first == last ? first : first "-" last
-		}' dump pinned "$PORTS_PIN"
+			printf "%s%s", comma, first == last ? first : first "-" last
+			comma = ","
+		}' <<<"$1"
 }
 
-# Those of --exclude-cgroup, what else load.sh has excluded, and those that have been remembered, a
-# line for each: its path, or its number where that is not to be seen.
+# excluded_cgroups DUMP...: those of --exclude-cgroup, what else load.sh has excluded, and those that
+# have been remembered, a line for each: its path, or its number where that is not to be seen.
 excluded_cgroups() {
-	local ids pin
-	ids=$(for pin in "$CGROUPS_PIN" "$REMEMBERED_PIN"; do
-		of_entries '{ print number($1) }' dump pinned "$pin"
-	done)
+	local ids
+	[[ $* == *\"key\"* ]] || return 0 # none
+	ids=$(say_each "$@" | entries '{ print number($1) }')
 	awk '
 		FNR == NR {
 			path[$1] = substr($0, length($1) + 2)
@@ -147,9 +154,10 @@ some_of() {
 	((${#lines[@]} <= most)) || printf ', and %s more (--json)' $((${#lines[@]} - most))
 }
 
-# Those of --exclude-program, and load.sh's own.  A key is a struct program_name (excluded.h).
+# excluded_programs DUMP: those of --exclude-program, and load.sh's own.  A key is a struct
+# program_name (excluded.h).
 excluded_programs() {
-	of_entries '{ print shown($1) }' dump pinned "$NAMES_PIN" | sort
+	entries '{ print shown($1) }' <<<"$1" | sort
 }
 
 # ---- one look --------------------------------------------------------------
@@ -157,24 +165,30 @@ excluded_programs() {
 # Into the variables that the two ways to show it use.  Fails, and has said why, where something
 # cannot be read; silently where the pair is unloaded meanwhile.
 look() {
-	local values
+	local values sockops records
 	LIST_END=$((SECONDS + LIST_SECONDS))
-	read -ra values < <(config_of pinned "$CONFIG_PIN") || return
-	CGROUP=$(cgroup_path "${values[0]}") || true
-	QUIET=${values[2]}
-	ALL=$((values[4] & ADMIT_SHORT))
-	NEW_ALONE=$((values[4] & ADMIT_NEW_ALONE))
-	ONLY=$(filter 1 | paste -sd,)
-	EXCEPT=$(filter 0 | paste -sd,)
-	NOT_UNDER=$(excluded_cgroups)
-	NOT_OF=$(excluded_programs)
-	SINCE=$(number_of loaded_at prog pinned "$SOCKOPS_PIN")
-	MOST=$(number_of max_entries map pinned "$MAP_PIN")
-	COUNTERS=$(counters)
+	ask "prog show pinned $SOCKOPS_PIN" "map show pinned $MAP_PIN" "map show pinned $RECORD_PIN" \
+		"map lookup pinned $CONFIG_PIN key 0 0 0 0" "map dump pinned $PORTS_PIN" \
+		"map dump pinned $CGROUPS_PIN" "map dump pinned $REMEMBERED_PIN" "map dump pinned $NAMES_PIN" \
+		"map dump pinned $STATS_PIN"
+	COUNTERS=$(counters "${ANSWERS[8]:-}")
 	[[ -n $COUNTERS ]] || {
 		! is_loaded || warn "cannot read the counters: that takes CAP_SYS_ADMIN"
 		return 1
 	}
+	sockops=$(number_in id "${ANSWERS[0]}")
+	SINCE=$(number_in loaded_at "${ANSWERS[0]}")
+	MOST=$(number_in max_entries "${ANSWERS[1]}")
+	records=$(number_in id "${ANSWERS[2]}")
+	read -ra values < <(config_in "${ANSWERS[3]}") || return
+	CGROUP=$(cgroup_path "${values[0]}") || true
+	QUIET=${values[2]}
+	ALL=$((values[4] & ADMIT_SHORT))
+	NEW_ALONE=$((values[4] & ADMIT_NEW_ALONE))
+	ONLY=$(filter "${ANSWERS[4]}" 1)
+	EXCEPT=$(filter "${ANSWERS[4]}" 0)
+	NOT_UNDER=$(excluded_cgroups "${ANSWERS[@]:5:2}")
+	NOT_OF=$(excluded_programs "${ANSWERS[7]}")
 	if ! OPEN_SOCKETS=$(iterate "$OPEN") || ! CONNECTIONS=$(connections pinned "$MAP_PIN"); then
 		end_iterators
 		return 1
@@ -186,16 +200,16 @@ look() {
 		NF { n += ($at["client_key"] != "-") + ($at["server_key"] != "-") }
 		END { print n + 0 }' <<<"$CONNECTIONS")
 	end_iterators # the next look may find another load
-	DIRECTIONS=$(directions)
-	LATER=$(later_programs) || LATER='' # bpftool 7 asks 5.10 for too much
+	DIRECTIONS=$(directions "$records")
+	LATER=$(later_programs "$sockops") || LATER='' # bpftool 7 asks 5.10 for too much
 	NOW=$EPOCHREALTIME
 }
 
-# The sock_ops programs that run after ours, as NAME/ID: with these no connection is
-# admitted.
+# later_programs OURS: the sock_ops programs that run after that one, as NAME/ID: with these no
+# connection is admitted.
 later_programs() {
 	[[ -n $CGROUP ]] || return 0
-	programs_on sock_ops "$CGROUP" effective | awk -v ours="$(id_of prog pinned "$SOCKOPS_PIN")" '
+	programs_on sock_ops "$CGROUP" effective | awk -v ours="$1" '
 		found { print $3 "/" $1 }
 		$1 == ours { found = 1 }'
 }
@@ -216,7 +230,7 @@ show() {
 	[[ -z $ONLY ]] || scope="ports $ONLY"
 	[[ -z $EXCEPT ]] || scope="$scope, but not $EXCEPT"
 	seconds=$((${NOW%.*} - SINCE))
-	say "loaded       $(date -d "@$SINCE" '+%F %T') ($(duration "$seconds") ago)"
+	printf 'loaded       %(%F %T)T (%s ago)\n' "$SINCE" "$(duration "$seconds")"
 	say "cgroup       $(shown "${CGROUP:-gone or not visible from here}")"
 	say "filter       $scope of the listening side$( ((!ALL)) || echo ', short connections as well')"
 	[[ -z $NOT_UNDER ]] || say "on TCP       $(some_of "$NOT_UNDER")"
@@ -266,7 +280,7 @@ show_directions() {
 			why = why (why ? ", " : ": ") $2 " (" text[$1] ")"
 		}
 		END { print bypass " directions on the bypass, " tcp + 0 " back on TCP" why }
-	' <(counter_texts) - <<<"$DIRECTIONS"
+	' <(say "$COUNTER_TEXTS") - <<<"$DIRECTIONS"
 }
 
 # The rates are of the time since the last look, of a first one since loading.
@@ -289,7 +303,7 @@ show_counters() {
 		$2 || $1 ~ /^(admitted|redirected)/ {
 			printf "%16.0f %12.1f  %s\n", $2, (time > 0 ? ($2 - was[$1]) / time : 0),
 				text[$1]
-		}' <(counter_texts) - <<<"$COUNTERS"
+		}' <(say "$COUNTER_TEXTS") - <<<"$COUNTERS"
 }
 
 # Most unread first.
@@ -452,6 +466,7 @@ main() {
 		exit 2
 	}
 	check_bpffs || exit 2
+	COUNTER_TEXTS=$(counter_texts)
 	trap end_iterators EXIT
 	if ((WATCH)); then
 		watch

@@ -15,7 +15,8 @@
 # lock has a process of its own, which nobody waits for.
 
 set -euo pipefail
-HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
+HERE=$(readlink -f "${BASH_SOURCE[0]}")
+HERE=${HERE%/*}
 # shellcheck source=lib/common.sh
 . "$HERE/lib/common.sh"
 # shellcheck source=lib/maps.sh
@@ -242,20 +243,21 @@ detach_unpinned() {
 }
 
 unpin() {
-	local pin
+	local pin files=()
 	while read -r pin; do
 		if [[ -d $pin ]]; then
 			try rm -r "$pin"
 		else
-			try rm "$pin"
+			files+=("$pin")
 		fi
 	done < <(pins)
 	# Of scripts that were killed.  Any user can have a process with the number that one had.
 	for pin in "$BPFFS/$STATUS"-* "$BPFFS/$OPEN"-* "$BPFFS/$RELEASE"-*; do
 		if [[ -f $pin && ! -L $pin && ${pin##*-} =~ ^[0-9]+$ && ! -O /proc/${pin##*-} ]]; then
-			try rm "$pin"
+			files+=("$pin")
 		fi
 	done
+	((!${#files[@]})) || try rm "${files[@]}"
 }
 
 # left_behind PINNED-ID: loads that no pin leads to, as `PROGRAM-ID MAP-ID CONFIG-ID RECORDS-ID`:

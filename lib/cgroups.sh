@@ -29,6 +29,11 @@ FIND_CGROUP='
 cgroup_path() {
 	local dir path
 	while read -r dir; do
+		# As most are attached to the root.
+		[[ $(stat -c %i "$dir") != "$1" ]] || {
+			say "$dir"
+			return
+		}
 		path=$(timeout --signal KILL 5 bash -c "$FIND_CGROUP" bash "$dir" "$1" 2>/dev/null) ||
 			(($? != 137)) || return 1
 		[[ -z $path ]] || {
@@ -79,10 +84,10 @@ programs_on() {
 # only_ours: of lines `ID TYPE` those of our programs, and of what has our pin.  Others, such as the
 # usual demos of this idea, may have the same names, but have no map of records.
 only_ours() {
-	local id type pinned
-	pinned=$(id_of prog pinned "$SOCKOPS_PIN")
+	local id type pinned=
 	while read -r id type; do
 		[[ -n $id ]] || continue
+		pinned=${pinned:-$(id_of prog pinned "$SOCKOPS_PIN")}
 		if [[ $id == "$pinned" ]] || map_id sock_ops_record id "$id" >/dev/null; then
 			say "$id $type"
 		fi
@@ -92,9 +97,12 @@ only_ours() {
 # ours_on CGROUP: a line `ID TYPE` for each of our programs that is attached there.  Fails as
 # programs_on does.
 ours_on() {
-	local list
+	local list id name
 	list=$(programs_on '[a-z_]+' "$1") || return
-	awk -v sockops="$SOCKOPS" -v guard="$GUARD" '
-		$3 == sockops { print $1, "sock_ops" }
-		$3 == guard || $3 == guard "_get" { print $1, "lsm_cgroup" }' <<<"$list" | only_ours
+	while read -r id _ name; do
+		case $name in
+		"$SOCKOPS") say "$id sock_ops" ;;
+		"$GUARD" | "${GUARD}_get") say "$id lsm_cgroup" ;;
+		esac
+	done <<<"$list" | only_ours
 }

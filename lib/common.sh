@@ -112,11 +112,16 @@ AWK_HEX='
 		return sprintf("%.0f", sum)
 	}'
 
+# is_plain STRING: is it shown as it is?
+is_plain() {
+	[[ $1 =~ ^([][!-Z^-~]|[A-Za-z0-9]\ )*$ ]]
+}
+
 # shown STRING: a line of ASCII that stands for it and for no other string.  Plain characters are as
 # they are; all other bytes, and "\", are \xNN.  So is a space, except after a letter or a digit:
 # nothing looks like the end of a member of a list.
 shown() {
-	if [[ $* =~ ^([][!-Z^-~]|[A-Za-z0-9]\ )*$ ]]; then # as most are
+	if is_plain "$*"; then # as most are
 		say "$*"
 	else
 		printf %s "$*" | od -A n -v -t x1 | tr -d ' \n' | awk "$AWK_HEX"'{ print shown($0) }'
@@ -148,6 +153,14 @@ usage_error() {
 	exit 2
 }
 
+# echoed COMMAND...: as it is to be pasted, or read.  No process for it where none is needed: it
+# takes as long as many a command.
+echoed() {
+	local text=$*
+	is_plain "$text" || text=$(shown "$text")
+	say "[#] $text" >&2
+}
+
 # cmd [-t | -q] COMMAND...: echo a command that changes the system's state, then run it.
 #   -t  where it may be that nothing is to be done: echoed when it has succeeded
 #   -q  not echoed; a comment says why
@@ -155,11 +168,11 @@ cmd() {
 	case $1 in
 	-t)
 		"${@:2}" >/dev/null 2>&1 || return
-		say "[#] $(shown "${*:2}")" >&2
+		echoed "${@:2}"
 		;;
 	-q) "${@:2}" ;;
 	*)
-		say "[#] $(shown "$*")" >&2
+		echoed "$@"
 		"$@"
 		;;
 	esac
@@ -188,7 +201,11 @@ need_root() {
 }
 
 has_bpffs() {
-	[[ $(stat -f -c %T "$BPFFS" 2>/dev/null) == bpf_fs ]]
+	local _ dir type on_it=
+	while read -r _ dir type _; do
+		[[ $dir != "$BPFFS" ]] || on_it=$type # the last one hides those before
+	done </proc/self/mounts
+	[[ $on_it == bpf ]]
 }
 
 # Pins are believed, and the lock is taken, because nobody but root can reach them.  systemd mounts

@@ -5,9 +5,9 @@
 
 # A release may name the series alone, as Debian 12's 6.1.0-50-amd64 does: its whole version is
 # 6.1.176, as `uname -v` says.
-KERNEL_RELEASE=$(uname -r)
+read -r KERNEL_RELEASE KERNEL_BUILD < <(uname -rv)
 KERNEL_VERSION=${KERNEL_RELEASE%%[!0-9.]*}
-[[ ! $(uname -v) =~ Debian\ ([0-9]+\.[0-9]+\.[0-9]+) ]] || KERNEL_VERSION=${BASH_REMATCH[1]}
+[[ ! $KERNEL_BUILD =~ Debian\ ([0-9]+\.[0-9]+\.[0-9]+) ]] || KERNEL_VERSION=${BASH_REMATCH[1]}
 
 # kernel_before LIST: is this kernel older than what the list names, a version
 # for each series that got the change, the newest last?

@@ -38,14 +38,14 @@ in_memory() {
 	done
 }
 
-# name_in_memory NAME: struct program_name.
+# name_in_memory NAME: struct program_name into BYTES, in hexadecimal.
 name_in_memory() {
-	local i byte bytes=()
+	local i byte
+	BYTES=()
 	for ((i = 0; i < 16; i++)); do
 		printf -v byte %d "'${1:i:1}" # nothing: 0
-		bytes+=($((byte & 255)))
+		printf -v "BYTES[$i]" %02x $((byte & 255))
 	done
-	say "${bytes[@]}"
 }
 
 # of_entries PROGRAM dump|lookup MAP...: awk on what a map has, as bpftool shows it, a line `KEY
@@ -53,7 +53,12 @@ name_in_memory() {
 # it makes of their types, it writes as text in several ways.  Of maps with types that takes
 # CAP_SYS_ADMIN all the same.
 of_entries() {
-	{ bpftool -j map "${@:2}" 2>/dev/null || true; } | awk "$AWK_HEX"'
+	{ bpftool -j map "${@:2}" 2>/dev/null || true; } | entries "$1"
+}
+
+# entries PROGRAM: the same of what it reads.
+entries() {
+	awk "$AWK_HEX"'
 		BEGIN { RS = "\\{\"key\":\\[" }
 		!/^["0-9a-fx,]*\],"value":\[["0-9a-fx,]*\]/ { next }
 		{
@@ -74,14 +79,31 @@ ADMIT_SHORT=2
 ADMIT_ALL_CGROUPS=4
 ADMIT_NEW_ALONE=8 # fewer
 
+# number_at AT SIZE BYTE...: of these bytes, 0xHH each, the number that begins there, into NUMBER.
+number_at() {
+	local i bytes=("${@:3}")
+	NUMBER=0
+	for ((i = $1 + $2 - 1; i >= $1; i--)); do
+		((NUMBER = NUMBER << 8 | bytes[i])) || true
+	done
+}
+
 # config_of MAP: the members of struct sock_config (bpf_sockops.h), as `CGROUP SWITCH QUIET PROGRAM
-# ADMIT`; nothing where it is no map of ours.
+# ADMIT`; nothing where it is no map of ours.  Without awk, as it is asked for again and again.
 config_of() {
-	of_entries '
-		length($2) == 48 {
-			print number(substr($2, 1, 16)), number(substr($2, 17, 8)), number(substr($2, 25, 8)), \
-				number(substr($2, 33, 8)), number(substr($2, 41, 8))
-		}' lookup "$@" key 0 0 0 0
+	config_in "$(bpftool -j map lookup "$@" key 0 0 0 0 2>/dev/null || true)"
+}
+
+# config_in JSON: the same of what bpftool shows.
+config_in() {
+	local bytes at size values=()
+	[[ $1 =~ \"value\":\[((\"0x[0-9a-f]{2}\",?){24})\] ]] || return 0
+	read -ra bytes <<<"${BASH_REMATCH[1]//[\",]/ }"
+	while read -r at size; do
+		number_at "$at" "$size" "${bytes[@]}"
+		values+=("$NUMBER")
+	done <<<$'0 8\n8 4\n12 4\n16 4\n20 4'
+	say "${values[@]}"
 }
 
 # config_value CGROUP SWITCH QUIET PROGRAM ADMIT: their bytes.
@@ -101,9 +123,21 @@ set_config() {
 
 # number_of KEY prog|map PROGRAM|MAP: of what bpftool shows of it; nothing when there is none.
 number_of() {
-	local json
-	json=$(bpftool -j "$2" show "$3" "$4" 2>/dev/null) || return 0
-	[[ ! $json =~ \"$1\":([0-9]+) ]] || say "${BASH_REMATCH[1]}"
+	number_in "$1" "$(bpftool -j "$2" show "$3" "$4" 2>/dev/null || true)"
+}
+
+# number_in KEY JSON: the same of what bpftool shows.
+number_in() {
+	[[ ! $2 =~ \"$1\":([0-9]+) ]] || say "${BASH_REMATCH[1]}"
+}
+
+# ask QUESTION...: several things at once, each as an argument list of bpftool.  Its answers go into
+# ANSWERS, a line of JSON each, up to the first one that fails.
+ask() {
+	local said
+	said=$(say_each "$@" | bpftool -j batch file - 2>/dev/null) || true
+	mapfile -t ANSWERS <<<"${said//'{"command":'/$'\n'}"
+	ANSWERS=("${ANSWERS[@]:1}")
 }
 
 id_of() {

@@ -124,10 +124,11 @@ running() {
 # sought: of these lines those of the names that are sought, as `PLACE PID CGROUP`, each once.  The
 # last one may have been cut off.
 sought() {
-	local name hex=''
+	local name word hex=''
 	for name in "${SOUGHT[@]}"; do
-		# shellcheck disable=SC2046 # words
-		hex+=" $(printf %02x $(name_in_memory "$name"))"
+		name_in_memory "$name"
+		printf -v word %s "${BYTES[@]}"
+		hex+=" $word"
 	done
 	awk -v names="$hex" '
 		BEGIN {

@@ -231,7 +231,7 @@ unread_is() {
 @test "status.sh: --watch goes on when the pair is unloaded amid a look, and loaded again" {
 	local watches
 	load_pair --quiet
-	fake bpftool "[[ \$* != *dump*sock_ops_stats* ]] || ! rm '$BOX_TMP/now' 2>/dev/null || '$ROOT/unload.sh' >/dev/null 2>&1
+	fake bpftool "[[ \$* != *batch* ]] || ! rm '$BOX_TMP/now' 2>/dev/null || '$ROOT/unload.sh' >/dev/null 2>&1
 		exec \"\$REAL\" \"\$@\""
 	with_fakes "$ROOT/status.sh" --watch 1 >>"$BOX_TMP/watch" 2>&1 3>&- &
 	watches=$!
@@ -248,7 +248,7 @@ unread_is() {
 
 @test "status.sh: says that nothing is loaded when the pair is unloaded amid its look" {
 	load_pair --quiet
-	fake bpftool "[[ \$* != *dump*sock_ops_stats* ]] || '$ROOT/unload.sh' >/dev/null 2>&1
+	fake bpftool "[[ \$* != *batch* ]] || '$ROOT/unload.sh' >/dev/null 2>&1
 		exec \"\$REAL\" \"\$@\""
 	run -1 with_fakes "$ROOT/status.sh" --json
 	have_want "output" "$output" = '{"loaded":false}'
