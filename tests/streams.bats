@@ -298,14 +298,18 @@ half_closes_with_eagain() {
 
 # bats test_tags=long
 @test "ends: 500 half-closes at the moment at which the other end sends" {
-	local seed
-	for seed in {1..500}; do
+	local seed left=0
+	# On until it did meet: the server's send found that the client had ended, and that it had not.
+	# A busy neighbour decides how often: 4 to 100 in 500.
+	for seed in {1..2500}; do
 		in_box "$PAIR" --seed "$seed" --nonblock half-close-crossed
+		((seed % 500 == 0)) || continue
+		left=$(counter left_peer_left)
+		((left == 0 || left == seed)) || break
 	done
 	assert_bypass_used
-	# It did meet: the server's send found that the client had ended, or had not.
-	have_want "servers that left" "$(counter left_peer_left)" -ge 5
-	have_want "servers that did not" "$(counter left_peer_left)" -le 495
+	have_want "servers that left" "$left" -ge 1
+	have_want "servers that did not" $((seed - left)) -ge 1
 }
 
 @test "ends: half-close after bulk" {
