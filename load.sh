@@ -401,7 +401,8 @@ in_one() {
 configure() {
 	local i=0 range admit program secret updates update
 	read -ra secret < <(od -A n -v -t x1 -N 16 /dev/urandom)
-	updates=("map update pinned $ACCOUNTS_PIN key $(in_memory 4 "$MAX_ACCOUNTS") value hex ${secret[*]}")
+	update="map update pinned $ACCOUNTS_PIN key $(in_memory 4 "$MAX_ACCOUNTS")"
+	updates=("$update value hex ${secret[*]}")
 	for program in "${PROGRAMS[@]}"; do
 		name_in_memory "$program"
 		updates+=("map update pinned $NAMES_PIN key hex ${BYTES[*]} value 0 0 0 0")

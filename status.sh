@@ -124,8 +124,8 @@ filter() {
 		}' <<<"$1"
 }
 
-# excluded_cgroups DUMP...: those of --exclude-cgroup, what else load.sh has excluded, and those that
-# have been remembered, a line for each: its path, or its number where that is not to be seen.
+# excluded_cgroups DUMP...: those of --exclude-cgroup, what else load.sh has excluded, and those
+# that have been remembered, a line for each: its path, or its number where that is not to be seen.
 excluded_cgroups() {
 	local ids
 	[[ $* == *\"key\"* ]] || return 0 # none
@@ -235,8 +235,8 @@ show() {
 	say "filter       $scope of the listening side$( ((!ALL)) || echo ', short connections as well')"
 	[[ -z $NOT_UNDER ]] || say "on TCP       $(some_of "$NOT_UNDER")"
 	[[ -z $NOT_OF ]] || say "on TCP       programs: ${NOT_OF//$'\n'/, }"
-	((!NEW_ALONE)) || say "on TCP       whatever listened already: load.sh could not look at all programs," \
-		"or exclude all their cgroups"
+	((!NEW_ALONE)) || say "on TCP       whatever listened already: load.sh could not look at all" \
+		"programs, or exclude all their cgroups"
 	say "trace        $( ((QUIET)) && echo off || echo on)"
 	say "guard        $(is_guarded && echo on || echo off)"
 	say "map          $SOCKETS of $MOST sockets"

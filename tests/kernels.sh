@@ -9,7 +9,8 @@
 # --install-deps first installs what it needs, from Debian's packages.  --all plays
 # each guarantee on each kernel where it holds; without, where it takes another path
 # than on the others (docs/testing.md).  --fetch fetches what it needs, and plays
-# nothing.  KERNEL is a name of the table below; without, all of them.  Closes with a table and the line `N passed, M failed`, of its cells.
+# nothing.  KERNEL is a name of the table below; without, all of them.  Closes with a table
+# and the line `N passed, M failed`, of its cells.
 #
 #   objects, test programs    built once, here: the same for all kernels
 #                             (guest/go-proxy.go kept as well)
@@ -487,12 +488,16 @@ main() {
 		--install-deps) install_packages "${HOST_PACKAGES[@]}" "${ARM64_PACKAGES[@]}" ;;
 		--all) ALL=1 ;;
 		--fetch) fetch_only=1 ;;
-		*) die "no such option: $1 (usage: tests/kernels.sh [--install-deps] [--all | --fetch] [KERNEL]...)" ;;
+		*)
+			die "no such option: $1 (usage: tests/kernels.sh [--install-deps] [--all | --fetch]" \
+				"[KERNEL]...)"
+			;;
 		esac
 		shift
 	done
 	for name; do
-		grep -q "^$name " <<<"$KERNELS" || die "no such kernel: $name; there are: $(awk '{ print $1 }' <<<"$KERNELS" | xargs)"
+		grep -q "^$name " <<<"$KERNELS" ||
+			die "no such kernel: $name; there are: $(awk '{ print $1 }' <<<"$KERNELS" | xargs)"
 	done
 
 	WORK=$(mktemp -d)

@@ -40,7 +40,8 @@ assert_bypassed() {
 }
 
 # assert_left_bulk COUNT: so many directions at least went back to TCP as bulk.
-# Beside a busy neighbour a program may be preempted in a call on its socket, and its bulk leave for that.
+# Beside a busy neighbour a program may be preempted in a call on its socket, and its bulk leave
+# for that.
 assert_left_bulk() {
 	[[ -z ${PLAIN:-} ]] || return 0
 	have_want "left as bulk" "$(counter left_bulk left_room left_held)" -ge "$1"

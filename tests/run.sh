@@ -5,10 +5,10 @@
 #
 #   tests/run.sh [--install-deps] [--quick] [--kernels|--kernels=all] [BATS-FILE]...
 #
-# --install-deps first installs what they need, from Debian's packages.  --quick leaves out the tests
-# that take 7 seconds and more, which have the tag `long`.  --kernels goes on with tests/kernels.sh,
-# the tests on other kernels, and --kernels=all with `tests/kernels.sh --all`.  With files, only these
-# tests.  Closes with the line `N passed, M failed`.
+# --install-deps first installs what they need, from Debian's packages.  --quick leaves out the
+# tests that take 7 seconds and more, which have the tag `long`.  --kernels goes on with
+# tests/kernels.sh, the tests on other kernels, and --kernels=all with `tests/kernels.sh --all`.
+# With files, only these tests.  Closes with the line `N passed, M failed`.
 
 set -euo pipefail
 export LC_ALL=C
@@ -16,12 +16,12 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=tests/packages.bash
 . tests/packages.bash
 
-PACKAGES=(bats bpftool build-essential clang clang-format debhelper dpkg-dev git iproute2 iputils-ping
-	jq libbpf-dev lintian make man-db mount netcat-openbsd procps python3 python3-yaml shellcheck shfmt socat spin systemd
-	util-linux)
+PACKAGES=(bats bpftool build-essential clang clang-format debhelper dpkg-dev git iproute2
+	iputils-ping jq libbpf-dev lintian make man-db mount netcat-openbsd procps python3 python3-yaml
+	shellcheck shfmt socat spin systemd util-linux)
 # What programs.bats runs.
-PACKAGES+=(curl haproxy iperf3 libmemcached-tools memcached nginx nodejs openjdk-17-jdk-headless openssh-client
-	openssh-server openssl postgresql redis-server rsync)
+PACKAGES+=(curl haproxy iperf3 libmemcached-tools memcached nginx nodejs openjdk-17-jdk-headless
+	openssh-client openssh-server openssl postgresql redis-server rsync)
 # What firewall.bats and nat.bats run.
 PACKAGES+=(iptables nftables)
 # What bench.bats runs, beside these.
@@ -39,7 +39,8 @@ while [[ ${1:-} == --* ]]; do
 	--kernels) kernels=(tests/kernels.sh) ;;
 	--kernels=all) kernels=(tests/kernels.sh --all) ;;
 	*)
-		echo "run.sh: no such option: $1 (usage: tests/run.sh [--install-deps] [--quick] [--kernels|--kernels=all] [BATS-FILE]...)" >&2
+		echo "run.sh: no such option: $1 (usage: tests/run.sh [--install-deps] [--quick]" \
+			"[--kernels|--kernels=all] [BATS-FILE]...)" >&2
 		exit 2
 		;;
 	esac
@@ -87,7 +88,9 @@ if [[ ${#kernels[@]} -gt 0 ]]; then
 	wait "$fetching" || true
 	fetching=
 	"${kernels[@]}" "${install[@]}" | tee "$log" || true
-	read -r more less < <(sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed.*/\1 \2/p' "$log" | tail -n 1) || true
+	read -r more less < <(
+		sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed.*/\1 \2/p' "$log" | tail -n 1
+	) || true
 	passed=$((passed + ${more:-0}))
 	failed=$((failed + ${less:-1}))
 fi

@@ -139,7 +139,8 @@ in_box() {
 	)
 }
 
-# in_box "${AS_USER[@]}" COMMAND...: as any user, without capabilities.  He cannot read the checkout.
+# in_box "${AS_USER[@]}" COMMAND...: as any user, without capabilities.  He cannot read the
+# checkout.
 AS_USER=(setpriv --reuid 65534 --regid 65534 --clear-groups --bounding-set -all --inh-caps -all --)
 
 # The root of cgroup v2, as the sandbox sees it.
@@ -182,7 +183,8 @@ out_of_box() {
 	nsenter --target "$BOX_PID" --mount --net -- "$@"
 }
 
-# wait_until SECONDS WHAT COMMAND...: poll until the command succeeds, less often the longer it takes.
+# wait_until SECONDS WHAT COMMAND...: poll until the command succeeds, less often the longer it
+# takes.
 wait_until() {
 	local end=$((SECONDS + $1 * SLOWNESS)) what=$2 polls=0
 	shift 2
@@ -237,8 +239,9 @@ unload_classic() {
 
 # counters: a line `NAME VALUE` for each, the sum over all CPUs.
 counters() {
-	in_box bpftool map dump pinned /sys/fs/bpf/sock_ops_stats |
-		awk -F '[": ,]+' '/"[a-z_]+": [0-9]+/ { sum[$2] += $3 } END { for (name in sum) print name, sum[name] }'
+	in_box bpftool map dump pinned /sys/fs/bpf/sock_ops_stats | awk -F '[": ,]+' '
+		/"[a-z_]+": [0-9]+/ { sum[$2] += $3 }
+		END { for (name in sum) print name, sum[name] }'
 }
 
 zero_counters() {

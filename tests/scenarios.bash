@@ -8,7 +8,8 @@
 disorders() {
 	local i wrong=0
 	for i in {1..20}; do
-		in_box "$PAIR" --seed "$i" --timeout 5 --defer three 2>>"$BOX_TMP/disorders" || wrong=$((wrong + 1))
+		in_box "$PAIR" --seed "$i" --timeout 5 --defer three 2>>"$BOX_TMP/disorders" ||
+			wrong=$((wrong + 1))
 	done
 	echo "$wrong"
 }
