@@ -18,14 +18,9 @@
  */
 #include "effective_programs.h"
 #include "packets.h"
+#include "ports.h"
 
 #define AF_INET6 10
-
-/*
- * iSCSI's port, never admitted: the initiator hands its socket to the kernel, which
- * overwrites sk_user_data, and warns when a socket that was in a sockmap is closed then.
- */
-#define PORT_ISCSI 3260
 
 /*
  * The struct sock that this call is about: also a request sock, which the context does not show.
@@ -74,30 +69,6 @@ static __always_inline void read_addresses(struct sock_key *key, __u64 sk)
 }
 
 /*
- * Is a server's port within what load.sh was told to admit?  A global function, which the verifier
- * walks once.
- */
-__noinline int in_scope(__u16 port)
-{
-	int otherwise = 1;
-
-	if (port == PORT_ISCSI)
-		return 0;
-	for (__u32 i = 0; i < MAX_RANGES; i++) {
-		__u32 index = i;
-		struct sock_range *range = bpf_map_lookup_elem(&sock_ops_ports, &index);
-
-		if (!range || !range->last)
-			break;
-		if (port >= range->first && port <= range->last)
-			return range->admit != 0;
-		if (range->admit)
-			otherwise = 0;
-	}
-	return otherwise;
-}
-
-/*
  * A socket that was dissolved, by connect() to AF_UNSPEC, and connects again has the
  * record of its first connection, and may still be in the map with what it did
  * not read then: newer kernels leave it there until it is closed.  Take it out; returns
@@ -133,7 +104,7 @@ static __always_inline int is_kernels(__u64 sk)
 }
 
 /* Why not to admit a socket, whoever its peer is. */
-static __always_inline enum counter vet_socket(__u64 sk, int is_own)
+static __always_inline enum counter vet_socket(__u64 sk, int is_own, __u32 terms)
 {
 	if (switch_state() != SWITCH_ON)
 		return refused_off;
@@ -147,7 +118,7 @@ static __always_inline enum counter vet_socket(__u64 sk, int is_own)
 	if (has_ulp(sk) || needs_tcp(sk) || is_own || in_repair(sk) ||
 	    read_kernel(struct sock, sk, sk_user_data))
 		return refused_special;
-	if (in_excluded_cgroup(sk))
+	if (in_excluded_cgroup(sk, terms))
 		return refused_cgroup;
 	if (!runs_last(sk))
 		return refused_not_last;
@@ -173,7 +144,7 @@ static __always_inline void trace_admitted(struct sock_cpu *cpu, const struct so
  * that has no psock yet (model: enters).  A server brings its client's record and key.
  */
 static __always_inline int admit(struct bpf_sock_ops *skops, __u64 sk, struct sock_key *key,
-				 __u64 peer, const struct sock_key *peer_key)
+				 __u8 scope, __u64 peer, const struct sock_key *peer_key)
 {
 	__u32 has = skops->bpf_sock_ops_cb_flags;
 	struct meet_key note = own_note(key);
@@ -186,6 +157,7 @@ static __always_inline int admit(struct bpf_sock_ops *skops, __u64 sk, struct so
 	if (!rec)
 		return 0;
 	rec->view.sk = sk;
+	rec->view.scope = scope;
 	rec->key = *key;
 	rec->write_seq = key->local_seq;
 	rec->admitted_at = bpf_jiffies64();
@@ -217,9 +189,9 @@ static __always_inline int admit(struct bpf_sock_ops *skops, __u64 sk, struct so
 }
 
 /* Is a connection to this socket, of a server, likely to be a short one, which is left to TCP? */
-static __always_inline int left_to_tcp(__u64 sk)
+static __always_inline int left_to_tcp(__u64 sk, __u32 terms)
 {
-	return budget_spent(sk) && !admits(ADMIT_SHORT);
+	return budget_spent(sk) && !(terms & ADMIT_SHORT);
 }
 
 /* In a call of listen(2) or connect(2). */
@@ -231,7 +203,7 @@ static __always_inline void judge_program(struct bpf_sock_ops *skops)
 		if (!set_mark(ctx_sk, MARK_EXCLUDED))
 			bpf_sock_ops_cb_flags_set(skops,
 						  skops->bpf_sock_ops_cb_flags | EXCLUDED_CB_FLAG);
-	} else if (skops->op == BPF_SOCK_OPS_TCP_LISTEN_CB && admits(ADMIT_NEW_ALONE)) {
+	} else if (skops->op == BPF_SOCK_OPS_TCP_LISTEN_CB && terms_now() & ADMIT_NEW_ALONE) {
 		set_mark(ctx_sk, MARK_NEW); /* failing, it stays on TCP */
 	}
 }
@@ -240,14 +212,15 @@ static __always_inline void judge_program(struct bpf_sock_ops *skops)
 static __always_inline void announce_server(struct bpf_sock_ops *skops)
 {
 	struct meet_key note = {.note = NOTE_END};
+	__u32 terms = terms_now();
 	__u64 req, listener;
 
 	if (skops->is_fullsock || switch_state() != SWITCH_ON)
 		return;
 	req = kernel_sock(skops);
 	listener = (__u64)read_kernel(struct sock_common, req, skc_listener);
-	if (!listener || is_excluded_server(listener) || left_to_tcp(req) ||
-	    !in_scope(read_kernel(struct sock_common, req, skc_num)))
+	if (!listener || is_excluded_server(listener, terms) || left_to_tcp(req, terms) ||
+	    !in_scope(read_kernel(struct sock_common, req, skc_num), terms))
 		return;
 	note.local_seq = read_kernel(struct tcp_request_sock, req, snt_isn) + 1;
 	note.remote_seq = read_kernel(struct tcp_request_sock, req, rcv_isn) + 1;
@@ -257,7 +230,7 @@ static __always_inline void announce_server(struct bpf_sock_ops *skops)
 	 * A listener of Multipath TCP, as those of Go are, gives a plain TCP client a plain TCP
 	 * socket, which looks like the kernel's own: it has sk_kern_sock from the listener.
 	 */
-	if (is_mptcp(listener) && admits(ADMIT_MPTCP)) {
+	if (is_mptcp(listener) && terms & ADMIT_MPTCP) {
 		note.note = NOTE_MPTCP_LISTENER;
 		leave_note(&note, 0); /* failing, the server is not admitted */
 	}
@@ -265,7 +238,7 @@ static __always_inline void announce_server(struct bpf_sock_ops *skops)
 
 /* Why not to admit a client; takes the server's announcement. */
 static __always_inline enum counter vet_client(struct bpf_sock_ops *skops, __u64 sk,
-					       const struct sock_key *key)
+					       const struct sock_key *key, __u32 terms)
 {
 	struct meet_key server = peer_note(key);
 	int former = end_former_connection(skops);
@@ -273,7 +246,7 @@ static __always_inline enum counter vet_client(struct bpf_sock_ops *skops, __u64
 
 	if (!take_announcement(&server))
 		return switch_state() == SWITCH_ON ? refused_remote : refused_off;
-	why = vet_socket(sk, is_kernels(sk));
+	why = vet_socket(sk, is_kernels(sk), terms);
 	if (why != NO_REASON)
 		return why;
 	if (is_excluded(sk))
@@ -292,19 +265,20 @@ static __always_inline void admit_client(struct bpf_sock_ops *skops)
 {
 	struct sock_cpu *cpu = this_cpu();
 	__u64 sk = kernel_sock(skops);
+	__u32 terms = terms_now();
 	struct sock_key key = {};
 	enum counter why;
 
 	if (!cpu)
 		return;
 	read_numbers(&key, sk);
-	why = vet_client(skops, sk, &key);
+	why = vet_client(skops, sk, &key, terms);
 	if (why != NO_REASON) {
 		count(cpu, why, 1);
 		return;
 	}
 	read_addresses(&key, sk);
-	if (!admit(skops, sk, &key, 0, 0)) {
+	if (!admit(skops, sk, &key, scope_in(terms), 0, 0)) {
 		count(cpu, refused_full, 1);
 		return;
 	}
@@ -324,8 +298,8 @@ static __always_inline int find_client(__u64 sk, struct sock_key *key, __u64 *pe
 }
 
 /* Why not to admit a server.  Finds its client; takes the client's note if it may enter. */
-static __always_inline enum counter vet_server(__u64 sk, struct sock_key *key, __u64 *peer,
-					       struct sock_key *peer_key)
+static __always_inline enum counter vet_server(__u64 sk, struct sock_key *key, __u32 terms,
+					       __u64 *peer, struct sock_key *peer_key)
 {
 	struct meet_key own = own_note(key), client = peer_note(key);
 	struct sock_view view = {};
@@ -333,11 +307,11 @@ static __always_inline enum counter vet_server(__u64 sk, struct sock_key *key, _
 	int is_own;
 
 	/* It has announced nothing; or it had, just before, and its client finds itself alone. */
-	if (is_excluded_server(sk))
+	if (is_excluded_server(sk, terms))
 		return refused_program;
-	if (left_to_tcp(sk))
+	if (left_to_tcp(sk, terms))
 		return refused_short;
-	if (!in_scope(read_kernel(struct sock_common, sk, skc_num)))
+	if (!in_scope(read_kernel(struct sock_common, sk, skc_num), terms))
 		return refused_port;
 	is_own = is_kernels(sk) && !take_note_to_self(key, NOTE_MPTCP_LISTENER);
 	if (!find_client(sk, key, peer, peer_key)) {
@@ -348,7 +322,7 @@ static __always_inline enum counter vet_server(__u64 sk, struct sock_key *key, _
 		take_note(&own);
 		return refused_no_client;
 	}
-	why = vet_socket(sk, is_own);
+	why = vet_socket(sk, is_own, terms);
 	if (why != NO_REASON)
 		return why;
 	if (!same_handlers(sk, sock_of(*peer)))
@@ -358,6 +332,8 @@ static __always_inline enum counter vet_server(__u64 sk, struct sock_key *key, _
 	 * first send removes it as well, and stays alone.
 	 */
 	read_view(&view, *peer);
+	if (view.scope != scope_in(terms))
+		return refused_no_client; /* admitted in another scope than this one */
 	return view.left || !take_note(&client) ? refused_client_left : NO_REASON;
 }
 
@@ -366,18 +342,19 @@ static __always_inline void admit_server(struct bpf_sock_ops *skops)
 	struct sock_key key = {}, peer_key = {};
 	__u64 sk = kernel_sock(skops), peer = 0;
 	struct sock_cpu *cpu = this_cpu();
+	__u32 terms = terms_now();
 	enum counter why;
 	struct meet_key client;
 
 	if (!cpu)
 		return;
 	read_numbers(&key, sk);
-	why = vet_server(sk, &key, &peer, &peer_key);
+	why = vet_server(sk, &key, terms, &peer, &peer_key);
 	if (why != NO_REASON) {
 		count(cpu, why, 1);
 		return;
 	}
-	if (!admit(skops, sk, &key, peer, &peer_key)) {
+	if (!admit(skops, sk, &key, scope_in(terms), peer, &peer_key)) {
 		count(cpu, refused_full, 1);
 		/*
 		 * Given back, so that the client knows that it is alone.  Failing, it learns that

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the programs have in common: the maps, the counters, the switch, the filter and the
- * trace.
+ * What the programs have in common: the maps, the counters, the switch and the trace.
  *
  *   bpf_sockops (sock_ops)    pairs the two ends of a connection at its handshake, puts
  *                             them into sock_ops_map, and takes them out once both
@@ -26,13 +25,15 @@
  *   bpf_sockops.h      this one; counters.h is the list of counters
  *   meet.h             where the two ends of a connection find each other
  *   handover.h         how a direction goes from the bypass to TCP: why no byte is lost
+ *   ports.h            the scope: which servers,
+ *   cgroups.h          and whose sockets stay on TCP
  *   keepalive.h        the clock of sockets that send no packet
  *   release.h          what a socket gets back when it has left the map
  *
  * those of bpf_sockops.c:
  *
  *   effective_programs.h  which other sock_ops programs run for a socket
- *   excluded.h            whose sockets stay on TCP
+ *   excluded.h            programs whose sockets stay on TCP
  *   accounts.h            short connections are left to TCP
  *   packets.h             the packets of a socket in the map, and how it leaves with one
  *
@@ -108,7 +109,7 @@ static __always_inline void count(struct sock_cpu *cpu, enum counter which, __u6
 		__sync_fetch_and_add(counter + which, n);
 }
 
-/* ---- the switch and the filter, written by the scripts ---- */
+/* ---- the switch, written by the scripts ---- */
 
 /*
  * Unless it is on, nothing is admitted, and a direction leaves when its reader has read all.
@@ -126,7 +127,7 @@ struct sock_config {
 	__u32 on;      /* SWITCH_* */
 	__u32 quiet;   /* 1: no trace lines */
 	__u32 program; /* id of bpf_sockops */
-	__u32 admit;   /* ADMIT_*, together */
+	__u32 admit;   /* ADMIT_*, together, and from SCOPE_SHIFT on the number of the scope */
 };
 
 /* Connections that may be admitted beside the others. */
@@ -163,33 +164,25 @@ static __always_inline __u32 switch_state(void)
 	return config ? config->on : SWITCH_OFF;
 }
 
-static __always_inline int admits(__u32 what)
+/*
+ * The terms of admission, sock_config.admit.  Read once for each decision, which then goes by one
+ * scope (ports.h, cgroups.h), although load.sh --reload may change it meanwhile.  bpf_sockops
+ * decides at each handshake; bpf_tcpip_bypass at the first send of each direction after a change.
+ */
+static __always_inline __u32 terms_now(void)
 {
 	struct sock_config *config = this_config();
 
-	return config && config->admit & what;
+	return config ? config->admit : 0;
 }
 
-/* Ranges of ports in the filter. */
-#define MAX_RANGES 64
+#define SCOPE_SHIFT 8
 
-/* Ports of the listening side, both included, in host byte order. */
-struct sock_range {
-	__u16 first;
-	__u16 last;  /* 0: this range, and all that follow, are not in use */
-	__u32 admit; /* 0: not these */
-};
-
-_Static_assert(sizeof(struct sock_range) == 8, "load.sh writes it");
-
-/* The first range that holds the port decides. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, MAX_RANGES);
-	__type(key, __u32);
-	__type(value, struct sock_range);
-	__uint(pinning, LIBBPF_PIN_BY_NAME);
-} sock_ops_ports SEC(".maps");
+/* As much of the scope's number as a record keeps (sock_view.scope). */
+static __always_inline __u8 scope_in(__u32 terms)
+{
+	return terms >> SCOPE_SHIFT;
+}
 
 /* ---- the connections ---- */
 

@@ -116,6 +116,8 @@ static __always_inline enum counter why_once_read(const struct send *s)
 		return left_taken;
 	if (s->switch_seen != SWITCH_ON)
 		return left_off;
+	if (rec->outside)
+		return left_scope;
 	if (s->has_option)
 		return left_option;
 	if (is_bulk(rec))

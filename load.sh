@@ -17,12 +17,11 @@ HERE=${HERE%/*}
 . "$HERE/lib/deps.sh"
 # shellcheck source=lib/kernel.sh
 . "$HERE/lib/kernel.sh"
+# shellcheck source=lib/scope.sh
+. "$HERE/lib/scope.sh"
 # shellcheck source=lib/splicers.sh
 . "$HERE/lib/splicers.sh"
 
-MAX_RANGES=64     # bpf_sockops.h
-MAX_CGROUPS=4096  # excluded.h
-MAX_PROGRAMS=59   # of 64 in excluded.h: the rest is for splicers.sh
 MAX_ACCOUNTS=4096 # accounts.h
 
 usage() {
@@ -34,6 +33,7 @@ usage() {
 		                   [--exclude-program NAME]... [--port LIST] [--exclude-port LIST]
 		                   [--all-connections] [--no-guard] [--admit-splicing] [--quiet]
 		                   [--install-deps]
+		    sudo ./load.sh --reload [OPTION]...
 		    ./load.sh --help
 
 		DESCRIPTION
@@ -63,14 +63,15 @@ usage() {
 		                            and cannot be guarded; otherwise they are excluded as by
 		                            --exclude-program, and named
 		    --quiet                 write no lines to the kernel's trace
+		    --reload                change what is loaded; all options but --cgroup can change
 		    --install-deps          first install what is missing to compile and load, from the
 		                            distribution's packages
 		    --help                  show this text
 
 		EXIT STATUS
 		    0  loaded
-		    1  not loaded, and nothing has changed; what could not be undone is named
-		    2  not loaded: an argument is wrong
+		    1  not loaded, or not reloaded, and nothing has changed; what could not be undone is named
+		    2  the same: an argument is wrong
 
 		SEE ALSO
 		    status.sh shows what is loaded.  unload.sh ends it.
@@ -82,33 +83,11 @@ usage() {
 CGROUP=        # unchanged, for what is done with it
 CGROUP_SHOWN=  # for messages,
 CGROUP_QUOTED= # and in commands to paste
-PORTS=()       # ranges for --port, as FIRST-LAST
-EXCLUDE=()     # and for --exclude-port
-PROGRAMS=()    # names for --exclude-program
 QUIET=0
 GUARD_WANTED=1
 ADMIT_SPLICING=0
-ADMIT=0 # ADMIT_*, together
+RELOAD=0
 INSTALL=0
-
-declare -A CGROUPS=() # by inode number, for --exclude-cgroup
-
-# ranges OPTION LIST: prints them as FIRST-LAST.
-ranges() {
-	local option=$1 part first last
-	[[ $2 =~ ^[^,]+(,[^,]+)*$ ]] || usage_error "$option: not a list of ports: $(shown "$2")"
-	for part in ${2//,/ }; do
-		[[ $part =~ ^([0-9]+)(-([0-9]+))?$ ]] ||
-			usage_error "$option: not a port or a range: $(shown "$part")"
-		first=${BASH_REMATCH[1]}
-		last=${BASH_REMATCH[3]:-$first}
-		((${#first} <= 5 && ${#last} <= 5 && 10#$first >= 1 && 10#$last <= 65535)) ||
-			usage_error "$option: ports are from 1 to 65535: $(shown "$part")"
-		((10#$first <= 10#$last)) || usage_error "$option: the range ends before it begins:" \
-			"$(shown "$part")"
-		say "$((10#$first))-$((10#$last))"
-	done
-}
 
 parse() {
 	local list
@@ -146,6 +125,7 @@ parse() {
 		--no-guard) GUARD_WANTED=0 ;;
 		--admit-splicing) ADMIT_SPLICING=1 ;;
 		--quiet) QUIET=1 ;;
+		--reload) RELOAD=1 ;;
 		--install-deps) INSTALL=1 ;;
 		*) help_or_error "$1" ;;
 		esac
@@ -204,7 +184,8 @@ root_to_attach_to() {
 
 check_not_loaded() {
 	local left
-	is_loaded && die "already loaded; to unload: sudo $HERE/unload.sh"
+	is_loaded && die "already loaded; to change its options: sudo $0 --reload OPTION..., to unload:" \
+		"sudo $HERE/unload.sh"
 	left=$(pins)
 	[[ -z $left ]] ||
 		die "loaded in part, or switched off (${left//$'\n'/ }); to clean up: sudo $HERE/unload.sh"
@@ -299,10 +280,11 @@ UNDO=()   # commands, each one string, last step first
 UNDOES=() # what each of them removes
 
 on_failure() {
-	local status=$? i left=() clean_up="sudo $HERE/unload.sh --cgroup $CGROUP_QUOTED"
+	local status=$? i left=() clean_up="sudo $HERE/unload.sh --cgroup $CGROUP_QUOTED" outcome="not loaded"
 	trap - EXIT
 	trap '' INT TERM HUP # once is enough
 	((status)) || status=1
+	((!RELOAD)) || outcome="not reloaded"
 	if [[ ${#UNDO[@]} -gt 0 ]]; then
 		((!STARTED)) || warn "failed; undoing what was done"
 		for i in "${!UNDO[@]}"; do
@@ -312,11 +294,12 @@ on_failure() {
 			[[ ${UNDO[i]} != umount* ]] || clean_up+=" && sudo ${UNDO[i]}"
 		done
 	fi
+	((!RELOAD || !STARTED)) || exclude_alone WAS || left+=("what the new options exclude")
 	if [[ ${#left[@]} -gt 0 ]]; then
-		warn "not loaded, but left behind: $(printf '%s, ' "${left[@]}" | sed 's/, $//'); to clean up:" \
+		warn "$outcome, but left behind: $(printf '%s, ' "${left[@]}" | sed 's/, $//'); to clean up:" \
 			"$clean_up"
 	elif ((STARTED)); then
-		warn "not loaded: nothing has changed"
+		warn "$outcome: nothing has changed"
 	fi
 	exit "$status"
 }
@@ -378,7 +361,7 @@ identify() {
 }
 
 config_for() {
-	config_value "$CGROUP_INODE" "$1" "$QUIET" "$PROGRAM_ID" "$ADMIT"
+	config_value "$CGROUP_INODE" "$1" "$QUIET" "$PROGRAM_ID" $((ADMIT | SCOPE << SCOPE_SHIFT))
 }
 
 set_switch() {
@@ -386,54 +369,12 @@ set_switch() {
 	cmd bpftool map update pinned "$CONFIG_PIN" key 0 0 0 0 value $(config_for "$1")
 }
 
-# in_one WHAT UPDATE...: by one bpftool: each of its processes takes longer than many an update.
-# Through a pipe, since all can read its arguments, and some are secret.
-in_one() {
-	local what=$1 said
-	shift
-	said=$(cmd -q bpftool -j batch file <(printf '%s\n' "$@") 2>&1) || true
-	# On 5.10 it calls the end of its input an error: what counts is what it says of each.
-	[[ $(tr '{' '\n' <<<"$said" | grep -c '"output":null') -eq $# ]] ||
-		die "cannot set $what: $(tr '{' '\n' <<<"$said" | grep -v '^"command"' | tail -n 1)"
-}
-
-# What new connections are judged by, but for the cgroups, and the random numbers of accounts.h.
-configure() {
-	local i=0 range admit program secret updates update
+# The random numbers of accounts.h.
+draw_secret() {
+	local secret entry
 	read -ra secret < <(od -A n -v -t x1 -N 16 /dev/urandom)
-	update="map update pinned $ACCOUNTS_PIN key $(in_memory 4 "$MAX_ACCOUNTS")"
-	updates=("$update value hex ${secret[*]}")
-	for program in "${PROGRAMS[@]}"; do
-		name_in_memory "$program"
-		updates+=("map update pinned $NAMES_PIN key hex ${BYTES[*]} value 0 0 0 0")
-	done
-	# In the order of decision: exclusions first.
-	for range in "${EXCLUDE[@]/%/ 0}" "${PORTS[@]/%/ 1}"; do
-		read -r range admit <<<"$range"
-		update="map update pinned $PORTS_PIN key $(in_memory 4 "$i")"
-		update+="value $(in_memory 2 "${range%-*}")$(in_memory 2 "${range#*-}")$(in_memory 4 "$admit")"
-		updates+=("$update")
-		i=$((i + 1))
-	done
-	for update in "${updates[@]:1}"; do # not the secret
-		echoed bpftool "$update"
-	done
-	in_one "what connections are judged by" "${updates[@]}"
-}
-
-# Of --exclude-cgroup, and of what runs.  There may be thousands: no command for each.
-configure_cgroups() {
-	local inode hex key updates=()
-	if [[ ${#CGROUPS[@]} -eq 0 ]]; then
-		[[ -n $DEEP ]] || ((ADMIT |= ADMIT_ALL_CGROUPS))
-		return
-	fi
-	for inode in "${!CGROUPS[@]}"; do
-		printf -v hex %016x "$inode"
-		key="${hex:14} ${hex:12:2} ${hex:10:2} ${hex:8:2} ${hex:6:2} ${hex:4:2} ${hex:2:2} ${hex:0:2}"
-		updates+=("map update pinned $CGROUPS_PIN key hex $key value 0 0 0 0")
-	done
-	in_one "the cgroups that are excluded" "${updates[@]}"
+	entry="pinned $ACCOUNTS_PIN key $(in_memory 4 "$MAX_ACCOUNTS")"
+	UPDATES+=("map update $entry value hex ${secret[*]}")
 }
 
 attach_sockops() {
@@ -502,6 +443,16 @@ drop_guard() {
 	done
 }
 
+# For --no-guard, after a --reload.
+unload_guard() {
+	local pin
+	is_guarded || return 0
+	for pin in "${GUARD_PINS[@]}"; do
+		cmd bpftool cgroup detach "$CGROUP" lsm_cgroup pinned "$pin" || true
+	done
+	cmd rm -r "$GUARD_DIR" || true
+}
+
 # Last: a socket that entered the map before its program was attached there
 # would never run it.
 switch_on() {
@@ -551,25 +502,10 @@ report() {
 	say "what else differs from TCP while a connection is on the bypass: docs/limits.md"
 }
 
-main() {
+# ---- all of it -------------------------------------------------------------
+
+load() {
 	local open
-	parse "$@"
-	need_root
-	if ((INSTALL)); then
-		install_deps
-	fi
-	check_deps
-	check_capabilities
-	check_kernel
-	# Can the kernel bear the sockets of its listeners in a sockmap?
-	! mptcp_is_safe || ((ADMIT |= ADMIT_MPTCP))
-	CGROUP=${CGROUP:-$(root_to_attach_to)}
-	CGROUP_SHOWN=$(shown "$CGROUP")
-	CGROUP_QUOTED=$(printf %q "$CGROUP")
-	trap '' PIPE # who does not read on stops nothing
-	trap on_failure EXIT
-	trap 'exit 130' INT
-	trap 'exit 143' TERM HUP
 	mount_bpffs
 	check_bpffs || exit 1
 	one_at_a_time
@@ -586,19 +522,96 @@ main() {
 		load_guard
 	fi
 	choose_names
-	configure
+	draw_secret
+	configure || exit 1
 	attach_sockops
 	load_program "$BYPASS" sk_msg
 	attach_bypass
 	undo_with "$RUNNING_PIN" rm -f "$RUNNING_PIN"
 	exclude_running
-	configure_cgroups
+	configure_cgroups || exit 1
 	open=$(report_open)
 	switch_on
 	trap - EXIT INT TERM HUP
 	report
 	[[ -z $open ]] || say "$open"
 	say "loaded: TCP between programs of this host, under $CGROUP_SHOWN, skips the stack"
+}
+
+# name_cgroup PATH
+name_cgroup() {
+	CGROUP=$1
+	CGROUP_SHOWN=$(shown "$CGROUP")
+	CGROUP_QUOTED=$(printf %q "$CGROUP")
+}
+
+# check_loaded: by these scripts, or by others that write the maps as these do.
+check_loaded() {
+	local values
+	check_bpffs || exit 1
+	one_at_a_time
+	is_loaded || die "not loaded; to load: sudo $0"
+	read -ra values < <(config_of pinned "$CONFIG_PIN")
+	[[ $(number_of max_entries map pinned "$PORTS_PIN") -eq $((2 * MAX_RANGES)) ]] ||
+		die "loaded by another version, which cannot be changed in place; to load anew: sudo" \
+			"$HERE/unload.sh, then load.sh"
+	[[ -z $CGROUP || $(stat -c %i "$CGROUP") -eq ${values[0]} ]] ||
+		die "loaded for another cgroup, which cannot be changed in place; to load anew: sudo" \
+			"$HERE/unload.sh, then load.sh"
+	CGROUP_INODE=${values[0]}
+	PROGRAM_ID=${values[3]}
+	SCOPE=$(((values[4] >> SCOPE_SHIFT) + 1 & 0xffffff))
+	name_cgroup "$(cgroup_path "$CGROUP_INODE")"
+	[[ -n $CGROUP ]] ||
+		die "the cgroup that it is attached to has been removed, or cannot be seen from here"
+	read_excluded || die "cannot read what is excluded"
+	# Also if bpftool fails: the new scope may be in force, and what it excludes is taken back.
+	# shellcheck disable=SC2046 # words
+	undo_with "the new scope" bpftool map update pinned "$CONFIG_PIN" key 0 0 0 0 \
+		value $(config_value "${values[@]}")
+}
+
+reload() {
+	check_loaded
+	STARTED=1
+	build
+	if ((GUARD_WANTED)) && ! is_guarded; then
+		load_guard
+	fi
+	choose_names
+	configure || exit 1
+	undo_with "$RUNNING_PIN" rm -f "$RUNNING_PIN"
+	exclude_running
+	configure_cgroups || exit 1
+	set_switch "$ON"
+	trap - EXIT INT TERM HUP
+	exclude_alone WANTED || true # until the next --reload
+	((GUARD_WANTED)) || unload_guard
+	report
+	say "reloaded: what is loaded goes by these options now"
+}
+
+main() {
+	parse "$@"
+	need_root
+	if ((INSTALL)); then
+		install_deps
+	fi
+	check_deps
+	check_capabilities
+	check_kernel
+	# Can the kernel bear the sockets of its listeners in a sockmap?
+	! mptcp_is_safe || ((ADMIT |= ADMIT_MPTCP))
+	((RELOAD)) || name_cgroup "${CGROUP:-$(root_to_attach_to)}"
+	trap '' PIPE # who does not read on stops nothing
+	trap on_failure EXIT
+	trap 'exit 130' INT
+	trap 'exit 143' TERM HUP
+	if ((RELOAD)); then
+		reload
+	else
+		load
+	fi
 }
 
 main "$@"

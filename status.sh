@@ -113,11 +113,17 @@ directions() {
 		}' <(say "$COUNTER_TEXTS") - <<<"$OPEN_SOCKETS"
 }
 
-# filter DUMP ADMIT: the ranges of --port (1) or --exclude-port (0), as FIRST-LAST in one line.  A
-# value is a struct sock_range (bpf_sockops.h).
+# filter DUMP SCOPE ADMIT: the ranges of --port (1) or --exclude-port (0), as FIRST-LAST in one line.
+# A value is a struct sock_range, and which half is looked at, an even SCOPE or an odd one, stands in
+# ports.h.
 filter() {
 	entries '
-		number(substr($2, 9)) == '"$2"' && (last = number(substr($2, 5, 4))) > 0 {
+		int(number($1) / 64) != '$(($2 % 2))' || ended { next }
+		(last = number(substr($2, 5, 4))) == 0 {
+			ended = 1
+			next
+		}
+		number(substr($2, 9)) == '"$3"' {
 			first = number(substr($2, 1, 4))
 			printf "%s%s", comma, first == last ? first : first "-" last
 			comma = ","
@@ -165,7 +171,7 @@ excluded_programs() {
 # Into the variables that the two ways to show it use.  Fails, and has said why, where something
 # cannot be read; silently where the pair is unloaded meanwhile.
 look() {
-	local values sockops records
+	local values sockops records scope
 	LIST_END=$((SECONDS + LIST_SECONDS))
 	ask "prog show pinned $SOCKOPS_PIN" "map show pinned $MAP_PIN" "map show pinned $RECORD_PIN" \
 		"map lookup pinned $CONFIG_PIN key 0 0 0 0" "map dump pinned $PORTS_PIN" \
@@ -185,8 +191,9 @@ look() {
 	QUIET=${values[2]}
 	ALL=$((values[4] & ADMIT_SHORT))
 	NEW_ALONE=$((values[4] & ADMIT_NEW_ALONE))
-	ONLY=$(filter "${ANSWERS[4]}" 1)
-	EXCEPT=$(filter "${ANSWERS[4]}" 0)
+	scope=$((values[4] >> SCOPE_SHIFT))
+	ONLY=$(filter "${ANSWERS[4]}" "$scope" 1)
+	EXCEPT=$(filter "${ANSWERS[4]}" "$scope" 0)
 	NOT_UNDER=$(excluded_cgroups "${ANSWERS[@]:5:2}")
 	NOT_OF=$(excluded_programs "${ANSWERS[7]}")
 	if ! OPEN_SOCKETS=$(iterate "$OPEN") || ! CONNECTIONS=$(connections pinned "$MAP_PIN"); then

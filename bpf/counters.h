@@ -35,6 +35,7 @@ COUNTER(left_reads_tcp, "directions back to TCP: the reader uses splice(2) or TC
 COUNTER(left_option, "directions back to TCP: a socket option")
 COUNTER(left_taken, "directions back to TCP: another sockmap, or the kernel, has taken the socket over")
 COUNTER(left_closing, "directions back to TCP: closing")
+COUNTER(left_scope, "directions back to TCP: outside of the new scope")
 COUNTER(left_off, "directions back to TCP: switched off")
 COUNTER(ejected, "sockets taken off the bypass while open")
 COUNTER(guarded, "sockets read with splice(2) or TCP_ZEROCOPY_RECEIVE")

@@ -1,106 +1,35 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Whose sockets stay on TCP: those of cgroups, and those of programs.
+ * Programs whose sockets stay on TCP, whatever the scope.
  *
- * By cgroup, for what ports do not tell from others, as a proxy on its way to many servers.  A
- * socket's cgroup is that of the process that has created it, an accepted one's is its listener's.
- *
- *   sock_ops_cgroups     load.sh's (--exclude-cgroup), with all below them
- *   sock_ops_remembered  those that the programs have found out themselves, without what is below:
- *                        of programs that take the guard's EINVAL for an error
- *
- * By the name of the program (--exclude-program), whatever its cgroup, also if it is started later.
- * A program shows itself when it calls listen(2) or connect(2).  If it is excluded, that socket
- * gets a mark, which it keeps until it is freed.  Sockets that are accepted from a marked listener
- * inherit the mark.  The name is that of the process, that is, of its main thread.
+ * By name (--exclude-program), whatever their cgroup, also if they are started later.  A program
+ * shows itself when it calls listen(2) or connect(2).  If it is excluded, that socket gets a mark,
+ * which it keeps until it is freed.  Sockets that are accepted from a marked listener inherit the
+ * mark.  The name is that of the process, that is, of its main thread.
  *
  *   sock_ops_names       the names
  *   sock_ops_excluded    the marks
+ *
+ * By what they do: one that takes the guard's EINVAL for an error is remembered by its cgroup.
  */
 #ifndef EXCLUDED_H
 #define EXCLUDED_H
 
-#include "bpf_sockops.h"
+#include "cgroups.h"
 
-/* ---- by cgroup ---- */
-
-#define MAX_CGROUPS 4096
-
-/*
- * By the id of the cgroup, which is the inode number of its directory.  Sizes, no types: load.sh
- * must be able to read it, as sock_ops_config.  The value is not in use.
- */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, MAX_CGROUPS);
-	__uint(key_size, sizeof(__u64));
-	__uint(value_size, sizeof(__u32));
-	__uint(pinning, LIBBPF_PIN_BY_NAME);
-} sock_ops_cgroups SEC(".maps");
-
-/*
- * The same.  Any user who may make cgroups can fill this map.  So it takes no places from
- * load.sh's, and when it is full, the cgroup that has opened no connection for longest is
- * forgotten.
- */
-struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, MAX_CGROUPS);
-	__type(key, __u64);
-	__type(value, __u32); /* not in use */
-	__uint(pinning, LIBBPF_PIN_BY_NAME);
-} sock_ops_remembered SEC(".maps");
-
-/* Levels that are looked at. */
-#define MAX_LEVELS 32
-
-/*
- * Is a socket's cgroup one of these, or below one of load.sh's?  Where that cannot be seen the
- * answer is yes: for a cgroup that is deeper, or not known (cgroup_of).
- */
-static __noinline __attribute__((unused)) int in_excluded_cgroup(__u64 sk)
-{
-	__u64 cgroup = cgroup_of(sk), id = cgroup_id(cgroup);
-
-	if (bpf_map_lookup_elem(&sock_ops_remembered, &id))
-		return 1;
-	if (admits(ADMIT_ALL_CGROUPS))
-		return 0;
-	if (!cgroup)
-		return 1;
-	for (int i = 0; i < MAX_LEVELS && cgroup; i++) {
-		id = cgroup_id(cgroup);
-		if (bpf_map_lookup_elem(&sock_ops_cgroups, &id))
-			return 1;
-		/* The first member of a cgroup, so that its address is the cgroup's. */
-		cgroup = (__u64)read_kernel(struct cgroup, cgroup, self.parent);
-	}
-	return cgroup != 0;
-}
-
-/* Fails only where other CPUs are at work on all its places at this moment. */
-static __always_inline int remember_cgroup(__u64 sk)
-{
-	__u64 id = cgroup_id(cgroup_of(sk));
-	__u32 unused = 0;
-
-	return !bpf_map_update_elem(&sock_ops_remembered, &id, &unused, BPF_ANY);
-}
-
-/* ---- by name ---- */
-
-/* load.sh's own, and those of --exclude-program. */
-#define MAX_PROGRAMS 64
+/* load.sh's own, and those of --exclude-program, of two scopes. */
+#define MAX_PROGRAMS 128
 
 struct program_name {
 	char text[16]; /* task_struct.comm (TASK_COMM_LEN): 15 bytes, then zeroes */
 };
 
+/* Sizes, no types: load.sh --reload must be able to read it, as sock_ops_config. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, MAX_PROGRAMS);
-	__type(key, struct program_name);
-	__type(value, __u32); /* not in use */
+	__uint(key_size, sizeof(struct program_name));
+	__uint(value_size, sizeof(__u32)); /* not in use */
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } sock_ops_names SEC(".maps");
 
@@ -188,9 +117,18 @@ static __always_inline int is_excluded(__u64 sk)
 }
 
 /* The same of a listener, or of what was accepted there. */
-static __always_inline int is_excluded_server(__u64 sk)
+static __always_inline int is_excluded_server(__u64 sk, __u32 terms)
 {
-	return is_excluded(sk) || (admits(ADMIT_NEW_ALONE) && mark_of(sk) != MARK_NEW);
+	return is_excluded(sk) || (terms & ADMIT_NEW_ALONE && mark_of(sk) != MARK_NEW);
+}
+
+/* Fails only where other CPUs are at work on all its places at this moment. */
+static __always_inline int remember_cgroup(__u64 sk)
+{
+	__u64 id = cgroup_id(cgroup_of(sk));
+	__u32 unused = 0;
+
+	return !bpf_map_update_elem(&sock_ops_remembered, &id, &unused, BPF_ANY);
 }
 
 /*

@@ -5,7 +5,9 @@
 #ifndef SEND_H
 #define SEND_H
 
+#include "cgroups.h"
 #include "handover.h"
+#include "ports.h"
 
 /* One send, and what it has seen of both ends. */
 struct send {
@@ -66,16 +68,29 @@ static __always_inline int memory_pressure(struct sock_record *rec)
 	return read_word(rec->pressure) != 0;
 }
 
+/* Judges a connection again in a scope that neither of its ends was admitted in. */
+static __always_inline void judge_again(struct sock_record *rec, __u32 terms)
+{
+	__u16 port = rec->server ? rec->key.local_port : rec->peer_key.local_port;
+
+	rec->outside = !in_scope(port, terms) || in_excluded_cgroup(rec->view.sk, terms) ||
+		       in_excluded_cgroup(rec->peer_sk, terms);
+	rec->view.scope = scope_in(terms);
+}
+
 /* Once for each send, so that all that follows goes by the same. */
 static __always_inline void look_at_both(struct send *s)
 {
 	struct sock_record *rec = s->rec;
+	__u32 terms = terms_now();
 
 	s->caught_up = queue_empty(rec->queue);
 	if (s->caught_up)
 		rec->view.turn++;
 	read_view(&s->peer, rec->peer);
 	s->switch_seen = switch_state();
+	if (scope_in(terms) != rec->view.scope)
+		judge_again(rec, terms);
 	/* Where a read is not just a load, once in a jiffy. */
 	if (!can_cast() && rec->sent_at == s->now)
 		return;

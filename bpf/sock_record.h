@@ -62,7 +62,7 @@ struct sock_view {
 	__u8 left;    /* LEFT*: this end has left the bypass: it sends over TCP for good */
 	__u8 ended;   /* this end has ended its direction (SHUT_WR, close) */
 	__u8 threads; /* that have sent, or tried to: none, 1, or 2 for several */
-	__u8 unused;
+	__u8 scope;   /* in which this end was judged last (terms_now) */
 	/*
 	 * Who waits here, with this end's lock, for something that may need the other end's lock.
 	 * 0: nobody; 1 + the user whose send waits; WAITS_TO_END: a FIN.
@@ -130,6 +130,7 @@ struct sock_record {
 	__u8 changed;  /* what else was set: an enum of keepalive.h */
 	__u8 reason;   /* O, B: why this direction is back on TCP: an enum counter; S */
 	__u8 in_parts; /* B: a message of this burst was PART_OF_SEND or more */
+	__u8 outside;  /* B: of the scope that view.scope names */
 	/* By bpf_guard: what waited when a call got EINVAL here. */
 	__u64 einval_queue; /* &sk_psock.ingress_msg */
 	__u64 einval_first; /* its first message, 0: none */

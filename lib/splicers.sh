@@ -46,14 +46,18 @@ seek_names() {
 	done
 }
 
+will_be_guarded() {
+	((GUARD_WANTED)) && is_guarded
+}
+
 # Before anything is attached: by name what listens or connects from then on.
 choose_names() {
 	local names=("${UNGUARDED[@]}")
 	seek_names "it is excluded by name" "${PROGRAMS[@]}"
 	((!ADMIT_SPLICING)) || return 0
-	is_guarded || names+=("${GUARDED[@]}")
+	will_be_guarded || names+=("${GUARDED[@]}")
 	seek_names "it reads with splice(2)" "${names[@]}"
-	if ! is_guarded; then
+	if ! will_be_guarded; then
 		MAY_SPLICE_AT=${#SOUGHT[@]}
 		seek_names "it reads with splice(2)" "$MAY_SPLICE"
 	fi

@@ -85,13 +85,19 @@ start_systemd() {
 		echo "[Unit]" >"$units/$unit"
 	done
 	printf '[Unit]\nWants=tcpip-bypass.service\nAfter=tcpip-bypass.service\n' >"$units/test.target"
-	printf '[Service]\nEnvironment="OPTIONS=%s"\nStandardOutput=append:/run/log\nStandardError=append:/run/log\n' \
-		"--port 7000-7001" >"$units/tcpip-bypass.service.d/test.conf"
+	printf '[Service]\nEnvironmentFile=/run/options\nStandardOutput=append:/run/log\nStandardError=append:/run/log\n' \
+		>"$units/tcpip-bypass.service.d/test.conf"
+	options "--port 7000-7001"
 	touch "$BOX_TMP/console"
 	in_box mount --bind "$BOX_TMP/console" /dev/console
 	in_box unshare --pid --fork --mount-proc --uts env container=lxc SYSTEMD_UNIT_PATH="$units" \
 		/lib/systemd/systemd --system --unit=test.target >/dev/null 2>&1 3>&- &
 	wait_until 30 "systemd" systemd_runs
+}
+
+# options OPTIONS: for load.sh, as /etc/default/tcpip-bypass.
+options() {
+	in_box bash -c 'echo "OPTIONS=$1" >/run/options' options "$1"
 }
 
 systemd_runs() {
@@ -116,6 +122,12 @@ ctl() {
 	have_want "redirected messages" "$(counter redirected_messages)" -eq 200
 	in_box "$PAIR" --port 7002 talk
 	have_want "redirected messages" "$(counter redirected_messages)" -eq 200
+	options "--port 7002"
+	ctl reload tcpip-bypass
+	in_box "$PAIR" --port 7000 talk
+	in_box "$PAIR" --port 7002 talk
+	have_want "redirected messages" "$(counter redirected_messages)" -eq 400
+	options "--port 7000-7001"
 	hold_many 10 0 # out of the port's scope
 	ctl restart tcpip-bypass
 	have_want "state of the unit" "$(ctl is-active tcpip-bypass)" = active

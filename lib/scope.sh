@@ -1,0 +1,142 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# The scope: which connections are admitted, by ports, cgroups and names of programs, and how it is
+# written into the maps (bpf/ports.h, cgroups.h, excluded.h).  Sourced by load.sh, after maps.sh.
+#
+# With --reload a scope takes the place of another one without a moment between the two.  Its ports
+# go where no program looks yet.  What it excludes is added to what is excluded already: for a
+# moment what either of the two excludes stays on TCP.  Then the switch of scopes is one number in
+# sock_config.admit.  What the old one alone has excluded is taken out afterwards.
+#
+# shellcheck disable=SC2034 # names that load.sh and splicers.sh use
+
+MAX_RANGES=64    # ports.h
+MAX_CGROUPS=4096 # cgroups.h
+MAX_PROGRAMS=59  # of 64 for one scope in excluded.h: the rest is for splicers.sh
+
+PORTS=()              # ranges for --port, as FIRST-LAST
+EXCLUDE=()            # and for --exclude-port
+PROGRAMS=()           # names for --exclude-program
+declare -A CGROUPS=() # by inode number, for --exclude-cgroup
+ADMIT=0               # ADMIT_*, together
+SCOPE=0               # its number
+
+# ranges OPTION LIST: prints them as FIRST-LAST.
+ranges() {
+	local option=$1 part first last
+	[[ $2 =~ ^[^,]+(,[^,]+)*$ ]] || usage_error "$option: not a list of ports: $(shown "$2")"
+	for part in ${2//,/ }; do
+		[[ $part =~ ^([0-9]+)(-([0-9]+))?$ ]] ||
+			usage_error "$option: not a port or a range: $(shown "$part")"
+		first=${BASH_REMATCH[1]}
+		last=${BASH_REMATCH[3]:-$first}
+		((${#first} <= 5 && ${#last} <= 5 && 10#$first >= 1 && 10#$last <= 65535)) ||
+			usage_error "$option: ports are from 1 to 65535: $(shown "$part")"
+		((10#$first <= 10#$last)) || usage_error "$option: the range ends before it begins:" \
+			"$(shown "$part")"
+		say "$((10#$first))-$((10#$last))"
+	done
+}
+
+# ---- in the maps -----------------------------------------------------------
+
+UPDATES=()           # commands of bpftool, one by one
+declare -A WAS=()    # `PIN KEY` of what the scope excludes that is replaced,
+declare -A WANTED=() # and of what this one does
+
+# in_one WHAT UPDATE...: by one bpftool: each of its processes takes longer than many an update.
+# Through a pipe, since all can read its arguments, and some are secret.
+in_one() {
+	local what=$1 said
+	shift
+	(($#)) || return 0
+	said=$(cmd -q bpftool -j batch file <(printf '%s\n' "$@") 2>&1) || true
+	# On 5.10 it calls the end of its input an error: what counts is what it says of each.
+	[[ $(tr '{' '\n' <<<"$said" | grep -c '"output":null') -eq $# ]] || {
+		warn "cannot set $what: $(tr '{' '\n' <<<"$said" | grep -v '^"command"' | tail -n 1)"
+		return 1
+	}
+}
+
+# excluded_now: what is in the maps, as lines `PIN KEY`.
+excluded_now() {
+	local pin dump
+	for pin in "$NAMES_PIN" "$CGROUPS_PIN"; do
+		dump=$(bpftool -j map dump pinned "$pin") || return
+		entries '{
+			gsub(/../, " &", $1)
+			print "'"$pin"'" $1
+		}' <<<"$dump"
+	done
+}
+
+# read_excluded: of the scope that is replaced.
+read_excluded() {
+	local entry list
+	list=$(excluded_now) || return
+	while read -r entry; do
+		[[ -z $entry ]] || WAS[$entry]=1
+	done <<<"$list"
+}
+
+# exclude PIN KEY: in hexadecimal.
+exclude() {
+	WANTED[$*]=1
+	[[ -n ${WAS[$*]:-} ]] || UPDATES+=("map update pinned $1 key hex $2 value 0 0 0 0")
+}
+
+# exclude_alone SCOPE: WAS or WANTED; what else is in the maps is taken out.
+exclude_alone() {
+	local -n scope=$1
+	local entry list
+	list=$(excluded_now) || return
+	UPDATES=()
+	while read -r entry; do
+		[[ -z $entry || -n ${scope[$entry]:-} ]] ||
+			UPDATES+=("map delete pinned ${entry/ / key hex }")
+	done <<<"$list"
+	write_updates "what is excluded"
+}
+
+# Ports and names.
+configure() {
+	local range admit program update at=$((SCOPE % 2 * MAX_RANGES)) end
+	end=$((at + MAX_RANGES))
+	# In the order of decision: exclusions first; 0 ends the list.
+	for range in "${EXCLUDE[@]/%/ 0}" "${PORTS[@]/%/ 1}" "0-0 0"; do
+		((at < end)) || break
+		read -r range admit <<<"$range"
+		update="map update pinned $PORTS_PIN key $(in_memory 4 "$at")"
+		update+="value $(in_memory 2 "${range%-*}")$(in_memory 2 "${range#*-}")$(in_memory 4 "$admit")"
+		UPDATES+=("${update% }")
+		at=$((at + 1))
+	done
+	for program in "${PROGRAMS[@]}"; do
+		name_in_memory "$program"
+		exclude "$NAMES_PIN" "${BYTES[*]}"
+	done
+	write_updates "ports and names of programs"
+}
+
+# Of --exclude-cgroup, and of what runs.
+configure_cgroups() {
+	local inode hex key
+	[[ ${#CGROUPS[@]} -gt 0 || -n $DEEP ]] || ((ADMIT |= ADMIT_ALL_CGROUPS))
+	for inode in "${!CGROUPS[@]}"; do
+		printf -v hex %016x "$inode"
+		key="${hex:14} ${hex:12:2} ${hex:10:2} ${hex:8:2} ${hex:6:2} ${hex:4:2} ${hex:2:2} ${hex:0:2}"
+		exclude "$CGROUPS_PIN" "$key"
+	done
+	write_updates "the cgroups that are excluded"
+}
+
+# write_updates WHAT.  Not echoed are cgroups, of which there may be thousands, and what is secret.
+write_updates() {
+	local update
+	for update in ${UPDATES[0]+"${UPDATES[@]}"}; do
+		[[ $update == *"$CGROUPS_PIN"* || $update == *"$ACCOUNTS_PIN"* ]] || echoed bpftool "$update"
+	done
+	in_one "$1" ${UPDATES[0]+"${UPDATES[@]}"} || return
+	UPDATES=()
+}

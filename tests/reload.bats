@@ -1,0 +1,247 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0
+#
+# load.sh --reload: new options for what is loaded, while connections talk.
+
+bats_require_minimum_version 1.5.0
+load sandbox.bash
+load scenarios.bash
+load fakes.bash
+
+box_each_test
+
+# open_connection SERVER-WRAPPER: 127.0.0.1:7001 -> 127.0.0.1:7000 in a namespace of its own.
+open_connection() {
+	HOLDERS=() ROUND=0
+	hold_in one 1 "$1"
+	exec 8>"$BOX_TMP/one.go"
+	wait_until 5 "the connection" grep -q held "$BOX_TMP/one.out"
+}
+
+talk() {
+	ROUND=$((ROUND + 1))
+	talk_on one 8 "$ROUND"
+}
+
+# Ends it: each end has checked all its bytes.
+close_connection() {
+	local pid
+	exec 8>&-
+	for pid in "${HOLDERS[@]}"; do
+		wait "$pid"
+	done
+}
+
+# left: the counters of directions that are back on TCP.
+left() {
+	counters | awk '$2 && $1 ~ /^left/ { print $1, $2 }' | sort
+}
+
+# refused_by_tcp PORT, admitted PORT: what becomes of a new connection to a server there.
+admitted() {
+	zero_counters
+	in_box "$PAIR" --port "$1" talk
+	have_want "redirected messages, port $1" "$(counter redirected_messages)" -eq 200
+}
+
+not_admitted() {
+	zero_counters
+	in_box "$PAIR" --port "$1" talk
+	have_want "redirected messages, port $1" "$(counter redirected_messages)" -eq 0
+}
+
+@test "reload: connections stay on the bypass, new ones go by the new ports" {
+	load_pair --port 7000,7100
+	open_connection in_box
+	talk
+	not_admitted 7200
+	run -0 load_pair --reload --port 7000,7200 --exclude-port 7100 --quiet
+	output_has reloaded
+	zero_counters
+	talk
+	talk
+	have_want "redirected messages" "$(counter redirected_messages)" -eq 4
+	have_want "left" "$(left)" = ""
+	admitted 7200
+	not_admitted 7100
+	run -0 in_box "$ROOT/status.sh"
+	output_has "ports 7000,7200, but not 7100 of" "trace        off" "map          2 of"
+	close_connection
+	# And once more, into the half that the first scope had.
+	load_pair --reload --exclude-port 7000
+	admitted 7200
+	not_admitted 7000
+	have_want "ports in status.sh" "$(in_box "$ROOT/status.sh" --json | jq -c '[.ports, .exclude_ports]')" = '[[],["7000"]]'
+	unload_pair
+	assert_no_pins
+}
+
+@test "reload: what the new ports leave out goes back to TCP at its next send" {
+	load_pair
+	open_connection in_box
+	talk
+	load_pair --reload --exclude-port 7000
+	have_want "on the bypass" "$(in_map)" -eq 2
+	talk
+	have_want "directions that have left" "$(counter left_scope)" -ge 1
+	talk
+	talk
+	wait_until 5 "the map to be empty" map_is_empty
+	close_connection
+	# Not what stays within it: the same, by an option that does not concern it.
+	zero_counters
+	load_pair --reload
+	admitted 7000
+}
+
+@test "reload: what a new --exclude-cgroup leaves out goes back to TCP, and comes again without it" {
+	child_up
+	load_pair
+	open_connection in_child
+	talk
+	load_pair --reload --exclude-cgroup "$CHILD"
+	zero_counters
+	talk
+	talk
+	have_want "directions that have left" "$(counter left_scope)" -ge 1
+	have_want "excluded" "$(in_box "$ROOT/status.sh" --json | jq -c .exclude_cgroups)" = "[\"$CHILD\"]"
+	zero_counters
+	in_child "$PAIR" talk
+	have_want "redirected messages, excluded" "$(counter redirected_messages)" -eq 0
+	close_connection
+	load_pair --reload
+	in_child "$PAIR" talk
+	have_want "redirected messages" "$(counter redirected_messages)" -eq 200
+	have_want "excluded" "$(in_box "$ROOT/status.sh" --json | jq -c .exclude_cgroups)" = "[]"
+	wait_until 5 "the child's programs to end" rmdir "$BOX_CGROUP/child"
+}
+
+@test "reload: names of programs come and go, also of what runs already" {
+	load_pair
+	admitted 7000
+	load_pair --reload --exclude-program pair
+	not_admitted 7000
+	have_want "excluded" "$(in_box "$ROOT/status.sh" --json | jq '.exclude_programs | index("pair") != null')" = true
+	load_pair --reload
+	admitted 7000
+	child_up
+	open_connection in_child
+	talk
+	run -0 load_pair --reload --exclude-program pair
+	output_has "it is excluded by name" "$CHILD"
+	talk
+	talk
+	have_want "directions that have left" "$(counter left_scope)" -ge 1
+	close_connection
+	wait_until 5 "the child's programs to end" rmdir "$BOX_CGROUP/child"
+}
+
+# bats test_tags=long
+@test "reload: no connection is admitted by half of a scope" {
+	local i pid
+	child_up
+	# Neither of the two admits a connection to port 7000 of the child; the ports of the one and the
+	# cgroups of the other together would.
+	load_pair --quiet --all-connections --exclude-cgroup "$CHILD"
+	in_child bash -c 'while [[ ! -e $1 ]]; do "$2" --port 7000 talk || exit; done' talk "$BOX_TMP/stop" "$PAIR" \
+		>/dev/null 2>&1 3>&- &
+	pid=$!
+	for i in {1..10}; do
+		load_pair --reload --quiet --all-connections --exclude-port 7000
+		load_pair --reload --quiet --all-connections --exclude-cgroup "$CHILD"
+	done >/dev/null 2>&1
+	touch "$BOX_TMP/stop"
+	wait "$pid"
+	have_want "connections" "$(counter refused_port refused_cgroup refused_remote)" -ge 20
+	have_want "admitted servers" "$(counter admitted_passive)" -eq 0
+	wait_until 5 "the child's programs to end" rmdir "$BOX_CGROUP/child"
+}
+
+# bats test_tags=long
+@test "reload: 200 connections talk through 10 of them, and all stay" {
+	local i
+	load_pair --quiet
+	hold_many 200 0
+	many_talk 1
+	zero_counters
+	for i in {2..11}; do
+		load_pair --reload --quiet --exclude-port "$i" >/dev/null 2>&1
+		many_talk "$i"
+	done
+	have_want "redirected messages" "$(counter redirected_messages)" -eq $((10 * 2 * 200))
+	have_want "left" "$(left)" = ""
+	exec 8>&-
+	wait "$MANY"
+}
+
+@test "reload: what cannot be changed is refused, and nothing changes" {
+	local before
+	run -1 load_pair --reload
+	output_has "not loaded" "load.sh"
+	child_up
+	load_pair --quiet --port 7000
+	before=$(in_box "$ROOT/status.sh" --json)
+	run -1 load_pair --reload --cgroup "$CHILD"
+	output_has "another cgroup" "unload.sh"
+	run -2 load_pair --reload --port 0
+	run -0 load_pair --reload --quiet --port 7000 --cgroup "$(box_root)"
+	have_want "status" "$(in_box "$ROOT/status.sh" --json)" = "$before"
+	rmdir "$BOX_CGROUP/child"
+}
+
+# change_with N ACTION: a reload whose n-th command of bpftool that changes something does ACTION.
+change_with() {
+	echo 0 >"$BOX_TMP/calls"
+	fake bpftool "
+		case \"\$*\" in
+		'map update'* | '-j batch'* | 'iter pin'*)
+			n=\$((\$(<'$BOX_TMP/calls') + 1))
+			echo \$n >'$BOX_TMP/calls'
+			if ((n == $1)); then
+				$2
+			fi
+			;;
+		esac
+		exec \"\$REAL\" \"\$@\""
+	with_fakes "$ROOT/load.sh" --reload --quiet --port 7200 --exclude-program new --exclude-cgroup "$CHILD"
+}
+
+# bats test_tags=long
+@test "reload: when a step fails, the old options stay" {
+	local n before
+	child_up
+	load_pair --quiet --port 7000 --exclude-program old
+	before=$(in_box "$ROOT/status.sh" --json)
+	for n in 1 3 4; do # the second one lists what runs
+		run -1 change_with "$n" 'echo injected >&2; exit 1'
+		output_has injected "not reloaded: nothing has changed"
+		have_want "status" "$(in_box "$ROOT/status.sh" --json)" = "$before"
+	done
+	# The new scope is in force, and bpftool says that it is not.
+	run -1 change_with 4 '"$REAL" "$@"; exit 1'
+	have_want "status" "$(in_box "$ROOT/status.sh" --json)" = "$before"
+	rm "$BOX_TMP/bin/bpftool"
+	load_pair --reload --quiet --port 7000 --exclude-program old
+	have_want "status" "$(in_box "$ROOT/status.sh" --json)" = "$before"
+	rmdir "$BOX_CGROUP/child"
+}
+
+# bats test_tags=long
+@test "reload: killed before or after any step, it works again, and unloads" {
+	local n when
+	child_up
+	for n in {1..4}; do
+		for when in "$KILL" "\"\$REAL\" \"\$@\"; $KILL; exit"; do
+			load_pair --quiet --port 7000
+			run ! change_with "$n" "$when"
+			rm "$BOX_TMP/bin/bpftool"
+			load_pair --reload --quiet --port 7100
+			admitted 7100
+			not_admitted 7200
+			have_want "excluded" "$(in_box "$ROOT/status.sh" --json | jq -c .exclude_cgroups)" = "[]"
+			unload_pair
+			assert_no_pins
+		done
+	done
+	rmdir "$BOX_CGROUP/child"
+}
