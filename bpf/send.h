@@ -82,13 +82,17 @@ static __always_inline void judge_again(struct sock_record *rec, __u32 terms)
 static __always_inline void look_at_both(struct send *s)
 {
 	struct sock_record *rec = s->rec;
-	__u32 terms = terms_now();
+	struct sock_config *config = this_config();
+	__u32 terms;
 
+	if (!config)
+		return;
+	s->switch_seen = config->on;
+	terms = config->admit;
 	s->caught_up = queue_empty(rec->queue);
 	if (s->caught_up)
 		rec->view.turn++;
 	read_view(&s->peer, rec->peer);
-	s->switch_seen = switch_state();
 	if (scope_in(terms) != rec->view.scope)
 		judge_again(rec, terms);
 	/* Where a read is not just a load, once in a jiffy. */
