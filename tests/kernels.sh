@@ -56,6 +56,7 @@ deferred, fast open    | 5.10 newest       | admission   | deferred|Fast Open
 Multipath TCP          | 6.1 newest        | admission   | Multipath
 isolation              | 5.10              | isolation   | .
 filter                 | 5.10              | scope       | several lists|exclude-port: counts|both ends under
+new options            | 5.10              | reload      | leaves? out
 trace lines            |                   | walkthrough | over IPv4
 order, deferred accept | 5.10 newest arm64 | streams     | deferred accept
 order, turns           | 5.10 newest arm64 | streams     | slow readers
