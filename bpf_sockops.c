@@ -115,7 +115,7 @@ static __always_inline enum counter vet_socket(__u64 sk, int is_own, __u32 terms
 	 * the psock.  TCP_REPAIR sets sequence numbers at will.  A socket that is in a
 	 * sockmap of another tool has its psock already, and keeps it when it leaves ours.
 	 */
-	if (has_ulp(sk) || needs_tcp(sk) || is_own || in_repair(sk) ||
+	if (has_ulp(sk) || needs_tcp(sk, terms & ADMIT_ZEROCOPY) || is_own || in_repair(sk) ||
 	    read_kernel(struct sock, sk, sk_user_data))
 		return refused_special;
 	if (in_excluded_cgroup(sk, terms))

@@ -136,6 +136,7 @@ enum {
 	ADMIT_SHORT = 2,       /* although those before were short (accounts.h) */
 	ADMIT_ALL_CGROUPS = 4, /* no cgroup is excluded (excluded.h) */
 	ADMIT_NEW_ALONE = 8,   /* fewer: only to listeners that called listen(2) since it was set */
+	ADMIT_ZEROCOPY = 16,   /* of sockets with SO_ZEROCOPY */
 };
 
 _Static_assert(sizeof(struct sock_config) == 24, "lib/maps.sh writes it");

@@ -31,8 +31,8 @@ usage() {
 		SYNOPSIS
 		    sudo ./load.sh [--cgroup PATH] [--exclude-cgroup PATH]...
 		                   [--exclude-program NAME]... [--port LIST] [--exclude-port LIST]
-		                   [--all-connections] [--no-guard] [--admit-splicing] [--quiet]
-		                   [--install-deps]
+		                   [--all-connections] [--admit-zerocopy] [--no-guard]
+		                   [--admit-splicing] [--quiet] [--install-deps]
 		    sudo ./load.sh --reload [OPTION]...
 		    ./load.sh --help
 
@@ -57,6 +57,9 @@ usage() {
 		    --all-connections       also those of programs whose last connections to the server were
 		                            short: a connection with one or two requests takes longer on
 		                            the bypass than over TCP, and is left to it
+		    --admit-zerocopy        also those whose server has SO_ZEROCOPY set, as those of gRPC in C++,
+		                            Python, Ruby, PHP and C#: a program that does send with
+		                            MSG_ZEROCOPY then waits for completions that never come
 		    --no-guard              without the guard, two programs that are asked at each read(2),
 		                            write(2), splice(2) and getsockopt(2) under the cgroup
 		    --admit-splicing        do not exclude the programs that are known to read with splice(2),
@@ -122,6 +125,7 @@ parse() {
 			shift
 			;;
 		--all-connections) ((ADMIT |= ADMIT_SHORT)) ;;
+		--admit-zerocopy) ((ADMIT |= ADMIT_ZEROCOPY)) ;;
 		--no-guard) GUARD_WANTED=0 ;;
 		--admit-splicing) ADMIT_SPLICING=1 ;;
 		--quiet) QUIET=1 ;;

@@ -175,14 +175,15 @@ static __always_inline unsigned long flags_of(__u64 sk)
 /*
  * Has a socket an option that only TCP honours: SO_TIMESTAMP, SO_TIMESTAMPING,
  * SO_ZEROCOPY, SO_PEEK_OFF, SO_RCVLOWAT, SO_ATTACH_FILTER or SO_MAX_PACING_RATE?  Not
- * sk_pacing_status, which bbr sets.
+ * sk_pacing_status, which bbr sets.  SO_ZEROCOPY alone may be admitted.
  */
-static __always_inline int needs_tcp(__u64 sk)
+static __always_inline int needs_tcp(__u64 sk, int zerocopy_admitted)
 {
 	unsigned long flags = flags_of(sk);
 
-	return has_flag(flags, SOCK_RCVTSTAMP) || has_flag(flags, SOCK_ZEROCOPY) ||
-	       timestamping(sk) || read_kernel(struct sock, sk, sk_peek_off) >= 0 ||
+	return has_flag(flags, SOCK_RCVTSTAMP) ||
+	       (has_flag(flags, SOCK_ZEROCOPY) && !zerocopy_admitted) || timestamping(sk) ||
+	       read_kernel(struct sock, sk, sk_peek_off) >= 0 ||
 	       read_kernel(struct sock, sk, sk_rcvlowat) > 1 ||
 	       read_kernel(struct sock, sk, sk_filter) ||
 	       read_kernel(struct sock, sk, sk_max_pacing_rate) != ~0UL;

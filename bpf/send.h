@@ -99,7 +99,8 @@ static __always_inline void look_at_both(struct send *s)
 	if (!can_cast() && rec->sent_at == s->now)
 		return;
 	s->taken_over = shared_psock(rec) || !same_handlers(rec->view.sk, rec->peer_sk);
-	s->has_option = needs_tcp(rec->view.sk) || needs_tcp(rec->peer_sk);
+	s->has_option = needs_tcp(rec->view.sk, terms & ADMIT_ZEROCOPY) ||
+			needs_tcp(rec->peer_sk, terms & ADMIT_ZEROCOPY);
 }
 
 #endif /* SEND_H */

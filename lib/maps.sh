@@ -78,7 +78,8 @@ ADMIT_MPTCP=1
 ADMIT_SHORT=2
 ADMIT_ALL_CGROUPS=4
 ADMIT_NEW_ALONE=8 # fewer
-SCOPE_SHIFT=8     # and from this bit on the number of the scope
+ADMIT_ZEROCOPY=16
+SCOPE_SHIFT=8 # and from this bit on the number of the scope
 
 # number_at AT SIZE BYTE...: of these bytes, 0xHH each, the number that begins there, into NUMBER.
 number_at() {

@@ -243,6 +243,25 @@ heard_all() {
 	assert_bypassed 2000
 }
 
+# Of Debian: python3-grpcio is not there for another python3.
+# bats test_tags=long
+@test "programs: gRPC with the C core, which sets SO_ZEROCOPY, stays on TCP unless it is told" {
+	start grpc 8080 /usr/bin/python3 "$PROGRAMS/rpc.py" serve 8080
+	in_box timeout 60 /usr/bin/python3 "$PROGRAMS/rpc.py" call 8080 >"$BOX_TMP/out"
+	grep -x "all came back" "$BOX_TMP/out"
+	[[ -n ${PLAIN:-} ]] || {
+		have_want "redirected messages" "$(counter redirected_messages)" -eq 0
+		have_want "not admitted" "$(counter refused_special)" -ge 1
+		load_pair --reload --quiet --all-connections --admit-zerocopy >"$BOX_TMP/load.log" 2>&1
+		zero_counters
+	}
+	in_box timeout 60 /usr/bin/python3 "$PROGRAMS/rpc.py" call 8080 >"$BOX_TMP/out"
+	grep -x "all came back" "$BOX_TMP/out"
+	stop_servers
+	assert_bypassed 3000
+}
+
+# bats test_tags=long
 @test "programs: Python, asyncio streams and http.server" {
 	start asyncio 8080 python3 "$PROGRAMS/echo.py" serve 8080
 	in_box timeout 60 python3 "$PROGRAMS/echo.py" call 8080 >"$BOX_TMP/out"
