@@ -34,6 +34,7 @@ LIBDIR := $(PREFIX)/lib/tcpip-bypass
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 MANDIR ?= $(PREFIX)/share/man/man8
 COMMANDS := load unload status
+UNITS := $(notdir $(wildcard systemd/*))
 
 # What the tests and measurements run: both ends of a connection, and the control.
 TEST_PROGRAMS := build/pair build/readers build/senders build/many build/stuck build/stale build/semantics build/bench \
@@ -65,13 +66,15 @@ install: $(OBJECTS)
 		./$$command.sh --help >build/$$command.help; \
 		$(AWK) -f docs/man.awk build/$$command.help >$(DESTDIR)$(MANDIR)/tcpip-bypass-$$command.8; \
 	done
-	$(Q)sed 's|@LIBDIR@|$(LIBDIR)|' systemd/tcpip-bypass.service.in >$(DESTDIR)$(UNITDIR)/tcpip-bypass.service
+	$(Q)set -e; for unit in $(UNITS); do \
+		sed 's|@LIBDIR@|$(LIBDIR)|' systemd/$$unit >$(DESTDIR)$(UNITDIR)/$$unit; \
+	done
 
 uninstall:
 	$(call msg,REMOVE,$(DESTDIR)$(LIBDIR))
 	$(Q)rm -f $(COMMANDS:%=$(DESTDIR)$(PREFIX)/sbin/tcpip-bypass-%)
 	$(Q)rm -f $(COMMANDS:%=$(DESTDIR)$(MANDIR)/tcpip-bypass-%.8)
-	$(Q)rm -f $(DESTDIR)$(UNITDIR)/tcpip-bypass.service
+	$(Q)rm -f $(UNITS:%=$(DESTDIR)$(UNITDIR)/%)
 	$(Q)rm -rf $(DESTDIR)$(LIBDIR)
 
 test-programs: $(TEST_PROGRAMS)

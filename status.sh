@@ -16,8 +16,11 @@ HERE=${HERE%/*}
 . "$HERE/lib/cgroups.sh"
 # shellcheck source=lib/connections.sh
 . "$HERE/lib/connections.sh"
+# shellcheck source=lib/metrics.sh
+. "$HERE/lib/metrics.sh"
 
 JSON=0
+PROMETHEUS=0
 WATCH=0     # seconds, 0: once
 STALE=10000 # ms after which unread bytes deserve a word
 
@@ -26,7 +29,7 @@ usage() {
 		status.sh - show what is loaded, the connections, and the counters
 
 		SYNOPSIS
-		    sudo ./status.sh [--json | --watch [SECONDS]]
+		    sudo ./status.sh [--json | --prometheus | --watch [SECONDS]]
 		    ./status.sh --help
 
 		DESCRIPTION
@@ -35,6 +38,8 @@ usage() {
 
 		OPTIONS
 		    --json             print one JSON object instead, with all counters
+		    --prometheus       print the counters for Prometheus instead, in its text format
+		                       0.0.4; without a look at the sockets, so that it can be asked often
 		    --watch [SECONDS]  show it again every SECONDS (default: 2), with the rates since the
 		                       last time, and cut to the height of the terminal; more rarely
 		                       where a look takes long
@@ -54,6 +59,7 @@ parse() {
 	while [[ $# -gt 0 ]]; do
 		case $1 in
 		--json) JSON=1 ;;
+		--prometheus) PROMETHEUS=1 ;;
 		--watch)
 			WATCH=2
 			if [[ $# -ge 2 && $2 != -* ]]; then
@@ -67,7 +73,8 @@ parse() {
 		esac
 		shift
 	done
-	((!JSON || !WATCH)) || usage_error "--json and --watch exclude each other"
+	((JSON + PROMETHEUS + (WATCH > 0) <= 1)) ||
+		usage_error "--json, --prometheus and --watch exclude each other"
 }
 
 # Lines `NAME what it counts`.
@@ -168,11 +175,13 @@ excluded_programs() {
 
 # ---- one look --------------------------------------------------------------
 
-# Into the variables that the two ways to show it use.  Fails, and has said why, where something
-# cannot be read; silently where the pair is unloaded meanwhile.
+# All of these, into the variables that the ways to show it use.  They fail, and have said why,
+# where something cannot be read; silently where the pair is unloaded meanwhile.
 look() {
-	local values sockops records scope
-	LIST_END=$((SECONDS + LIST_SECONDS))
+	look_at_maps && look_at_scope && look_at_sockets
+}
+
+look_at_maps() {
 	ask "prog show pinned $SOCKOPS_PIN" "map show pinned $MAP_PIN" "map show pinned $RECORD_PIN" \
 		"map lookup pinned $CONFIG_PIN key 0 0 0 0" "map dump pinned $PORTS_PIN" \
 		"map dump pinned $CGROUPS_PIN" "map dump pinned $REMEMBERED_PIN" "map dump pinned $NAMES_PIN" \
@@ -182,20 +191,29 @@ look() {
 		! is_loaded || warn "cannot read the counters: that takes CAP_SYS_ADMIN"
 		return 1
 	}
-	sockops=$(number_in id "${ANSWERS[0]}")
 	SINCE=$(number_in loaded_at "${ANSWERS[0]}")
 	MOST=$(number_in max_entries "${ANSWERS[1]}")
-	records=$(number_in id "${ANSWERS[2]}")
+	NOW=$EPOCHREALTIME
+}
+
+look_at_scope() {
+	local values scope
 	read -ra values < <(config_in "${ANSWERS[3]}") || return
 	CGROUP=$(cgroup_path "${values[0]}") || true
 	QUIET=${values[2]}
 	ALL=$((values[4] & ADMIT_SHORT))
+	ZEROCOPY=$((values[4] & ADMIT_ZEROCOPY))
 	NEW_ALONE=$((values[4] & ADMIT_NEW_ALONE))
 	scope=$((values[4] >> SCOPE_SHIFT))
 	ONLY=$(filter "${ANSWERS[4]}" "$scope" 1)
 	EXCEPT=$(filter "${ANSWERS[4]}" "$scope" 0)
 	NOT_UNDER=$(excluded_cgroups "${ANSWERS[@]:5:2}")
 	NOT_OF=$(excluded_programs "${ANSWERS[7]}")
+	LATER=$(later_programs "$(number_in id "${ANSWERS[0]}")") || LATER='' # bpftool 7 asks 5.10 for too much
+}
+
+look_at_sockets() {
+	LIST_END=$((SECONDS + LIST_SECONDS))
 	if ! OPEN_SOCKETS=$(iterate "$OPEN") || ! CONNECTIONS=$(connections pinned "$MAP_PIN"); then
 		end_iterators
 		return 1
@@ -207,9 +225,7 @@ look() {
 		NF { n += ($at["client_key"] != "-") + ($at["server_key"] != "-") }
 		END { print n + 0 }' <<<"$CONNECTIONS")
 	end_iterators # the next look may find another load
-	DIRECTIONS=$(directions "$records")
-	LATER=$(later_programs "$sockops") || LATER='' # bpftool 7 asks 5.10 for too much
-	NOW=$EPOCHREALTIME
+	DIRECTIONS=$(directions "$(number_in id "${ANSWERS[2]}")")
 }
 
 # later_programs OURS: the sock_ops programs that run after that one, as NAME/ID: with these no
@@ -233,13 +249,15 @@ not_loaded() {
 }
 
 show() {
-	local scope="all ports" seconds
+	local scope="all ports" also='' seconds
 	[[ -z $ONLY ]] || scope="ports $ONLY"
 	[[ -z $EXCEPT ]] || scope="$scope, but not $EXCEPT"
 	seconds=$((${NOW%.*} - SINCE))
 	printf 'loaded       %(%F %T)T (%s ago)\n' "$SINCE" "$(duration "$seconds")"
 	say "cgroup       $(shown "${CGROUP:-gone or not visible from here}")"
-	say "filter       $scope of the listening side$( ((!ALL)) || echo ', short connections as well')"
+	((!ALL)) || also=", short connections as well"
+	((!ZEROCOPY)) || also+=", SO_ZEROCOPY as well"
+	say "filter       $scope of the listening side$also"
 	[[ -z $NOT_UNDER ]] || say "on TCP       $(some_of "$NOT_UNDER")"
 	[[ -z $NOT_OF ]] || say "on TCP       programs: ${NOT_OF//$'\n'/, }"
 	((!NEW_ALONE)) || say "on TCP       whatever listened already: load.sh could not look at all" \
@@ -402,6 +420,7 @@ show_json() {
 	printf ',"exclude_programs":[%s]' "$(list_of "$NOT_OF")"
 	printf ',"guard":%s' "$(is_guarded && echo true || echo false)"
 	printf ',"all_connections":%s' "$( ((ALL)) && echo true || echo false)"
+	printf ',"admit_zerocopy":%s' "$( ((ZEROCOPY)) && echo true || echo false)"
 	printf ',"new_listeners_only":%s' "$( ((NEW_ALONE)) && echo true || echo false)"
 	printf ',"later_programs":[%s]' "$(list_of "$LATER")"
 	printf ',"map":{"sockets":%s,"max":%s},"counters":{' "$SOCKETS" "$MOST"
@@ -456,6 +475,19 @@ watch() {
 	done
 }
 
+metrics() {
+	local text
+	if ! is_loaded || ! look_at_maps; then
+		! is_loaded || exit 2
+		put "$(gauge loaded 0 "1: the pair is loaded, and new connections are admitted.")"
+		exit 1
+	fi
+	trap 'exit 2' ERR # 1 is for what is not loaded
+	text=$(set -e && show_metrics)
+	put "$text"
+	exit
+}
+
 # put TEXT.  Where nobody can read it, the exit status does not tell what is loaded.
 put() {
 	printf '%s\n' "$1" || exit 2
@@ -477,6 +509,8 @@ main() {
 	trap end_iterators EXIT
 	if ((WATCH)); then
 		watch
+	elif ((PROMETHEUS)); then
+		metrics
 	elif ! is_loaded || ! look; then
 		! is_loaded || exit 2
 		if ((JSON)); then

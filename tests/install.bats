@@ -66,11 +66,15 @@ works_without_compiler() {
 }
 
 @test "systemd unit: is sound, with the least rights" {
-	local unit=$BOX_TMP/usr/lib/systemd/system/tcpip-bypass.service
+	local units=$BOX_TMP/usr/lib/systemd/system
 	make -C "$ROOT" -s install PREFIX="$BOX_TMP/usr"
-	run -0 systemd-analyze verify "$unit"
+	run -0 systemd-analyze verify "$units"/tcpip-bypass*
 	have_want "output" "$output" = ""
-	systemd-analyze security --offline=true --threshold=20 --no-pager "$unit" >/dev/null
+	systemd-analyze security --offline=true --threshold=20 --no-pager \
+		"$units/tcpip-bypass.service" >/dev/null
+	# What it reads takes CAP_SYS_ADMIN.
+	systemd-analyze security --offline=true --threshold=35 --no-pager \
+		"$units/tcpip-bypass-metrics.service" >/dev/null
 }
 
 # systemd as the first process of a PID namespace of the sandbox, with our unit
@@ -87,6 +91,9 @@ start_systemd() {
 	printf '[Unit]\nWants=tcpip-bypass.service\nAfter=tcpip-bypass.service\n' >"$units/test.target"
 	printf '[Service]\nEnvironmentFile=/run/options\nStandardOutput=append:/run/log\nStandardError=append:/run/log\n' \
 		>"$units/tcpip-bypass.service.d/test.conf"
+	mkdir "$units/tcpip-bypass-metrics.service.d"
+	printf '[Service]\nEnvironment=METRICS=/run\nStandardError=append:/run/log\n' \
+		>"$units/tcpip-bypass-metrics.service.d/test.conf"
 	options "--port 7000-7001"
 	touch "$BOX_TMP/console"
 	in_box mount --bind "$BOX_TMP/console" /dev/console
@@ -108,7 +115,7 @@ systemd_runs() {
 }
 
 ctl() {
-	nsenter --target "$SYSTEMD" --mount --pid --net --cgroup -- timeout 20 systemctl --no-pager "$@" 2>/dev/null
+	nsenter --target "$SYSTEMD" --mount --pid --net --cgroup -- timeout 60 systemctl --no-pager "$@" 2>/dev/null
 }
 
 # bats test_tags=long
@@ -127,6 +134,10 @@ ctl() {
 	in_box "$PAIR" --port 7000 talk
 	in_box "$PAIR" --port 7002 talk
 	have_want "redirected messages" "$(counter redirected_messages)" -eq 400
+	ctl start tcpip-bypass-metrics.service
+	in_box cat /run/tcpip-bypass.prom >"$BOX_TMP/prom"
+	promtool check metrics <"$BOX_TMP/prom"
+	grep -x 'tcpip_bypass_redirected_messages_total 400' "$BOX_TMP/prom"
 	options "--port 7000-7001"
 	hold_many 10 0 # out of the port's scope
 	ctl restart tcpip-bypass
@@ -139,6 +150,8 @@ ctl() {
 	have_want "state of the unit" "$(ctl is-active tcpip-bypass)" = active
 	ctl stop tcpip-bypass
 	assert_no_pins
+	ctl start tcpip-bypass-metrics.service
+	in_box grep -x 'tcpip_bypass_loaded 0' /run/tcpip-bypass.prom
 	many_talk 1
 	exec 8>&-
 	wait "$MANY"

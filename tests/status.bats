@@ -254,6 +254,22 @@ unread_is() {
 	have_want "output" "$output" = '{"loaded":false}'
 }
 
+@test "status.sh: --prometheus shows each counter, and looks at no socket" {
+	fake bpftool '[[ $1 != iter ]] || exit 1; exec "$REAL" "$@"'
+	run -1 with_fakes "$ROOT/status.sh" --prometheus
+	have_want "last line" "${lines[-1]}" = "tcpip_bypass_loaded 0"
+	promtool check metrics <<<"$output"
+	load_pair --quiet --exclude-port 7001
+	in_box "$PAIR" talk
+	in_box "$PAIR" --port 7001 talk
+	run -0 with_fakes "$ROOT/status.sh" --prometheus
+	promtool check metrics <<<"$output"
+	output_has "tcpip_bypass_loaded 1" 'tcpip_bypass_admitted_total{end="active"} 1' \
+		'tcpip_bypass_refused_total{reason="port"} 1' "tcpip_bypass_redirected_messages_total 200"
+	have_want "counters" "$(grep -c '^tcpip_bypass_.*_total' <<<"$output")" -eq "$(grep -c '^COUNTER' "$ROOT/bpf/counters.h")"
+	run -2 in_box "$ROOT/status.sh" --prometheus --json
+}
+
 @test "status.sh: what cannot be listed is an error, and not shown as nothing" {
 	local how
 	fake bpftool '[[ $1 != iter ]] || { echo "failed: Operation not permitted" >&2; exit 255; }
