@@ -141,10 +141,13 @@ enum {
 
 _Static_assert(sizeof(struct sock_config) == 24, "lib/maps.sh writes it");
 
-/* Sizes, no types: bpftool shows a typed value only to CAP_SYS_ADMIN. */
+/*
+ * In entry 0.  Entry 1 is for the scripts: a __u32 LAYOUT, four bytes of 0, and VERSION, zeroes
+ * after it (lib/version.sh).  Sizes, no types: bpftool shows a typed value only to CAP_SYS_ADMIN.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
+	__uint(max_entries, 2);
 	__uint(key_size, sizeof(__u32));
 	__uint(value_size, sizeof(struct sock_config));
 	__uint(pinning, LIBBPF_PIN_BY_NAME);

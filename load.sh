@@ -34,7 +34,7 @@ usage() {
 		                   [--all-connections] [--admit-zerocopy] [--no-guard]
 		                   [--admit-splicing] [--quiet] [--install-deps]
 		    sudo ./load.sh --reload [OPTION]...
-		    ./load.sh --help
+		    ./load.sh --help | --version
 
 		DESCRIPTION
 		    Loads two BPF programs and attaches them.  From then on new TCP connections between
@@ -381,6 +381,14 @@ draw_secret() {
 	UPDATES+=("map update $entry value hex ${secret[*]}")
 }
 
+# Which version this is, for scripts of another one.
+note_version() {
+	local layout
+	printf -v layout %02x "$LAYOUT"
+	name_in_memory "$VERSION"
+	UPDATES+=("map update pinned $CONFIG_PIN key 1 0 0 0 value hex $layout 00 00 00 00 00 00 00 ${BYTES[*]}")
+}
+
 attach_sockops() {
 	cmd bpftool cgroup attach "$CGROUP" sock_ops pinned "$SOCKOPS_PIN" multi ||
 		die "cannot attach to $CGROUP_SHOWN; if another sock_ops program is why, this shows it: sudo" \
@@ -527,6 +535,7 @@ load() {
 	fi
 	choose_names
 	draw_secret
+	note_version
 	configure || exit 1
 	attach_sockops
 	load_program "$BYPASS" sk_msg
@@ -551,14 +560,16 @@ name_cgroup() {
 
 # check_loaded: by these scripts, or by others that write the maps as these do.
 check_loaded() {
-	local values
+	local values dump layout='' version=''
 	check_bpffs || exit 1
 	one_at_a_time
 	is_loaded || die "not loaded; to load: sudo $0"
-	read -ra values < <(config_of pinned "$CONFIG_PIN")
-	[[ $(number_of max_entries map pinned "$PORTS_PIN") -eq $((2 * MAX_RANGES)) ]] ||
-		die "loaded by another version, which cannot be changed in place; to load anew: sudo" \
-			"$HERE/unload.sh, then load.sh"
+	dump=$(bpftool -j map dump pinned "$CONFIG_PIN")
+	read -ra values < <(config_in "$dump")
+	read -r layout version < <(version_in "$dump") || true
+	[[ $layout == "$LAYOUT" ]] ||
+		die "loaded by ${version:+version $version, }another one than these scripts, of $VERSION, can change" \
+			"in place; to load anew: sudo $HERE/unload.sh, then load.sh"
 	[[ -z $CGROUP || $(stat -c %i "$CGROUP") -eq ${values[0]} ]] ||
 		die "loaded for another cgroup, which cannot be changed in place; to load anew: sudo" \
 			"$HERE/unload.sh, then load.sh"

@@ -30,7 +30,7 @@ usage() {
 
 		SYNOPSIS
 		    sudo ./status.sh [--json | --prometheus | --watch [SECONDS]]
-		    ./status.sh --help
+		    ./status.sh --help | --version
 
 		DESCRIPTION
 		    Shows what was loaded and when, the counters, and each connection on the bypass: its
@@ -183,7 +183,7 @@ look() {
 
 look_at_maps() {
 	ask "prog show pinned $SOCKOPS_PIN" "map show pinned $MAP_PIN" "map show pinned $RECORD_PIN" \
-		"map lookup pinned $CONFIG_PIN key 0 0 0 0" "map dump pinned $PORTS_PIN" \
+		"map dump pinned $CONFIG_PIN" "map dump pinned $PORTS_PIN" \
 		"map dump pinned $CGROUPS_PIN" "map dump pinned $REMEMBERED_PIN" "map dump pinned $NAMES_PIN" \
 		"map dump pinned $STATS_PIN"
 	COUNTERS=$(counters "${ANSWERS[8]:-}")
@@ -193,6 +193,7 @@ look_at_maps() {
 	}
 	SINCE=$(number_in loaded_at "${ANSWERS[0]}")
 	MOST=$(number_in max_entries "${ANSWERS[1]}")
+	read -r _ LOADED_VERSION < <(version_in "${ANSWERS[3]}") || LOADED_VERSION=1.0
 	NOW=$EPOCHREALTIME
 }
 
@@ -253,7 +254,8 @@ show() {
 	[[ -z $ONLY ]] || scope="ports $ONLY"
 	[[ -z $EXCEPT ]] || scope="$scope, but not $EXCEPT"
 	seconds=$((${NOW%.*} - SINCE))
-	printf 'loaded       %(%F %T)T (%s ago)\n' "$SINCE" "$(duration "$seconds")"
+	printf 'loaded       %(%F %T)T (%s ago), version %s\n' "$SINCE" "$(duration "$seconds")" "$LOADED_VERSION"
+	[[ $LOADED_VERSION == "$VERSION" ]] || say "             these scripts are of version $VERSION"
 	say "cgroup       $(shown "${CGROUP:-gone or not visible from here}")"
 	((!ALL)) || also=", short connections as well"
 	((!ZEROCOPY)) || also+=", SO_ZEROCOPY as well"
@@ -411,7 +413,7 @@ members() {
 }
 
 show_json() {
-	printf '{"loaded":true,"since":%s,"cgroup":' "$SINCE"
+	printf '{"loaded":true,"since":%s,"version":%s,"cgroup":' "$SINCE" "$(quoted "$LOADED_VERSION")"
 	[[ -n $CGROUP ]] && quoted "$(shown "$CGROUP")" || printf null
 	printf ',"ports":[%s],"exclude_ports":[%s],"trace":%s' \
 		"$(list_of "${ONLY//,/$'\n'}")" "$(list_of "${EXCEPT//,/$'\n'}")" \

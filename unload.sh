@@ -42,7 +42,7 @@ usage() {
 
 		SYNOPSIS
 		    sudo ./unload.sh [--timeout SECONDS] [--cgroup PATH]
-		    ./unload.sh --help
+		    ./unload.sh --help | --version
 
 		DESCRIPTION
 		    Takes every connection off the bypass, detaches the programs, and removes them.  Open

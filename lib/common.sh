@@ -6,6 +6,9 @@
 #
 # shellcheck disable=SC2034 # names that only some of them use
 
+# shellcheck source=lib/version.sh
+. "$HERE/lib/version.sh"
+
 export LC_ALL=C
 # A closed output is as one that nobody reads.
 [[ -e /dev/fd/1 ]] || exec >/dev/null
@@ -183,6 +186,10 @@ help_or_error() {
 	case $1 in
 	-h | --help)
 		usage
+		exit
+		;;
+	--version)
+		say "tcpip-bypass $VERSION"
 		exit
 		;;
 	esac

@@ -99,13 +99,21 @@ config_of() {
 # config_in JSON: the same of what bpftool shows.
 config_in() {
 	local bytes at size values=()
-	[[ $1 =~ \"value\":\[((\"0x[0-9a-f]{2}\",?){24})\] ]] || return 0
-	read -ra bytes <<<"${BASH_REMATCH[1]//[\",]/ }"
+	[[ $1 =~ \"key\":\[(\"0x00\",?){4}\],\"value\":\[((\"0x[0-9a-f]{2}\",?){24})\] ]] || return 0
+	read -ra bytes <<<"${BASH_REMATCH[2]//[\",]/ }"
 	while read -r at size; do
 		number_at "$at" "$size" "${bytes[@]}"
 		values+=("$NUMBER")
 	done <<<$'0 8\n8 4\n12 4\n16 4\n20 4'
 	say "${values[@]}"
+}
+
+# version_in DUMP: of sock_ops_config, as `LAYOUT VERSION`, as it is shown; nothing where a load has
+# none.
+version_in() {
+	entries 'number($1) == 1 && length($2) == 48 {
+		print number(substr($2, 1, 8)), shown(substr($2, 17))
+	}' <<<"$1"
 }
 
 # config_value CGROUP SWITCH QUIET PROGRAM ADMIT: their bytes.

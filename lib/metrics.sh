@@ -13,16 +13,18 @@ FAMILIES='admitted end Sockets that have entered the map.
 refused reason Sockets that were not admitted: plain TCP.
 left reason Directions of connections that went back to TCP.'
 
-# gauge NAME VALUE HELP
+# gauge NAME[LABELS] VALUE HELP
 gauge() {
+	local name=${1%%\{*}
 	printf '# HELP tcpip_bypass_%s %s\n# TYPE tcpip_bypass_%s gauge\ntcpip_bypass_%s %s\n' \
-		"$1" "$3" "$1" "$1" "$2"
+		"$name" "$3" "$name" "$1" "$2"
 }
 
 # show_metrics: of what look_at_maps() has seen.
 show_metrics() {
 	gauge loaded 1 "1: the pair is loaded, and new connections are admitted."
 	gauge loaded_timestamp_seconds "$SINCE" "When it was loaded, in seconds since 1970."
+	gauge "info{version=$(quoted "$LOADED_VERSION")}" 1 "The version that is loaded."
 	gauge guard "$(is_guarded && echo 1 || echo 0)" "1: the guard is loaded."
 	gauge map_max_sockets "$MOST" "Sockets for which there is room in the map."
 	awk '
