@@ -17,6 +17,10 @@ HERE=${HERE%/*}
 . "$HERE/lib/deps.sh"
 # shellcheck source=lib/kernel.sh
 . "$HERE/lib/kernel.sh"
+# shellcheck source=lib/guard.sh
+. "$HERE/lib/guard.sh"
+# shellcheck source=lib/other_programs.sh
+. "$HERE/lib/other_programs.sh"
 # shellcheck source=lib/scope.sh
 . "$HERE/lib/scope.sh"
 # shellcheck source=lib/splicers.sh
@@ -198,85 +202,6 @@ check_not_loaded() {
 			"$CGROUP_QUOTED"
 }
 
-# Those that are to be seen: up to the root of what is mounted.
-ancestors() {
-	local dir=$1 dirs=() device='' of
-	while [[ $dir == /?* ]]; do
-		dirs+=("$dir")
-		dir=${dir%/*}
-	done
-	while read -r of dir; do
-		device=${device:-$of}
-		[[ $of == "$device" ]] || break
-		[[ $dir == "$1" ]] || say "$dir"
-	done < <(stat -c '%d %n' "${dirs[@]}")
-}
-
-# Other sock_ops programs, by the rules of kernel/bpf/cgroup.c.  To a cgroup with one that was
-# attached without `multi`, no second one can be attached; below one without any flag, none at all.
-# Programs of ancestors run after those of the cgroup itself, and may take our callbacks away; those
-# with `override` no longer run once ours is attached below them.
-check_other_programs() {
-	local own dir id flags name nearest='' top=''
-	own=$(programs_on sock_ops "$CGROUP") || return 0 # not to be seen
-	while read -r id flags name; do
-		[[ -z $id || $flags == multi ]] ||
-			die "$(other_program "$id" "$name") is attached to $CGROUP_SHOWN without multi: no second one" \
-				"can be attached; $(detach_hint "$CGROUP" "$id")"
-	done <<<"$own"
-
-	while read -r dir; do
-		read -r id flags name < <(programs_on sock_ops "$dir") || continue
-		nearest=${nearest:-$id $flags $name $dir}
-		top=$dir
-	done < <(ancestors "$CGROUP")
-	if [[ -z $nearest ]]; then
-		check_above_what_is_seen "$own"
-		return
-	fi
-	read -r id flags name dir <<<"$nearest"
-	if [[ -n $(only_ours <<<"$id sock_ops") ]]; then
-		die "attached to $(shown "$dir"), above $CGROUP_SHOWN; to clean up: sudo $HERE/unload.sh" \
-			"--cgroup $(printf %q "$dir")"
-	fi
-	case $flags in
-	multi)
-		die "$(other_program "$id" "$name") is attached to $(shown "$dir"): it would run after ours," \
-			"and may undo what ours sets up; to load beside it: sudo $0 --cgroup $(printf %q "$top")"
-		;;
-	override)
-		die "$(other_program "$id" "$name") is attached to $(shown "$dir") with override: it would not" \
-			"run any more under $CGROUP_SHOWN; $(detach_hint "$dir" "$id")"
-		;;
-	*)
-		die "$(other_program "$id" "$name") is attached to $(shown "$dir") without multi: none can be" \
-			"attached below; $(detach_hint "$dir" "$id")"
-		;;
-	esac
-}
-
-# check_above_what_is_seen OWN-PROGRAMS: no ancestor that is to be seen has one.  In a
-# cgroup namespace there are others.
-check_above_what_is_seen() {
-	local all id _ name
-	all=$(programs_on sock_ops "$CGROUP" effective) || return 0
-	while read -r id _ name; do
-		[[ -z $id || $'\n'$1 == *$'\n'"$id "* ]] ||
-			die "$(other_program "$id" "$name") is attached above $(cgroup2_root), which is the topmost" \
-				"cgroup here: it would run after ours, or would not run any more; run load.sh outside of this" \
-				"container"
-	done <<<"$all"
-}
-
-other_program() {
-	say "another sock_ops program, $(shown "$2") (id $1),"
-}
-
-detach_hint() {
-	say "to detach it: sudo bpftool cgroup detach $(printf %q "$1") sock_ops id $2 (then let its" \
-		"owner attach it with multi)"
-}
-
 # ---- undoing ---------------------------------------------------------------
 
 STARTED=0 # has anything but the mount been tried?
@@ -401,68 +326,6 @@ attach_bypass() {
 	cmd bpftool prog attach pinned "$BYPASS_PIN" msg_verdict pinned "$MAP_PIN"
 	undo_with "$BYPASS attached to $MAP" \
 		bpftool prog detach pinned "$BYPASS_PIN" msg_verdict pinned "$MAP_PIN"
-}
-
-# why_no_guard: what the kernel lacks for it.
-why_no_guard() {
-	local active machine
-	machine=$(uname -m)
-	if kernel_before 6.0; then
-		say "that needs kernel 6.0 or newer"
-	elif [[ $machine != x86_64 && $machine != aarch64 ]]; then
-		say "it does not know the system calls of $machine"
-	elif ! active=$(cat /sys/kernel/security/lsm 2>/dev/null); then
-		say "the active LSMs cannot be seen; where the kernel has any: sudo mount -t securityfs none" \
-			"/sys/kernel/security"
-	elif [[ ,$active, != *,bpf,* ]]; then
-		say "BPF is not among the active LSMs ($active); to have it from the next boot on, add it to" \
-			"lsm= of the kernel's command line"
-	fi
-}
-
-NO_GUARD= # why it is not loaded
-
-# Without it the rest does its work all the same.
-load_guard() {
-	local log pin
-	NO_GUARD=$(why_no_guard)
-	[[ -z $NO_GUARD ]] || return 0
-	undo_with "$GUARD_DIR" rm -rf "$GUARD_DIR"
-	if ! log=$(cmd bpftool prog loadall "$OBJECTS/$GUARD.o" "$GUARD_DIR" 2>&1); then
-		NO_GUARD="the kernel refuses $GUARD: $(reason_in "$log")"
-		drop_guard
-		return
-	fi
-	say "$log" >&2
-	for pin in "${GUARD_PINS[@]}"; do
-		if ! log=$(cmd bpftool cgroup attach "$CGROUP" lsm_cgroup pinned "$pin" multi 2>&1); then
-			NO_GUARD="$GUARD cannot be attached: $(reason_in "$log")"
-			drop_guard
-			return
-		fi
-		say "$log" >&2
-		undo_with "$pin attached to $CGROUP" bpftool cgroup detach "$CGROUP" lsm_cgroup pinned "$pin"
-	done
-}
-
-# A guard that cannot be attached does not stay (some arm64 kernels load it, but lack what attaching
-# takes).  Its steps are the last ones.
-drop_guard() {
-	while [[ ${UNDOES[0]} == *"$GUARD"* ]]; do
-		cmd bash -c "${UNDO[0]}"
-		UNDO=("${UNDO[@]:1}")
-		UNDOES=("${UNDOES[@]:1}")
-	done
-}
-
-# For --no-guard, after a --reload.
-unload_guard() {
-	local pin
-	is_guarded || return 0
-	for pin in "${GUARD_PINS[@]}"; do
-		cmd bpftool cgroup detach "$CGROUP" lsm_cgroup pinned "$pin" || true
-	done
-	cmd rm -r "$GUARD_DIR" || true
 }
 
 # Last: a socket that entered the map before its program was attached there

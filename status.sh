@@ -16,6 +16,8 @@ HERE=${HERE%/*}
 . "$HERE/lib/cgroups.sh"
 # shellcheck source=lib/connections.sh
 . "$HERE/lib/connections.sh"
+# shellcheck source=lib/json.sh
+. "$HERE/lib/json.sh"
 # shellcheck source=lib/metrics.sh
 . "$HERE/lib/metrics.sh"
 
@@ -394,64 +396,6 @@ align() {
 				text = text sprintf("%-" width[i] "s  ", cell[i])
 			return text cell[n]
 		}'
-}
-
-# list_of LINES: as the members of a JSON array of strings, as they are shown.
-list_of() {
-	local line comma=
-	[[ -n $1 ]] || return 0
-	while IFS= read -r line; do
-		printf %s "$comma"
-		quoted "$line"
-		comma=,
-	done <<<"$1"
-}
-
-# members: of a JSON object, from lines `NAME NUMBER`.
-members() {
-	awk '{ printf "%s\"%s\":%s", (NR > 1 ? "," : ""), $1, $2 }'
-}
-
-show_json() {
-	printf '{"loaded":true,"since":%s,"version":%s,"cgroup":' "$SINCE" "$(quoted "$LOADED_VERSION")"
-	[[ -n $CGROUP ]] && quoted "$(shown "$CGROUP")" || printf null
-	printf ',"ports":[%s],"exclude_ports":[%s],"trace":%s' \
-		"$(list_of "${ONLY//,/$'\n'}")" "$(list_of "${EXCEPT//,/$'\n'}")" \
-		"$( ((QUIET)) && echo false || echo true)"
-	printf ',"exclude_cgroups":[%s]' "$(list_of "$NOT_UNDER")"
-	printf ',"exclude_programs":[%s]' "$(list_of "$NOT_OF")"
-	printf ',"guard":%s' "$(is_guarded && echo true || echo false)"
-	printf ',"all_connections":%s' "$( ((ALL)) && echo true || echo false)"
-	printf ',"admit_zerocopy":%s' "$( ((ZEROCOPY)) && echo true || echo false)"
-	printf ',"new_listeners_only":%s' "$( ((NEW_ALONE)) && echo true || echo false)"
-	printf ',"later_programs":[%s]' "$(list_of "$LATER")"
-	printf ',"map":{"sockets":%s,"max":%s},"counters":{' "$SOCKETS" "$MOST"
-	members <<<"$COUNTERS"
-	printf '},"open":{'
-	members <<<"$DIRECTIONS"
-	printf '},"connections":['
-	[[ -z $CONNECTIONS ]] || of_connections '
-		{
-			printf "%s{\"client\":%s,\"server\":%s,\"age_ms\":%s}", (NR > 1 ? "," : ""),
-				end("client"), end("server"), $at["age_ms"]
-		}
-		function end(who,    over_tcp, unread) {
-			over_tcp = $at[who "_over_tcp"]
-			unread = $at[who "_unread"]
-			return sprintf("{\"address\":\"%s\",\"seen_as\":%s,\"on_bypass\":%s,\"netns\":%s," \
-				"\"unread\":%s,\"unread_ms\":%s,\"program\":%s}",
-				$at[who], text($at[who "_seen"]), over_tcp == "-" ? "null" : over_tcp + 0 ? "false" : "true",
-				known($at[who "_netns"]), unread == "-" ? "null" : unread + 0,
-				(unread + 0 ? known($at[who "_unread_ms"]) : 0), text($at[who "_program"]))
-		}
-		function known(value) {
-			return value == "-" ? "null" : value
-		}
-		function text(value) {
-			gsub(/[\\"]/, "\\\\&", value)
-			return value == "-" ? "null" : "\"" value "\""
-		}' <<<"$CONNECTIONS"
-	say ']}'
 }
 
 watch() {
