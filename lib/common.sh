@@ -7,7 +7,7 @@
 # shellcheck disable=SC2034 # names that only some of them use
 
 # shellcheck source=lib/version.sh
-. "$HERE/lib/version.sh"
+. "${BASH_SOURCE[0]%/*}/version.sh"
 
 export LC_ALL=C
 # A closed output is as one that nobody reads.
