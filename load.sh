@@ -19,6 +19,8 @@ HERE=${HERE%/*}
 . "$HERE/lib/kernel.sh"
 # shellcheck source=lib/guard.sh
 . "$HERE/lib/guard.sh"
+# shellcheck source=lib/exchange.sh
+. "$HERE/lib/exchange.sh"
 # shellcheck source=lib/other_programs.sh
 . "$HERE/lib/other_programs.sh"
 # shellcheck source=lib/scope.sh
@@ -271,15 +273,15 @@ mount_bpffs() {
 	exec {lock}<&-
 }
 
-# load_program NAME TYPE: and pins it.
+# load_program NAME TYPE PIN
 load_program() {
 	local log
-	log=$(cmd bpftool prog load "$OBJECTS/$1.o" "$BPFFS/$1" type "$2" 2>&1) || {
+	log=$(cmd bpftool prog load "$OBJECTS/$1.o" "$3" type "$2" 2>&1) || {
 		tail -n 20 <<<"$log" >&2 # the verifier's reason comes last
 		die "the kernel refuses $1"
 	}
 	say "$log" >&2
-	undo_with "$BPFFS/$1" rm "$BPFFS/$1"
+	undo_with "$3" rm "$3"
 }
 
 # What bpf_sockops compares with, once it is loaded.
@@ -371,7 +373,7 @@ report() {
 	((ADMIT & ADMIT_MPTCP)) ||
 		say "not accelerated on this kernel: servers that listen for Multipath TCP, as those in Go do" \
 			"from 1.24 on"
-	[[ -z $NO_GUARD ]] || say "no guard, a program that reads with splice(2) hangs unless it is" \
+	[[ -z $NO_GUARD ]] || is_guarded || say "no guard, a program that reads with splice(2) hangs unless it is" \
 		"excluded (docs/limits.md): $NO_GUARD"
 	[[ ${#LEFT_OUT[@]} -eq 0 ]] || say_each "${LEFT_OUT[@]}"
 	say "what else differs from TCP while a connection is on the bypass: docs/limits.md"
@@ -390,18 +392,16 @@ load() {
 	STARTED=1
 	build
 	undo_with "maps in $BPFFS" rm -f "${MAP_PINS[@]}"
-	load_program "$SOCKOPS" sockops
+	load_program "$SOCKOPS" sockops "$SOCKOPS_PIN"
 	identify
 	set_switch "$OFF" # so that unload.sh knows the cgroup
-	if ((GUARD_WANTED)); then
-		load_guard
-	fi
+	((!GUARD_WANTED)) || load_guard "$GUARD_DIR"
 	choose_names
 	draw_secret
 	note_version
 	configure || exit 1
 	attach_sockops
-	load_program "$BYPASS" sk_msg
+	load_program "$BYPASS" sk_msg "$BYPASS_PIN"
 	attach_bypass
 	undo_with "$RUNNING_PIN" rm -f "$RUNNING_PIN"
 	exclude_running
@@ -423,15 +423,15 @@ name_cgroup() {
 
 # check_loaded: by these scripts, or by others that write the maps as these do.
 check_loaded() {
-	local values dump layout='' version=''
+	local values dump layout=''
 	check_bpffs || exit 1
 	one_at_a_time
 	is_loaded || die "not loaded; to load: sudo $0"
 	dump=$(bpftool -j map dump pinned "$CONFIG_PIN")
 	read -ra values < <(config_in "$dump")
-	read -r layout version < <(version_in "$dump") || true
+	read -r layout LOADED_VERSION < <(version_in "$dump") || true
 	[[ $layout == "$LAYOUT" ]] ||
-		die "loaded by ${version:+version $version, }another one than these scripts, of $VERSION, can change" \
+		die "loaded by ${LOADED_VERSION:+version $LOADED_VERSION, }another one than these scripts, of $VERSION, can change" \
 			"in place; to load anew: sudo $HERE/unload.sh, then load.sh"
 	[[ -z $CGROUP || $(stat -c %i "$CGROUP") -eq ${values[0]} ]] ||
 		die "loaded for another cgroup, which cannot be changed in place; to load anew: sudo" \
@@ -442,6 +442,7 @@ check_loaded() {
 	name_cgroup "$(cgroup_path "$CGROUP_INODE")"
 	[[ -n $CGROUP ]] ||
 		die "the cgroup that it is attached to has been removed, or cannot be seen from here"
+	end_former
 	read_excluded || die "cannot read what is excluded"
 	# Also if bpftool fails: the new scope may be in force, and what it excludes is taken back.
 	# shellcheck disable=SC2046 # words
@@ -450,19 +451,26 @@ check_loaded() {
 }
 
 reload() {
+	local other=0
 	check_loaded
+	[[ $LOADED_VERSION == "$VERSION" ]] || other=1
 	STARTED=1
 	build
+	((!other)) || load_new
 	if ((GUARD_WANTED)) && ! is_guarded; then
-		load_guard
+		load_guard "$GUARD_DIR"
+	elif ((GUARD_WANTED && other)); then
+		load_guard "$NEW_GUARD_DIR"
 	fi
 	choose_names
 	configure || exit 1
 	undo_with "$RUNNING_PIN" rm -f "$RUNNING_PIN"
 	exclude_running
 	configure_cgroups || exit 1
+	((!other)) || attach_new
 	set_switch "$ON"
 	trap - EXIT INT TERM HUP
+	((!other)) || take_places
 	exclude_alone WANTED || true # until the next --reload
 	((GUARD_WANTED)) || unload_guard
 	report

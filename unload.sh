@@ -312,7 +312,8 @@ take_apart() {
 	while read -r cgroup; do
 		detach_unpinned "$cgroup"
 	done < <(printf '%s\n' "$LOADED_FOR" "$(cgroup2_root)" "$CGROUP" | awk 'NF && !seen[$0]++')
-	attempt bpftool prog detach pinned "$BYPASS_PIN" msg_verdict pinned "$MAP_PIN" || true
+	attempt bpftool prog detach pinned "$BYPASS_PIN" msg_verdict pinned "$MAP_PIN" ||
+		attempt bpftool prog detach pinned "$NEW_BYPASS_PIN" msg_verdict pinned "$MAP_PIN" || true
 	unpin
 }
 

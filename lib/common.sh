@@ -35,6 +35,10 @@ BYPASS_PIN=$BPFFS/$BYPASS
 GUARD_DIR=$BPFFS/$GUARD
 GUARD_PINS=("$GUARD_DIR/$GUARD" "$GUARD_DIR/${GUARD}_get")
 MAP_PIN=$BPFFS/$MAP
+# Of another version, until they take the places of those that are loaded (lib/exchange.sh).
+NEW_SOCKOPS_PIN=${SOCKOPS_PIN}_new
+NEW_BYPASS_PIN=${BYPASS_PIN}_new
+NEW_GUARD_DIR=${GUARD_DIR}_new
 STATS_PIN=$BPFFS/sock_ops_stats
 RECORD_PIN=$BPFFS/sock_ops_record
 BTF=/sys/kernel/btf/vmlinux

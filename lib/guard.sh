@@ -23,19 +23,19 @@ why_no_guard() {
 
 NO_GUARD= # why it is not loaded
 
-# Without it the rest does its work all the same.
+# load_guard DIRECTORY.  Without it the rest does its work all the same.
 load_guard() {
 	local log pin
 	NO_GUARD=$(why_no_guard)
 	[[ -z $NO_GUARD ]] || return 0
-	undo_with "$GUARD_DIR" rm -rf "$GUARD_DIR"
-	if ! log=$(cmd bpftool prog loadall "$OBJECTS/$GUARD.o" "$GUARD_DIR" 2>&1); then
+	undo_with "$1" rm -rf "$1"
+	if ! log=$(cmd bpftool prog loadall "$OBJECTS/$GUARD.o" "$1" 2>&1); then
 		NO_GUARD="the kernel refuses $GUARD: $(reason_in "$log")"
 		drop_guard
 		return
 	fi
 	say "$log" >&2
-	for pin in "${GUARD_PINS[@]}"; do
+	for pin in "${GUARD_PINS[@]/#"$GUARD_DIR"/$1}"; do
 		if ! log=$(cmd bpftool cgroup attach "$CGROUP" lsm_cgroup pinned "$pin" multi 2>&1); then
 			NO_GUARD="$GUARD cannot be attached: $(reason_in "$log")"
 			drop_guard

@@ -162,7 +162,8 @@ reason_in() {
 # What stands where our pins are to be, whatever it is.
 pins() {
 	local pin
-	for pin in "${PINS[@]}" "$GUARD_DIR" "$RUNNING_PIN"; do
+	for pin in "${PINS[@]}" "$GUARD_DIR" "$RUNNING_PIN" "$NEW_SOCKOPS_PIN" "$NEW_BYPASS_PIN" \
+		"$NEW_GUARD_DIR"; do
 		[[ ! -e $pin && ! -L $pin ]] || say "$pin"
 	done
 }

@@ -5,6 +5,7 @@
 
 bats_require_minimum_version 1.5.0
 load sandbox.bash
+load fakes.bash
 
 box_each_test
 
@@ -70,4 +71,137 @@ pretend() {
 	have_want "status" "$(in_box "$ROOT/status.sh" --json | jq -c '[.since, .ports]')" = "$before"
 	unload_pair
 	assert_no_pins
+}
+
+# other_version: a copy of the project, built, with another VERSION and the same LAYOUT.
+other_version() {
+	OTHER=$BOX_TMP/other
+	copy_project "$OTHER"
+	sed -i 's/^VERSION=.*/VERSION=9.9/' "$OTHER/lib/version.sh"
+	# Other programs, by their tag.
+	sed -i 's/^#define TRACE_LINES .*/#define TRACE_LINES 99/' "$OTHER/bpf_sockops.h"
+	make -s -C "$OTHER" all
+}
+
+# tags: of the programs that are pinned.
+tags() {
+	in_box bpftool -j prog show pinned /sys/fs/bpf/bpf_sockops | jq -r .tag
+	in_box bpftool -j prog show pinned /sys/fs/bpf/bpf_tcpip_bypass | jq -r .tag
+}
+
+# bats test_tags=long
+@test "versions: the programs of another one take the places of those that are loaded" {
+	local before after
+	other_version
+	load_pair --quiet --all-connections
+	before=$(tags)
+	hold_many 100 0
+	many_talk 1
+	run -0 in_box "$OTHER/load.sh" --reload --quiet --all-connections
+	output_has reloaded
+	after=$(tags)
+	have_want "programs that stayed" "$(comm -12 <(sort <<<"$before") <(sort <<<"$after"))" = ""
+	have_want "pins" "$(in_box find /sys/fs/bpf -name '*_new')" = ""
+	have_want "sock_ops programs attached" "$(in_box bpftool cgroup show "$(box_root)" | grep -c sock_ops)" -eq 1
+	# The old connections go on, with the program that they have entered with, and new ones come.
+	zero_counters
+	many_talk 2
+	have_want "redirected messages" "$(counter redirected_messages)" -eq 200
+	in_box "$PAIR" talk
+	have_want "redirected messages" "$(counter redirected_messages)" -eq 400
+	have_want "directions that left" "$(counters | awk '$1 ~ /^left/ { n += $2 } END { print n + 0 }')" -eq 0
+	have_want "version" "$(in_box "$ROOT/status.sh" --json | jq -r .version)" = 9.9
+	# The old scripts unload it, and take all connections out.
+	run -0 unload_pair
+	output_has "connections taken off the bypass: 100"
+	assert_no_pins
+	many_talk 3
+	exec 8>&-
+	wait "$MANY"
+}
+
+# bats test_tags=long
+@test "versions: bytes stay in order while versions take each other's places" {
+	local i pid
+	other_version
+	load_pair --quiet --all-connections
+	in_box bash -c 'while [[ ! -e $1 ]]; do "$2" --timeout 20 turns && "$2" talk || exit; done' traffic \
+		"$BOX_TMP/stop" "$PAIR" >"$BOX_TMP/traffic" 2>&1 3>&- &
+	pid=$!
+	hold_many 50 0
+	for i in 1 2 3; do
+		in_box "$OTHER/load.sh" --reload --quiet --all-connections
+		many_talk $((2 * i - 1))
+		load_pair --reload --quiet --all-connections
+		many_talk $((2 * i))
+	done >/dev/null 2>&1
+	touch "$BOX_TMP/stop"
+	wait "$pid"
+	have_want "in the map" "$(in_map)" -eq 100
+	exec 8>&-
+	wait "$MANY"
+	unload_pair
+	assert_no_pins
+}
+
+# take_over N ACTION: by the other version, whose n-th command of bpftool that changes something does
+# ACTION.
+take_over() {
+	echo 0 >"$BOX_TMP/calls"
+	fake bpftool "
+		case \"\$*\" in
+		'prog load'* | 'prog attach'* | 'cgroup '*tach* | 'map update'* | '-j batch'*)
+			n=\$((\$(<'$BOX_TMP/calls') + 1))
+			echo \$n >'$BOX_TMP/calls'
+			if ((n == $1)); then
+				$2
+			fi
+			;;
+		esac
+		exec \"\$REAL\" \"\$@\""
+	with_fakes "$OTHER/load.sh" --reload --quiet --all-connections
+}
+
+# A new connection is on the bypass, and nothing of the exchange is left.
+assert_whole() {
+	zero_counters
+	in_box "$PAIR" talk
+	have_want "redirected messages, step $1" "$(counter redirected_messages)" -eq 200
+	have_want "pins, step $1" "$(in_box find /sys/fs/bpf -name '*_new')" = ""
+}
+
+# bats test_tags=long
+@test "versions: when a step fails, the loaded one goes on" {
+	local n
+	other_version
+	load_pair --quiet --all-connections
+	for n in {1..7}; do # two loads, names, three that attach, the switch
+		run -1 take_over "$n" 'echo injected >&2; exit 1'
+		output_has injected "nothing has changed"
+		assert_whole "$n"
+		have_want "version" "$(in_box "$ROOT/status.sh" --json | jq -r .version)" != 9.9
+	done
+	rm "$BOX_TMP/bin/bpftool"
+	in_box "$OTHER/load.sh" --reload --quiet --all-connections
+	have_want "version" "$(in_box "$ROOT/status.sh" --json | jq -r .version)" = 9.9
+	unload_pair
+	assert_no_pins
+}
+
+# bats test_tags=long
+@test "versions: killed between any two steps, the next one does the rest, and so does an unload" {
+	local n
+	other_version
+	for n in {1..8}; do # the last one says which version it is
+		load_pair --quiet --all-connections
+		run ! take_over "$n" "$KILL"
+		rm "$BOX_TMP/bin/bpftool"
+		if ((n % 2)); then
+			in_box "$OTHER/load.sh" --reload --quiet --all-connections
+			assert_whole "$n"
+			have_want "version" "$(in_box "$ROOT/status.sh" --json | jq -r .version)" = 9.9
+		fi
+		unload_pair
+		assert_no_pins
+	done
 }

@@ -1,0 +1,59 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Programs of another version in the place of those that are loaded, with the same maps
+# (load.sh --reload).  Sourced by load.sh, after guard.sh.
+#
+# Sockets in the map keep the sk_msg program with which they have entered until they are closed: two
+# versions of it are at work then, which the same LAYOUT allows.  Of the sock_ops programs none
+# admits a connection from the moment at which the new one is attached until the switch of scopes:
+# the old one is not the last one any more, and the new one is not the one of sock_config (runs_last).
+# Each sees the packets of sockets in the map: what on_packet() does twice, it does once.
+
+# load_new: both programs, and pins them.
+load_new() {
+	load_program "$SOCKOPS" sockops "$NEW_SOCKOPS_PIN"
+	load_program "$BYPASS" sk_msg "$NEW_BYPASS_PIN"
+}
+
+# attach_new: these, and detach the old sock_ops program.
+attach_new() {
+	cmd bpftool prog attach pinned "$NEW_BYPASS_PIN" msg_verdict pinned "$MAP_PIN"
+	undo_with "the new $BYPASS" bpftool prog attach pinned "$BYPASS_PIN" msg_verdict pinned "$MAP_PIN"
+	cmd bpftool cgroup attach "$CGROUP" sock_ops pinned "$NEW_SOCKOPS_PIN" multi
+	undo_with "the new $SOCKOPS" bpftool cgroup detach "$CGROUP" sock_ops pinned "$NEW_SOCKOPS_PIN"
+	cmd bpftool cgroup detach "$CGROUP" sock_ops pinned "$SOCKOPS_PIN"
+	undo_with "no $SOCKOPS attached" \
+		bpftool cgroup attach "$CGROUP" sock_ops pinned "$SOCKOPS_PIN" multi
+	PROGRAM_ID=$(id_of prog pinned "$NEW_SOCKOPS_PIN")
+}
+
+# take_places: the new pins, those of the old ones.  Also for a load.sh that was killed before.
+take_places() {
+	local pin
+	if is_pin "$NEW_GUARD_DIR/$GUARD"; then
+		for pin in "${GUARD_PINS[@]}"; do
+			cmd -t bpftool cgroup detach "$CGROUP" lsm_cgroup pinned "$pin" || true
+		done
+		cmd rm -rf "$GUARD_DIR"
+		cmd mv "$NEW_GUARD_DIR" "$GUARD_DIR"
+	fi
+	[[ ! -e $NEW_BYPASS_PIN ]] || cmd mv "$NEW_BYPASS_PIN" "$BYPASS_PIN"
+	# Last: while it is there, this is not done.
+	cmd mv "$NEW_SOCKOPS_PIN" "$SOCKOPS_PIN"
+	note_version
+	write_updates "the version"
+}
+
+# end_former: what a load.sh that was killed has left: its programs are in force, or are none yet.
+end_former() {
+	[[ -e $NEW_SOCKOPS_PIN || -e $NEW_BYPASS_PIN || -e $NEW_GUARD_DIR ]] || return 0
+	if [[ $(id_of prog pinned "$NEW_SOCKOPS_PIN") == "$PROGRAM_ID" ]]; then
+		take_places
+		return
+	fi
+	cmd -t bpftool cgroup attach "$CGROUP" sock_ops pinned "$SOCKOPS_PIN" multi || true
+	cmd -t bpftool cgroup detach "$CGROUP" sock_ops pinned "$NEW_SOCKOPS_PIN" || true
+	cmd -t bpftool prog attach pinned "$BYPASS_PIN" msg_verdict pinned "$MAP_PIN" || true
+	cmd rm -rf "$NEW_SOCKOPS_PIN" "$NEW_BYPASS_PIN" "$NEW_GUARD_DIR"
+}
