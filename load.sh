@@ -48,6 +48,10 @@ usage() {
 		    Where the kernel has what it needs, two more, the guard, see the calls of programs
 		    that read their sockets with splice(2).
 
+		    With --reload what is loaded goes by the OPTIONs given now, in the place of those
+		    before, and becomes this version, if it is another one.  Connections stay on the
+		    bypass.  Those that the new options leave out go back to TCP, at a send of theirs.
+
 		OPTIONS
 		    --cgroup PATH           only connections with both ends under this cgroup, a directory
 		                            of cgroup v2; default: the root, that is, all programs
@@ -72,7 +76,7 @@ usage() {
 		                            and cannot be guarded; otherwise they are excluded as by
 		                            --exclude-program, and named
 		    --quiet                 write no lines to the kernel's trace
-		    --reload                change what is loaded; all options but --cgroup can change
+		    --reload                change what is loaded: all options but --cgroup, and the version
 		    --install-deps          first install what is missing to compile and load, from the
 		                            distribution's packages
 		    --help                  show this text
