@@ -278,6 +278,30 @@ said_through_proxy() {
 	have_want "redirected" "$(counter redirected_messages)" -eq 200
 }
 
+guard_id() {
+	in_box bpftool -j prog show pinned /sys/fs/bpf/bpf_guard/bpf_guard | jq .id
+}
+
+@test "guard: one of another version takes its place, and --reload --no-guard takes it off" {
+	local other=$BOX_TMP/other before
+	mkdir "$other"
+	cp -r "$ROOT"/*.sh "$ROOT"/{lib,bpf,build,docs} "$other"
+	sed -i 's/^VERSION=.*/VERSION=9.9/' "$other/lib/version.sh"
+	load_pair --quiet
+	before=$(guard_id)
+	in_box "$other/load.sh" --reload --quiet
+	have_want "the guard's id" "$(guard_id)" != "$before"
+	wait_until 10 "the one before to go" is_gone "$before"
+	have_want "programs attached" "$(in_box bpftool cgroup show "$(box_root)" | grep -c lsm_cgroup)" -eq 2
+	have_want "pins" "$(in_box find /sys/fs/bpf -name '*_new')" = ""
+	talk_late go-proxy
+	in_box "$other/load.sh" --reload --quiet --no-guard
+	have_want "in status.sh" "$(in_box "$ROOT/status.sh" --json | jq .guard)" = false
+	have_want "programs attached" "$(in_box bpftool cgroup show "$(box_root)" | grep -c lsm_cgroup)" -eq 0
+	in_box "$other/load.sh" --reload --quiet
+	have_want "in status.sh" "$(in_box "$ROOT/status.sh" --json | jq .guard)" = true
+}
+
 @test "guard: unload.sh takes it off, also when its pin is lost" {
 	local lost
 	for lost in '' /sys/fs/bpf/bpf_guard /sys/fs/bpf/bpf_guard/bpf_guard; do
