@@ -32,12 +32,7 @@ close_connection() {
 	done
 }
 
-# left: the counters of directions that are back on TCP.
-left() {
-	counters | awk '$2 && $1 ~ /^left/ { print $1, $2 }' | sort
-}
-
-# refused_by_tcp PORT, admitted PORT: what becomes of a new connection to a server there.
+# admitted PORT, not_admitted PORT: what becomes of a new connection to a server there.
 admitted() {
 	zero_counters
 	in_box "$PAIR" --port "$1" talk
@@ -60,8 +55,7 @@ not_admitted() {
 	zero_counters
 	talk
 	talk
-	have_want "redirected messages" "$(counter redirected_messages)" -eq 4
-	have_want "left" "$(left)" = ""
+	assert_stayed 4
 	admitted 7200
 	not_admitted 7100
 	run -0 in_box "$ROOT/status.sh"
@@ -168,8 +162,7 @@ not_admitted() {
 		load_pair --reload --quiet --exclude-port "$i" >/dev/null 2>&1
 		many_talk "$i"
 	done
-	have_want "redirected messages" "$(counter redirected_messages)" -eq $((5 * 2 * 200))
-	have_want "left" "$(left)" = ""
+	assert_stayed $((5 * 2 * 200))
 	exec 8>&-
 	wait "$MANY"
 }
