@@ -144,7 +144,7 @@ static __always_inline void trace_admitted(struct sock_cpu *cpu, const struct so
  * that has no psock yet (model: enters).  A server brings its client's record and key.
  */
 static __always_inline int admit(struct bpf_sock_ops *skops, __u64 sk, struct sock_key *key,
-				 __u8 scope, __u64 peer, const struct sock_key *peer_key)
+				 __u32 scope, __u64 peer, const struct sock_key *peer_key)
 {
 	__u32 has = skops->bpf_sock_ops_cb_flags;
 	struct meet_key note = own_note(key);
@@ -157,7 +157,7 @@ static __always_inline int admit(struct bpf_sock_ops *skops, __u64 sk, struct so
 	if (!rec)
 		return 0;
 	rec->view.sk = sk;
-	rec->view.scope = scope;
+	rec->scope = scope;
 	rec->key = *key;
 	rec->write_seq = key->local_seq;
 	rec->admitted_at = bpf_jiffies64();
@@ -198,13 +198,14 @@ static __always_inline int left_to_tcp(__u64 sk, __u32 terms)
 static __always_inline void judge_program(struct bpf_sock_ops *skops)
 {
 	struct bpf_sock *ctx_sk = skops->sk;
+	__u32 terms = terms_now();
 
 	if (runs_excluded_program()) {
 		if (!set_mark(ctx_sk, MARK_EXCLUDED))
 			bpf_sock_ops_cb_flags_set(skops,
 						  skops->bpf_sock_ops_cb_flags | EXCLUDED_CB_FLAG);
-	} else if (skops->op == BPF_SOCK_OPS_TCP_LISTEN_CB && terms_now() & ADMIT_NEW_ALONE) {
-		set_mark(ctx_sk, MARK_NEW); /* failing, it stays on TCP */
+	} else if (skops->op == BPF_SOCK_OPS_TCP_LISTEN_CB && terms & ADMIT_NEW_ALONE) {
+		set_mark(ctx_sk, mark_new(terms)); /* failing, it stays on TCP */
 	}
 }
 
@@ -332,7 +333,7 @@ static __always_inline enum counter vet_server(__u64 sk, struct sock_key *key, _
 	 * first send removes it as well, and stays alone.
 	 */
 	read_view(&view, *peer);
-	if (view.scope != scope_in(terms))
+	if (read_number(*peer + offsetof(struct sock_record, scope)) != scope_in(terms))
 		return refused_no_client; /* admitted in another scope than this one */
 	return view.left || !take_note(&client) ? refused_client_left : NO_REASON;
 }

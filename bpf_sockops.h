@@ -182,8 +182,8 @@ static __always_inline __u32 terms_now(void)
 
 #define SCOPE_SHIFT 8
 
-/* As much of the scope's number as a record keeps (sock_view.scope). */
-static __always_inline __u8 scope_in(__u32 terms)
+/* The scope's number: of 24 bits. */
+static __always_inline __u32 scope_in(__u32 terms)
 {
 	return terms >> SCOPE_SHIFT;
 }

@@ -448,7 +448,9 @@ check_loaded() {
 		die "the cgroup that it is attached to has been removed, or cannot be seen from here"
 	end_former
 	read_excluded || die "cannot read what is excluded"
-	# Also if bpftool fails: the new scope may be in force, and what it excludes is taken back.
+	# Also if bpftool fails: the new scope may be in force, and what it excludes is taken back.  With
+	# a number of its own, since connections may have been admitted in the new one.
+	((values[4] = (values[4] + (2 << SCOPE_SHIFT)) & 0xffffffff)) || true
 	# shellcheck disable=SC2046 # words
 	undo_with "the new scope" bpftool map update pinned "$CONFIG_PIN" key 0 0 0 0 \
 		value $(config_value "${values[@]}")
@@ -461,13 +463,15 @@ reload() {
 	STARTED=1
 	build
 	((!other)) || load_new
-	if ((GUARD_WANTED)) && ! is_guarded; then
+	if ((GUARD_WANTED)) && ! is_guard_attached; then
+		cmd -q rm -rf "$GUARD_DIR"
 		load_guard "$GUARD_DIR"
 	elif ((GUARD_WANTED && other)); then
 		load_guard "$NEW_GUARD_DIR"
 	fi
 	choose_names
-	configure || exit 1
+	configure || die "if a --reload that was killed has left too much: --reload with the options from before" \
+		"it makes room"
 	undo_with "$RUNNING_PIN" rm -f "$RUNNING_PIN"
 	exclude_running
 	configure_cgroups || exit 1

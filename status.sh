@@ -216,7 +216,7 @@ look_at_scope() {
 }
 
 look_at_sockets() {
-	LIST_END=$((SECONDS + LIST_SECONDS))
+	LIST_END=$((SECONDS + LIST_SECONDS)) # after the paths of cgroups, which may take their time
 	if ! OPEN_SOCKETS=$(iterate "$OPEN") || ! CONNECTIONS=$(connections pinned "$MAP_PIN"); then
 		end_iterators
 		return 1

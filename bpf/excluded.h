@@ -36,8 +36,14 @@ struct {
 /* No user can take the places of others here: a mark goes with its socket. */
 enum {
 	MARK_EXCLUDED = 1, /* of an excluded program */
-	MARK_NEW = 2,	   /* a listener that has called listen(2) since ADMIT_NEW_ALONE */
+	MARK_NEW = 2, /* a listener that has called listen(2) while ADMIT_NEW_ALONE: mark_new() */
 };
+
+/* With the number of the scope, in which alone it counts. */
+static __always_inline __u32 mark_new(__u32 terms)
+{
+	return scope_in(terms) << SCOPE_SHIFT | MARK_NEW;
+}
 
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
@@ -119,7 +125,7 @@ static __always_inline int is_excluded(__u64 sk)
 /* The same of a listener, or of what was accepted there. */
 static __always_inline int is_excluded_server(__u64 sk, __u32 terms)
 {
-	return is_excluded(sk) || (terms & ADMIT_NEW_ALONE && mark_of(sk) != MARK_NEW);
+	return is_excluded(sk) || (terms & ADMIT_NEW_ALONE && mark_of(sk) != mark_new(terms));
 }
 
 /* Fails only where other CPUs are at work on all its places at this moment. */

@@ -73,9 +73,11 @@ static __always_inline void judge_again(struct sock_record *rec, __u32 terms)
 {
 	__u16 port = rec->server ? rec->key.local_port : rec->peer_key.local_port;
 
-	rec->outside = !in_scope(port, terms) || in_excluded_cgroup(rec->view.sk, terms) ||
+	/* Its listener is none that has called listen(2) in the scope: the connection was there. */
+	rec->outside = terms & ADMIT_NEW_ALONE || !in_scope(port, terms) ||
+		       in_excluded_cgroup(rec->view.sk, terms) ||
 		       in_excluded_cgroup(rec->peer_sk, terms);
-	rec->view.scope = scope_in(terms);
+	rec->scope = scope_in(terms);
 }
 
 /* Once for each send, so that all that follows goes by the same. */
@@ -93,7 +95,7 @@ static __always_inline void look_at_both(struct send *s)
 	if (s->caught_up)
 		rec->view.turn++;
 	read_view(&s->peer, rec->peer);
-	if (scope_in(terms) != rec->view.scope)
+	if (scope_in(terms) != rec->scope)
 		judge_again(rec, terms);
 	/* Where a read is not just a load, once in a jiffy. */
 	if (!can_cast() && rec->sent_at == s->now)

@@ -62,7 +62,7 @@ struct sock_view {
 	__u8 left;    /* LEFT*: this end has left the bypass: it sends over TCP for good */
 	__u8 ended;   /* this end has ended its direction (SHUT_WR, close) */
 	__u8 threads; /* that have sent, or tried to: none, 1, or 2 for several */
-	__u8 scope;   /* in which this end was judged last (terms_now) */
+	__u8 unused;
 	/*
 	 * Who waits here, with this end's lock, for something that may need the other end's lock.
 	 * 0: nobody; 1 + the user whose send waits; WAITS_TO_END: a FIN.
@@ -114,6 +114,7 @@ struct sock_record {
 	__u32 thread;		  /* B: id of the thread that sent last */
 	__u32 put_offs;		  /* B: sends past all bounds, since the peer had read all */
 	__u32 cb_flags;		  /* O: callback flags that we have set on the socket */
+	__u32 scope;		  /* O, B: in which this end was judged last (scope_in) */
 	/* O, R: what keepalive.h has set, and what the program had set before; 0: nothing. */
 	__u32 probe_idle;	/* jiffies */
 	__u32 program_idle;	/* jiffies */
@@ -130,7 +131,7 @@ struct sock_record {
 	__u8 changed;  /* what else was set: an enum of keepalive.h */
 	__u8 reason;   /* O, B: why this direction is back on TCP: an enum counter; S */
 	__u8 in_parts; /* B: a message of this burst was PART_OF_SEND or more */
-	__u8 outside;  /* B: of the scope that view.scope names */
+	__u8 outside;  /* B: of that scope */
 	/* By bpf_guard: what waited when a call got EINVAL here. */
 	__u64 einval_queue; /* &sk_psock.ingress_msg */
 	__u64 einval_first; /* its first message, 0: none */

@@ -4,12 +4,12 @@
 # Cgroups: where they are, and which programs are attached to them.  Sourced after maps.sh.
 
 cgroup2_mounts() {
-	local _ dir type
-	while read -r _ dir type _; do
-		if [[ $type == cgroup2 ]]; then
-			printf '%b\n' "$dir" # the kernel writes a space as \040
-		fi
-	done </proc/self/mounts
+	local line lines
+	mapfile -t lines </proc/self/mounts # as in has_bpffs()
+	for line in "${lines[@]}"; do
+		[[ $line != *" cgroup2 "* || ! $line =~ ^[^\ ]+\ ([^\ ]+)\ cgroup2\  ]] ||
+			printf '%b\n' "${BASH_REMATCH[1]}" # the kernel writes a space as \040
+	done
 }
 
 # The first one; nothing when there is none.

@@ -137,14 +137,20 @@ shown() {
 
 # shown_lines: the same of each line that it reads.
 shown_lines() {
-	od -A n -v -t x1 -w1 | awk "$AWK_HEX"'
-		$1 != "0a" {
-			hex = hex $1
+	awk "$AWK_HEX"'
+		BEGIN {
+			for (i = 1; i < 256; i++)
+				hex_of[sprintf("%c", i)] = sprintf("%02x", i)
+		}
+		/^([]!-Z[^-~]|[A-Za-z0-9] )*$/ { # as most are
+			print
 			next
 		}
 		{
-			print shown(hex)
 			hex = ""
+			for (i = 1; i <= length($0); i++)
+				hex = hex hex_of[substr($0, i, 1)]
+			print shown(hex)
 		}'
 }
 
@@ -212,11 +218,13 @@ need_root() {
 }
 
 has_bpffs() {
-	local _ dir type on_it=
-	while read -r _ dir type _; do
-		[[ $dir != "$BPFFS" ]] || on_it=$type # the last one hides those before
-	done </proc/self/mounts
-	[[ $on_it == bpf ]]
+	local line lines type=
+	mapfile -t lines </proc/self/mounts # `read` would have the kernel write it anew for each line
+	for line in "${lines[@]}"; do
+		# The last one hides those before.
+		[[ $line != *" $BPFFS "* || ! $line =~ ^[^\ ]+\ "$BPFFS"\ ([^\ ]+)\  ]] || type=${BASH_REMATCH[1]}
+	done
+	[[ $type == bpf ]]
 }
 
 # Pins are believed, and the lock is taken, because nobody but root can reach them.  systemd mounts

@@ -56,6 +56,17 @@ drop_guard() {
 	done
 }
 
+# is_guard_attached: a script that was killed may have pinned it only, or detached it already.
+# Attaching it once more is refused where it is attached.
+is_guard_attached() {
+	local pin log
+	is_guarded || return
+	for pin in "${GUARD_PINS[@]}"; do
+		log=$(cmd -q bpftool cgroup attach "$CGROUP" lsm_cgroup pinned "$pin" multi 2>&1) ||
+			[[ $log == *"Invalid argument"* ]] || return
+	done
+}
+
 # For --no-guard, after a --reload.
 unload_guard() {
 	local pin

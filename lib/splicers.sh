@@ -67,16 +67,19 @@ choose_names() {
 
 # Once that is attached: what runs already.  A program that is started in between is seen twice.
 exclude_running() {
-	local list found place pid cgroup path
+	local list found paths place pid cgroup path
 	local -A path_of=()
 	((${#SOUGHT[@]})) || return 0
 	# First all of the list: what reads it may take its time.
 	list=$(running) || exclude_what_listens "not all programs could be looked at"
-	found=$(sought <<<"$list" | judged | once_each)
+	# Those of --exclude-program first: any user can fill what is left of MAX_CGROUPS.
+	found=$(sought <<<"$list" | judged | once_each | sort -s -n -k 1,1)
 	[[ -n $found ]] || return 0
+	# All of them first: find has little time, and bash reads a pipe byte by byte.
+	paths=$(cut -d ' ' -f 3 <<<"$found" | cgroup_paths | shown_lines)
 	while read -r cgroup path; do
-		path_of[$cgroup]=$path
-	done < <(cut -d ' ' -f 3 <<<"$found" | cgroup_paths | shown_lines)
+		[[ -z $cgroup ]] || path_of[$cgroup]=$path
+	done <<<"$paths"
 	while read -r place pid cgroup; do
 		exclude_found "$place" "$pid" "$cgroup" "${path_of[$cgroup]:-}"
 	done <<<"$found"
@@ -116,6 +119,7 @@ exclude_what_listens() {
 # running: the lines of sock_ops_running.  Fails where it takes too long, or is refused.
 running() {
 	local log status=0
+	cmd -q rm -f "$RUNNING_PIN" # of a load.sh that was killed
 	if ! log=$(cmd -q bpftool iter pin "$OBJECTS/$RUNNING.o" "$RUNNING_PIN" 2>&1); then
 		warn "cannot list what runs: $(reason_in "$log")"
 		return 1

@@ -236,3 +236,72 @@ change_with() {
 	done
 	rmdir "$BOX_CGROUP/child"
 }
+
+# where_nothing_is_seen OPTION...: load.sh, which cannot list what runs.
+where_nothing_is_seen() {
+	fake bpftool '[[ $* != "iter pin"*running* ]] || { echo "failed: injected" >&2; exit 1; }; exec "$REAL" "$@"'
+	with_fakes "$ROOT/load.sh" --quiet "$@"
+	rm "$BOX_TMP/bin/bpftool"
+}
+
+@test "reload: where it cannot look at what runs, whatever was there goes to TCP" {
+	run -0 where_nothing_is_seen
+	output_has "whatever listens already"
+	open_connection in_box # its listener is new
+	talk
+	have_want "on the bypass" "$(in_map)" -eq 2
+	run -0 where_nothing_is_seen --reload
+	talk
+	have_want "directions that have left" "$(counter left_scope)" -ge 1
+	# The listener has called listen(2) before this scope.
+	zero_counters
+	in_box ip netns exec one "$PAIR" --port 7000 --timeout 2 hold call </dev/null || true
+	have_want "admitted" "$(counter admitted_passive)" -eq 0
+	close_connection
+	admitted 7100
+}
+
+@test "reload: what a killed one has left of its look disturbs no later one" {
+	load_pair --quiet
+	in_box bpftool iter pin "$ROOT/build/sock_ops_running.o" /sys/fs/bpf/sock_ops_running
+	run -0 load_pair --reload --quiet
+	output_lacks "cannot list"
+	have_want "new listeners alone" "$(in_box "$ROOT/status.sh" --json | jq .new_listeners_only)" = false
+	admitted 7000
+}
+
+# scope_number: of the scope in force; scope_is N: pretends that it is N.
+scope_number() {
+	in_box bpftool -j map lookup pinned /sys/fs/bpf/sock_ops_config key 0 0 0 0 |
+		jq -r '.value[21:24] | reverse | map(ltrimstr("0x")) | join("")' | { read -r hex && echo $((16#$hex)); }
+}
+
+scope_is() {
+	local value
+	value=$(in_box bpftool -j map lookup pinned /sys/fs/bpf/sock_ops_config key 0 0 0 0 | jq -r '.value[:21] | join(" ")')
+	# shellcheck disable=SC2086 # words
+	in_box bpftool map update pinned /sys/fs/bpf/sock_ops_config key 0 0 0 0 \
+		value $value $(($1 & 255)) $(($1 >> 8 & 255)) $(($1 >> 16))
+}
+
+@test "reload: a connection that was idle through many is judged again all the same" {
+	load_pair --quiet
+	open_connection in_box
+	talk
+	scope_is 255 # as after so many
+	load_pair --reload --quiet --exclude-port 7000
+	have_want "number of the scope" "$(scope_number)" -eq 256
+	zero_counters
+	talk
+	have_want "directions that have left" "$(counter left_scope)" -ge 1
+	close_connection
+	# The number of a scope that was in force for a moment, and taken back, does not come again.
+	CHILD=$(box_root)
+	run ! change_with 4 '"$REAL" "$@"; exit 1'
+	rm "$BOX_TMP/bin/bpftool"
+	have_want "number of the scope" "$(scope_number)" -eq 258
+	scope_is $((0xffffff))
+	load_pair --reload --quiet
+	have_want "number of the scope" "$(scope_number)" -eq 0
+	admitted 7000
+}

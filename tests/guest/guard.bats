@@ -295,6 +295,10 @@ guard_id() {
 	have_want "programs attached" "$(in_box bpftool cgroup show "$(box_root)" | grep -c lsm_cgroup)" -eq 2
 	have_want "pins" "$(in_box find /sys/fs/bpf -name '*_new')" = ""
 	talk_late go-proxy
+	# As a script leaves it that was killed: pinned, and detached in part.
+	in_box bpftool cgroup detach "$(box_root)" lsm_cgroup pinned /sys/fs/bpf/bpf_guard/bpf_guard
+	in_box "$other/load.sh" --reload --quiet
+	have_want "programs attached" "$(in_box bpftool cgroup show "$(box_root)" | grep -c lsm_cgroup)" -eq 2
 	in_box "$other/load.sh" --reload --quiet --no-guard
 	have_want "in status.sh" "$(in_box "$ROOT/status.sh" --json | jq .guard)" = false
 	have_want "programs attached" "$(in_box bpftool cgroup show "$(box_root)" | grep -c lsm_cgroup)" -eq 0
