@@ -4,12 +4,13 @@
 # Runs the project's guarantees on Debian's stock kernels, in virtual machines,
 # as root:
 #
-#   tests/kernels.sh [--install-deps] [--all] [KERNEL]...
+#   tests/kernels.sh [--install-deps] [--all | --fetch] [KERNEL]...
 #
 # --install-deps first installs what it needs, from Debian's packages.  --all plays
 # each guarantee on each kernel where it holds; without, where it takes another path
-# than on the others (docs/testing.md).  KERNEL is a name of the table below; without,
-# all of them.  Closes with a table and the line `N passed, M failed`, of its cells.
+# than on the others (docs/testing.md).  --fetch fetches what it needs, and plays
+# nothing.  KERNEL is a name of the table below; without, all of them.  Closes with a table
+# and the line `N passed, M failed`, of its cells.
 #
 #   objects, test programs    built once, here: the same for all kernels
 #                             (guest/go-proxy.go kept as well)
@@ -481,13 +482,17 @@ table() {
 }
 
 main() {
-	local name suite arch cpus part parts kernel kernels=() count=0
+	local name suite arch cpus part parts kernel kernels=() count=0 fetch_only=
 	[[ $EUID -eq 0 ]] || die "needs root: sudo $0"
 	while [[ ${1:-} == --* ]]; do
 		case $1 in
 		--install-deps) install_packages "${HOST_PACKAGES[@]}" "${ARM64_PACKAGES[@]}" ;;
 		--all) ALL=1 ;;
-		*) die "no such option: $1 (usage: tests/kernels.sh [--install-deps] [--all] [KERNEL]...)" ;;
+		--fetch) fetch_only=1 ;;
+		*)
+			die "no such option: $1 (usage: tests/kernels.sh [--install-deps] [--all | --fetch]" \
+				"[KERNEL]...)"
+			;;
 		esac
 		shift
 	done
@@ -501,7 +506,7 @@ main() {
 	mkdir -p "$CACHE"
 	MIRROR=$(mirror)
 	[[ -n $MIRROR ]] || die "apt knows no Debian mirror here; to fetch its lists: sudo apt-get update"
-	make -s all test-programs
+	[[ -n $fetch_only ]] || make -s all test-programs
 
 	while read -r name suite arch; do
 		if [[ -n $name && ($# -eq 0 || " $* " == *" $name "*) ]]; then
@@ -515,7 +520,7 @@ main() {
 	for kernel in "${kernels[@]}"; do
 		read -r name suite arch <<<"$kernel"
 		fetch "$name" "$suite" "$arch"
-		[[ -z ${RESULT[$name]:-} ]] || continue
+		[[ -z ${RESULT[$name]:-} && -z $fetch_only ]] || continue
 		parts=1
 		((++count <= ${#kernels[@]} / cpus * cpus)) || parts=$cpus
 		for ((part = 0; part < parts; part++)); do
@@ -530,6 +535,7 @@ main() {
 		fi
 	done
 	wait
+	[[ -z $fetch_only ]] || return 0
 	for name in "${NAMES[@]}"; do
 		[[ -n ${RESULT[$name]:-} ]] || evaluate "$name"
 	done

@@ -46,7 +46,9 @@ teardown() {
 		diff "$BOX_TMP/news.$subscriber" - <<<"$expected"
 	done
 	stop_servers
-	assert_bypassed 3000
+	# Beside a busy neighbour a subscriber may not get its turn in time, and the direction to it leave.
+	have_want "left for want of room" "$(counter left_room left_held)" -le 3
+	assert_bypassed 1500
 }
 
 redis_has_subscribers() {

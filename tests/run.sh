@@ -21,8 +21,7 @@ PACKAGES=(bats bpftool build-essential clang clang-format debhelper dpkg-dev git
 	shellcheck shfmt socat spin systemd util-linux)
 # What programs.bats runs.
 PACKAGES+=(curl haproxy iperf3 libmemcached-tools memcached nginx nodejs openjdk-17-jdk-headless
-	openssh-client openssh-server openssl postgresql python3-grpcio redis-server
-	rsync)
+	openssh-client openssh-server openssl postgresql python3-grpcio redis-server rsync)
 # What status.bats and install.bats run.
 PACKAGES+=(prometheus)
 # What firewall.bats and nat.bats run.
@@ -66,17 +65,16 @@ if [[ ${#files[@]} -eq 0 ]]; then
 fi
 
 log=$(mktemp)
-guests= # of tests/kernels.sh: its process, and session
+fetching=
 end() {
-	[[ -z $guests ]] || kill -- "-$guests" 2>/dev/null || true
-	rm -f "$log" "$log.kernels"
+	[[ -z $fetching ]] || kill -- "-$fetching" 2>/dev/null || true
+	rm -f "$log"
 }
 trap end EXIT
 if [[ ${#kernels[@]} -gt 0 ]]; then
-	# Meanwhile, on what the tests here leave of the CPUs.  Built before, since both would.
-	make -s all test-programs
-	setsid chrt --idle 0 "${kernels[@]}" "${install[@]}" >"$log.kernels" 2>&1 </dev/null &
-	guests=$!
+	# Meanwhile, on what the tests leave of the CPUs: says again below what it cannot fetch.
+	setsid chrt --idle 0 tests/kernels.sh --fetch "${install[@]}" >/dev/null 2>&1 </dev/null &
+	fetching=$!
 fi
 status=0
 # A test that hangs fails.
@@ -89,12 +87,11 @@ if ((status && !failed)); then
 	failed=1
 fi
 if [[ ${#kernels[@]} -gt 0 ]]; then
-	ps -o pid= --sid "$guests" | xargs -rn 1 chrt --all-tasks --other --pid 0 || true
-	wait "$guests" || true
-	guests=
-	cat "$log.kernels"
+	wait "$fetching" || true
+	fetching=
+	"${kernels[@]}" "${install[@]}" | tee "$log" || true
 	read -r more less < <(
-		sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed.*/\1 \2/p' "$log.kernels" | tail -n 1
+		sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed.*/\1 \2/p' "$log" | tail -n 1
 	) || true
 	passed=$((passed + ${more:-0}))
 	failed=$((failed + ${less:-1}))
