@@ -47,13 +47,18 @@ take_places() {
 
 # end_former: what a load.sh that was killed has left: its programs are in force, or are none yet.
 end_former() {
+	local pin
 	[[ -e $NEW_SOCKOPS_PIN || -e $NEW_BYPASS_PIN || -e $NEW_GUARD_DIR ]] || return 0
 	if [[ $(id_of prog pinned "$NEW_SOCKOPS_PIN") == "$PROGRAM_ID" ]]; then
 		take_places
+		LOADED_VERSION=unknown # so that this one is exchanged as well
 		return
 	fi
 	cmd -t bpftool cgroup attach "$CGROUP" sock_ops pinned "$SOCKOPS_PIN" multi || true
 	cmd -t bpftool cgroup detach "$CGROUP" sock_ops pinned "$NEW_SOCKOPS_PIN" || true
 	cmd -t bpftool prog attach pinned "$BYPASS_PIN" msg_verdict pinned "$MAP_PIN" || true
+	for pin in "${GUARD_PINS[@]/#"$GUARD_DIR"/$NEW_GUARD_DIR}"; do
+		cmd -t bpftool cgroup detach "$CGROUP" lsm_cgroup pinned "$pin" || true
+	done
 	cmd rm -rf "$NEW_SOCKOPS_PIN" "$NEW_BYPASS_PIN" "$NEW_GUARD_DIR"
 }

@@ -47,7 +47,7 @@ teardown() {
 	done
 	stop_servers
 	# Beside a busy neighbour a subscriber may not get its turn in time, and the direction to it leave.
-	have_want "left for want of room" "$(counter left_room left_held)" -le 3
+	[[ -n ${PLAIN:-} ]] || have_want "left for want of room" "$(counter left_room left_held)" -le 3
 	assert_bypassed 1500
 }
 
