@@ -355,7 +355,7 @@ both_run() {
 	# A load.sh with fewer places.
 	copy_project "$BOX_TMP/few"
 	cp -r "$ROOT/build" "$BOX_TMP/few"
-	sed -i 's/^MAX_CGROUPS=.*/MAX_CGROUPS=4/' "$BOX_TMP/few/load.sh"
+	sed -i 's/^MAX_CGROUPS=.*/MAX_CGROUPS=4/' "$BOX_TMP/few/lib/scope.sh"
 	for name in {1..4}; do
 		mkdir "$BOX_CGROUP/full$name"
 		full+=(--exclude-cgroup "${CHILD%/*}/full$name")

@@ -716,7 +716,13 @@ number_of() {
 		have_want "$name" "$(sed -n "s/^$name=//p" "$ROOT/lib/maps.sh")" -eq \
 			"$(sed -n "s/^\tSWITCH_$name = \([0-9]*\),/\1/p" "$ROOT/bpf_sockops.h")"
 	done
-	have_want MAX_RANGES "$(sed -n 's/^MAX_RANGES=\([0-9]*\).*/\1/p' "$ROOT/load.sh")" -eq "$(number_of MAX_RANGES)"
+	for name in MPTCP SHORT ALL_CGROUPS NEW_ALONE ZEROCOPY; do
+		have_want "ADMIT_$name" "$(sed -n "s/^ADMIT_$name=\([0-9]*\).*/\1/p" "$ROOT/lib/maps.sh")" -eq \
+			"$(sed -n "s/^\tADMIT_$name = \([0-9]*\),.*/\1/p" "$ROOT/bpf_sockops.h")"
+	done
+	for name in MAX_RANGES MAX_CGROUPS SCOPE_SHIFT; do
+		have_want "$name" "$(sed -n "s/^$name=\([0-9]*\).*/\1/p" "$ROOT"/lib/{scope,maps}.sh)" -eq "$(number_of "$name")"
+	done
 }
 
 # console_of COMMAND: what the README shows of it.
