@@ -25,6 +25,7 @@ setup() {
 	grep -q build/vmlinux.h build/bpf_sockops.d
 }
 
+# bats test_tags=long
 @test "build: a changed header rebuilds both objects" {
 	make all
 	touch -d '+1 minute' bpf_sockops.h

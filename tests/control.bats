@@ -31,6 +31,7 @@ teardown() {
 	have_want "bytes held" "$(held_by_stopped_reader)" -ge $((128 * 1024 * 1024))
 }
 
+# bats test_tags=long
 @test "control: the classic pair mixes two namespaces with one 4-tuple" {
 	run ! same_tuple_in_two_namespaces out_of_box
 	[[ $output == *"wrong byte"* || $output == *"timed out"* || $output == *hangs* ]]

@@ -105,6 +105,7 @@ load_small() {
 	in_box "$BOX_TMP/small/load.sh" --quiet >/dev/null 2>&1
 }
 
+# bats test_tags=long
 @test "faults: the map is full, and all connections work" {
 	load_small 64
 	hold_many 200 0
@@ -178,6 +179,7 @@ assert_all_redirected() {
 	have_want "messages over TCP" "$(counter passed_messages)" -le $(($1 / 500))
 }
 
+# bats test_tags=long
 @test "faults: 9,000 idle connections beside 1,000 busy ones" {
 	local i
 	quiet_load

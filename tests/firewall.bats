@@ -420,6 +420,7 @@ keepalive_on() {
 }
 
 # An idle TCP connection ends so; one on the bypass does, whatever goes over the bypass.
+# bats test_tags=long
 @test "firewall: a path that is cut ends a connection whose server wants so" {
 	short_up 70
 	in_box ip netns exec far sysctl -qw net.ipv4.tcp_keepalive_intvl=1 net.ipv4.tcp_keepalive_probes=2

@@ -179,6 +179,7 @@ wire_up() {
 }
 
 # The worst case: a neighbour cannot know the numbers of a connection whose packets it does not see.
+# bats test_tags=long
 @test "hostile: who knows the numbers of a connection reads nothing of it, and does not disturb it" {
 	local numbers
 	neighbour_up

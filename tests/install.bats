@@ -188,6 +188,7 @@ c = yaml.safe_load(open(sys.argv[1]))["spec"]["template"]["spec"]["containers"][
 print(eval(sys.argv[2]))' "$ROOT/docs/kubernetes.yaml" "$1"
 }
 
+# bats test_tags=long
 @test "Kubernetes manifest: what its container does loads, and unloads at the end" {
 	local caps script pod host
 	have_want "mounts" "$(manifest '[m["mountPath"] for m in c["volumeMounts"]]')" = "['/sys/fs/bpf', '/host/cgroup', '/tmp']"

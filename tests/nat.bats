@@ -252,6 +252,7 @@ assert_over_tcp() {
 	assert_over_tcp "SYNPROXY" pod1 pod2 10.244.2.2 10.244.2.2 7001 7001
 }
 
+# bats test_tags=long
 @test "nat: the filter goes by the port on which the server listens" {
 	declare -A BEFORE=() COUNTED=()
 	load_pair --quiet --port 7000
@@ -271,6 +272,7 @@ json() {
 	in_box "$ROOT/status.sh" --json | jq -r "$1"
 }
 
+# bats test_tags=long
 @test "nat: status.sh shows a connection once, with the addresses that either end sees" {
 	local HELD=() SERVERS=() FDS=() fd line
 	load_pair --quiet

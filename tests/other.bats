@@ -120,6 +120,7 @@ calls_up() {
 }
 
 # Before 6.12 they stay: a row of docs/limits.md.
+# bats test_tags=long
 @test "calls: the packets of sockets that unload.sh has taken out call nobody" {
 	[[ $(printf '%s\n' 6.12 "$(uname -r)" | sort -V | head -n 1) == 6.12 ]] || skip "this kernel cannot take callback flags back"
 	calls_up

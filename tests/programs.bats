@@ -59,6 +59,7 @@ lines_are() {
 	[[ $(wc -l <"$1") -eq $2 ]]
 }
 
+# bats test_tags=long
 @test "programs: redis replicates 100 MB and what is written meanwhile" {
 	start_redis 6379 --repl-diskless-sync-delay 0
 	start_redis 6380
@@ -77,6 +78,7 @@ lines_are() {
 	assert_bypassed 40000
 }
 
+# bats test_tags=long
 @test "programs: pgbench with 4 clients keeps its balances" {
 	start_postgres
 	in_box "$PG_BIN/pgbench" -h 127.0.0.1 -U postgres -i -q -s 2 postgres >"$BOX_TMP/init" 2>&1
@@ -153,6 +155,7 @@ heard_all() {
 	assert_bypassed 20
 }
 
+# bats test_tags=long
 @test "programs: nginx as a reverse proxy to a second nginx" {
 	local size
 	start_nginx nginx 8081
@@ -172,6 +175,7 @@ heard_all() {
 
 # nginx reads by edges, and stops when FIONREAD says 0: it must not be told so of a socket
 # that cannot leave the map, since the server has not read the request's body.
+# bats test_tags=long
 @test "programs: nginx as a reverse proxy to a server that answers before it reads" {
 	start early 8081 python3 "$PROGRAMS/early.py" 8081 40000000
 	start_nginx proxy 8080 "proxy_pass http://127.0.0.1:8081; proxy_request_buffering off; proxy_max_temp_file_size 0;"
@@ -206,6 +210,7 @@ heard_all() {
 	assert_bypassed 200
 }
 
+# bats test_tags=long
 @test "programs: nginx with slow clients" {
 	start_nginx nginx 8080
 	random_file "$BOX_TMP/nginx/file" 20000000
@@ -432,6 +437,7 @@ unread_since() {
 		'.connections[].server | select(.address == "127.0.0.1:7000" and .unread == $bytes and .unread_ms >= $ms)' >/dev/null
 }
 
+# bats test_tags=long
 @test "programs: a relay with splice(2) works when its ports are excluded" {
 	needs_pair
 	unload_pair >/dev/null

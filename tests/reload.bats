@@ -45,6 +45,7 @@ not_admitted() {
 	have_want "redirected messages, port $1" "$(counter redirected_messages)" -eq 0
 }
 
+# bats test_tags=long
 @test "reload: connections stay on the bypass, new ones go by the new ports" {
 	load_pair --port 7000,7100
 	open_connection in_box
@@ -110,6 +111,7 @@ not_admitted() {
 	wait_until 5 "the child's programs to end" rmdir "$BOX_CGROUP/child"
 }
 
+# bats test_tags=long
 @test "reload: names of programs come and go, also of what runs already" {
 	load_pair
 	admitted 7000

@@ -6,7 +6,7 @@
 #   tests/run.sh [--install-deps] [--quick] [--kernels|--kernels=all] [BATS-FILE]...
 #
 # --install-deps first installs what they need, from Debian's packages.  --quick leaves out the
-# tests that take 7 seconds and more, which have the tag `long`.  --kernels goes on with
+# tests that take 5.5 seconds and more, which have the tag `long`.  --kernels goes on with
 # tests/kernels.sh, the tests on other kernels, and --kernels=all with `tests/kernels.sh --all`.
 # With files, only these tests.  Closes with the line `N passed, M failed`.
 

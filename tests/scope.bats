@@ -398,6 +398,7 @@ both_run() {
 	output_has "more than 64"
 }
 
+# bats test_tags=long
 @test "--quiet: no trace lines" {
 	in_box timeout 0.5 cat /sys/kernel/tracing/trace_pipe >/dev/null || true
 	in_box cat /sys/kernel/tracing/trace_pipe >"$BOX_TMP/trace" 3>&- &

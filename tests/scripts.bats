@@ -477,6 +477,7 @@ in_container() {
 		container "$CGROUP" "$@"
 }
 
+# bats test_tags=long
 @test "load.sh: names its own program on a cgroup above, and the command that unloads" {
 	other_up
 	load_pair --cgroup "$CGROUP/a"
@@ -563,6 +564,7 @@ in_container() {
 	assert_nothing_loaded
 }
 
+# bats test_tags=long
 @test "load.sh and unload.sh: work with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN alone" {
 	local few=(setpriv --bounding-set "-all,+bpf,+perfmon,+net_admin")
 	make -C "$ROOT" -s all
@@ -652,6 +654,7 @@ in_container() {
 	in_box umount /usr/sbin
 }
 
+# bats test_tags=long
 @test "unload.sh: says so when the sockets cannot be listed, and does the rest" {
 	load_pair
 	hold_many 10 0

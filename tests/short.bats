@@ -124,6 +124,7 @@ most_of_one_program() {
 	wait_until 10 "the other program's end" grep -q 100 "$BOX_TMP/other"
 }
 
+# bats test_tags=long
 @test "short connections: a stranger cannot spend the budget of a process that he has chosen" {
 	local netns
 	load_pair --quiet

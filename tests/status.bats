@@ -47,6 +47,7 @@ hold_echo() {
 	run -1 status
 }
 
+# bats test_tags=long
 @test "status.sh: what cannot be written is an error, and what nobody wants is none" {
 	local how
 	for how in '' --json; do
@@ -303,6 +304,7 @@ hold() {
 	exec 8>&-
 }
 
+# bats test_tags=long
 @test "status.sh: tells connections with the same sequence numbers apart, and unload.sh takes out each" {
 	load_pair --quiet --all-connections
 	hold twins.py 20

@@ -359,6 +359,7 @@ has_lines() {
 	[[ $(wc -l <"$2") -ge $1 ]]
 }
 
+# bats test_tags=long
 @test "numbers: many cgroups of two users leave room for those of others, and exclude nothing else" {
 	local n
 	cgroup_up genuine

@@ -62,6 +62,7 @@ assert_bypass_used() {
 	assert_bypass_used
 }
 
+# bats test_tags=long
 @test "order: both ends send bursts at the same time" {
 	on_each_affinity "$PAIR" --size 4000000 duplex
 	in_box "$PAIR" --seed 2 --size 2000000 --slow duplex
@@ -108,6 +109,7 @@ senders() {
 	in_box chrt -f 1 "$ROOT/build/senders" "$@"
 }
 
+# bats test_tags=long
 @test "order: several threads, and a reader inside a TCP recv, 1,000 connections" {
 	senders --rounds $((600 / SLOWNESS))
 	senders --rounds $((200 / SLOWNESS)) --threads 2 --records 300
@@ -155,6 +157,7 @@ unread() {
 	have_want "left" "$(counter left_room)" -eq 0
 }
 
+# bats test_tags=long
 @test "bound: a stopped reader holds no more than the buffers of TCP allow" {
 	local most=8
 	counts_unread || most=64

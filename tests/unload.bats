@@ -123,6 +123,7 @@ hold() {
 	wait_until 10 "a connection" test -s "$BOX_TMP/out"
 }
 
+# bats test_tags=long
 @test "unload: takes out what is in a network namespace without a name or a process" {
 	refuse_map_iterators
 	hold nameless.py
@@ -132,6 +133,7 @@ hold() {
 	exec 9>&-
 }
 
+# bats test_tags=long
 @test "unload: sees what has not been accepted" {
 	refuse_map_iterators
 	hold waiting.py
@@ -141,6 +143,7 @@ hold() {
 	assert_programs_gone 15
 }
 
+# bats test_tags=long
 @test "unload: says so where a connection cannot be seen" {
 	refuse_map_iterators
 	hold in_flight.py
@@ -176,6 +179,7 @@ assert_sockops_gone_alone() {
 	! is_gone "$BYPASS_ID"
 }
 
+# bats test_tags=long
 @test "unload: unread connections go when they are closed as well" {
 	hold_many 20 20
 	run -0 unload_pair --timeout 0
@@ -190,6 +194,7 @@ is_going_off() {
 	[[ $(in_box bpftool -j map lookup pinned /sys/fs/bpf/sock_ops_config key 0 0 0 0 | jq -r '.value[8]') == 0x02 ]]
 }
 
+# bats test_tags=long
 @test "unload: waits for what is being read" {
 	hold_many 20 20
 	(
