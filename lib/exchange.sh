@@ -9,6 +9,8 @@
 # admits a connection from the moment at which the new one is attached until the switch of scopes:
 # the old one is not the last one any more, and the new one is not the one of sock_config (runs_last).
 # Each sees the packets of sockets in the map: what on_packet() does twice, it does once.
+#
+# shellcheck disable=SC2034 # names that load.sh uses
 
 # load_new: both programs, and pins them.
 load_new() {
