@@ -79,7 +79,8 @@ options                | 5.10 6.1          | guest/semantics | options:
 kTLS                   | 6.1               | guest/semantics | kTLS:
 held socket, repair    | 5.10 6.1          | guest/semantics | held:
 nbd, socket taken over | 5.10              | guest/nbd   | data is right|plain TCP, netlink
-guard                  | 6.1 newest arm64  | guest/guard | without it a proxy|sees all|loses one|never remembered|takes it off|does not stay|no address|TCP_REPAIR|another version
+guard                  | 6.1 newest arm64  | guest/guard | without it a proxy|sees all|loses one|never remembered|takes it off|does not stay|no address|TCP_REPAIR
+guard, exchanged       | 6.1               | guest/guard | another version
 guard, proxies         | 6.1 newest        | guest/guard | docker-proxy, which|Go proxy|HAProxy|systemd-socket
 docker-proxy           | 5.10              | guest/guard | docker-proxy, started later
 other tool, flags      |                   | other       | flags
@@ -109,6 +110,7 @@ partial states         | 5.10     | the same: a program that is attached, but no
 Multipath TCP          | 5.10     | has no MPTCP
 guard                  | 5.10     | needs lsm_cgroup, of 6.0
 guard, proxies         | 5.10     | the same
+guard, exchanged       | 5.10     | the same
 '
 
 # What a guest needs, with what that depends on, but not the packages of LEFT_OUT.
