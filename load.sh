@@ -377,7 +377,7 @@ report() {
 	((ADMIT & ADMIT_MPTCP)) ||
 		say "not accelerated on this kernel: servers that listen for Multipath TCP, as those in Go do" \
 			"from 1.24 on"
-	[[ -z $NO_GUARD ]] || is_guarded || say "no guard, a program that reads with splice(2) hangs unless it is" \
+	[[ -z $NO_GUARD ]] || say "no guard, a program that reads with splice(2) hangs unless it is" \
 		"excluded (docs/limits.md): $NO_GUARD"
 	[[ ${#LEFT_OUT[@]} -eq 0 ]] || say_each "${LEFT_OUT[@]}"
 	say "what else differs from TCP while a connection is on the bypass: docs/limits.md"
@@ -463,12 +463,7 @@ reload() {
 	STARTED=1
 	build
 	((!other)) || load_new
-	if ((GUARD_WANTED)) && ! is_guard_attached; then
-		cmd -q rm -rf "$GUARD_DIR"
-		load_guard "$GUARD_DIR"
-	elif ((GUARD_WANTED && other)); then
-		load_guard "$NEW_GUARD_DIR"
-	fi
+	((!GUARD_WANTED)) || reload_guard
 	choose_names
 	configure || die "if a --reload that was killed has left too much: --reload with the options from before" \
 		"it makes room"
@@ -479,8 +474,9 @@ reload() {
 	set_switch "$ON"
 	trap - EXIT INT TERM HUP
 	((!other)) || take_places
+	place_guard
 	exclude_alone WANTED || true # until the next --reload
-	((GUARD_WANTED)) || unload_guard
+	((GUARD_WANTED)) || ! is_guarded || take_off "$GUARD_DIR"
 	report
 	say "reloaded: what is loaded goes by these options now"
 }

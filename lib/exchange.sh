@@ -32,14 +32,6 @@ attach_new() {
 
 # take_places: the new pins, those of the old ones.  Also for a load.sh that was killed before.
 take_places() {
-	local pin
-	if is_pin "$NEW_GUARD_DIR/$GUARD"; then
-		for pin in "${GUARD_PINS[@]}"; do
-			cmd -t bpftool cgroup detach "$CGROUP" lsm_cgroup pinned "$pin" || true
-		done
-		cmd rm -rf "$GUARD_DIR"
-		cmd mv "$NEW_GUARD_DIR" "$GUARD_DIR"
-	fi
 	[[ ! -e $NEW_BYPASS_PIN ]] || cmd mv "$NEW_BYPASS_PIN" "$BYPASS_PIN"
 	# Last: while it is there, this is not done.
 	cmd mv "$NEW_SOCKOPS_PIN" "$SOCKOPS_PIN"
@@ -49,8 +41,8 @@ take_places() {
 
 # end_former: what a load.sh that was killed has left: its programs are in force, or are none yet.
 end_former() {
-	local pin
-	[[ -e $NEW_SOCKOPS_PIN || -e $NEW_BYPASS_PIN || -e $NEW_GUARD_DIR ]] || return 0
+	[[ ! -e $NEW_GUARD_DIR ]] || take_off "$NEW_GUARD_DIR"
+	[[ -e $NEW_SOCKOPS_PIN || -e $NEW_BYPASS_PIN ]] || return 0
 	if [[ $(id_of prog pinned "$NEW_SOCKOPS_PIN") == "$PROGRAM_ID" ]]; then
 		take_places
 		LOADED_VERSION=unknown # so that this one is exchanged as well
@@ -59,8 +51,5 @@ end_former() {
 	cmd -t bpftool cgroup attach "$CGROUP" sock_ops pinned "$SOCKOPS_PIN" multi || true
 	cmd -t bpftool cgroup detach "$CGROUP" sock_ops pinned "$NEW_SOCKOPS_PIN" || true
 	cmd -t bpftool prog attach pinned "$BYPASS_PIN" msg_verdict pinned "$MAP_PIN" || true
-	for pin in "${GUARD_PINS[@]/#"$GUARD_DIR"/$NEW_GUARD_DIR}"; do
-		cmd -t bpftool cgroup detach "$CGROUP" lsm_cgroup pinned "$pin" || true
-	done
-	cmd rm -rf "$NEW_SOCKOPS_PIN" "$NEW_BYPASS_PIN" "$NEW_GUARD_DIR"
+	cmd rm -f "$NEW_SOCKOPS_PIN" "$NEW_BYPASS_PIN"
 }

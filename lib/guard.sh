@@ -56,23 +56,27 @@ drop_guard() {
 	done
 }
 
-# is_guard_attached: a script that was killed may have pinned it only, or detached it already.
-# Attaching it once more is refused where it is attached.
-is_guard_attached() {
-	local pin log
-	is_guarded || return
-	for pin in "${GUARD_PINS[@]}"; do
-		log=$(cmd -q bpftool cgroup attach "$CGROUP" lsm_cgroup pinned "$pin" multi 2>&1) ||
-			[[ $log == *"Invalid argument"* ]] || return
+# take_off DIRECTORY: of a guard that may be attached.
+take_off() {
+	local pin
+	for pin in "${GUARD_PINS[@]/#"$GUARD_DIR"/$1}"; do
+		cmd -t bpftool cgroup detach "$CGROUP" lsm_cgroup pinned "$pin" || true
 	done
+	cmd rm -rf "$1"
 }
 
-# For --no-guard, after a --reload.
-unload_guard() {
-	local pin
-	is_guarded || return 0
-	for pin in "${GUARD_PINS[@]}"; do
-		cmd bpftool cgroup detach "$CGROUP" lsm_cgroup pinned "$pin" || true
-	done
-	cmd rm -r "$GUARD_DIR" || true
+# reload_guard: a new one beside the old, which place_guard() takes off.  Whether the old one is
+# attached, or was left by a script that was killed, only CAP_SYS_ADMIN can see.
+reload_guard() {
+	local dir=$GUARD_DIR
+	! is_guarded || dir=$NEW_GUARD_DIR
+	load_guard "$dir"
+	[[ -z $NO_GUARD || $dir == "$GUARD_DIR" ]] || die "cannot load the guard again: $NO_GUARD"
+}
+
+# place_guard: the new one in the place of the old.
+place_guard() {
+	[[ -d $NEW_GUARD_DIR ]] || return 0
+	take_off "$GUARD_DIR"
+	cmd mv "$NEW_GUARD_DIR" "$GUARD_DIR"
 }

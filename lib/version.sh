@@ -2,13 +2,13 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # Which version this is.  Sourced by common.sh.  CHANGELOG.md and debian/changelog begin with the
-# same number (tests/build.bats).
+# same number (tests/versions.bats).
 #
 # shellcheck disable=SC2034 # names that only some scripts use
 
 VERSION=1.1
 
 # What the programs and the scripts agree upon: records, keys, and maps, as tests/layout.expected
-# has them (tests/build.bats).  Pairs with the same number can be changed by the scripts of each
+# has them (tests/versions.bats).  Pairs with the same number can be changed by the scripts of each
 # other.  Raise it with each change there, up to 255.
 LAYOUT=1

@@ -80,7 +80,7 @@ kTLS                   | 6.1               | guest/semantics | kTLS:
 held socket, repair    | 5.10 6.1          | guest/semantics | held:
 nbd, socket taken over | 5.10              | guest/nbd   | data is right|plain TCP, netlink
 guard                  | 6.1 newest arm64  | guest/guard | without it a proxy|sees all|loses one|never remembered|takes it off|does not stay|no address|TCP_REPAIR
-guard, exchanged       |                   | guest/guard | another version
+guard, exchanged       | 6.1 newest arm64  | guest/guard | another version
 guard, proxies         | 6.1 newest        | guest/guard | docker-proxy, which|Go proxy|HAProxy|systemd-socket
 docker-proxy           | 5.10              | guest/guard | docker-proxy, started later
 other tool, flags      |                   | other       | flags

@@ -291,6 +291,7 @@ guard_id() {
 	before=$(guard_id)
 	in_box "$other/load.sh" --reload --quiet
 	have_want "the guard's id" "$(guard_id)" != "$before"
+	wait_until 10 "the one before to go" is_gone "$before"
 	have_want "programs attached" "$(in_box bpftool cgroup show "$(box_root)" | grep -c lsm_cgroup)" -eq 2
 	have_want "pins" "$(in_box find /sys/fs/bpf -name '*_new')" = ""
 	talk_late go-proxy
