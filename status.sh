@@ -104,10 +104,9 @@ counters() {
 		<(say "$COUNTER_TEXTS") RS=, - <<<"$1"
 }
 
-# directions RECORDS: lines `NAME DIRECTIONS`, of those open: on_bypass, then each counter that is a
-# reason.
+# Lines `NAME DIRECTIONS`, of those open: on_bypass, then each counter that is a reason.
 directions() {
-	awk -v ours="$1" '
+	awk -v ours="$RECORDS_ID" '
 		FNR == NR {
 			name[FNR - 1] = $1
 			next
@@ -127,7 +126,7 @@ directions() {
 # ports.h.
 filter() {
 	entries '
-		int(number($1) / 64) != '$(($2 % 2))' || ended { next }
+		int(number($1) / '"$MAX_RANGES"') != '$(($2 % 2))' || ended { next }
 		(last = number(substr($2, 5, 4))) == 0 {
 			ended = 1
 			next
@@ -185,34 +184,38 @@ look() {
 
 look_at_maps() {
 	ask "prog show pinned $SOCKOPS_PIN" "map show pinned $MAP_PIN" "map show pinned $RECORD_PIN" \
-		"map dump pinned $CONFIG_PIN" "map dump pinned $PORTS_PIN" \
-		"map dump pinned $CGROUPS_PIN" "map dump pinned $REMEMBERED_PIN" "map dump pinned $NAMES_PIN" \
-		"map dump pinned $STATS_PIN"
-	COUNTERS=$(counters "${ANSWERS[8]:-}")
+		"map dump pinned $CONFIG_PIN" "map dump pinned $STATS_PIN"
+	COUNTERS=$(counters "${ANSWERS[4]:-}")
 	[[ -n $COUNTERS ]] || {
 		! is_loaded || warn "cannot read the counters: that takes CAP_SYS_ADMIN"
 		return 1
 	}
 	SINCE=$(number_in loaded_at "${ANSWERS[0]}")
+	PROGRAM_ID=$(number_in id "${ANSWERS[0]}")
 	MOST=$(number_in max_entries "${ANSWERS[1]}")
-	read -r _ LOADED_VERSION < <(version_in "${ANSWERS[3]}") || LOADED_VERSION=1.0
+	RECORDS_ID=$(number_in id "${ANSWERS[2]}")
+	CONFIG_DUMP=${ANSWERS[3]}
+	read -r _ LOADED_VERSION < <(version_in "$CONFIG_DUMP") || LOADED_VERSION=1.0
 	NOW=$EPOCHREALTIME
 }
 
 look_at_scope() {
 	local values scope
-	read -ra values < <(config_in "${ANSWERS[3]}") || return
+	read -ra values < <(config_in "$CONFIG_DUMP") || return
+	ask "map dump pinned $PORTS_PIN" "map dump pinned $CGROUPS_PIN" "map dump pinned $REMEMBERED_PIN" \
+		"map dump pinned $NAMES_PIN"
+	((${#ANSWERS[@]} == 4)) || return
 	CGROUP=$(cgroup_path "${values[0]}") || true
 	QUIET=${values[2]}
 	ALL=$((values[4] & ADMIT_SHORT))
 	ZEROCOPY=$((values[4] & ADMIT_ZEROCOPY))
 	NEW_ALONE=$((values[4] & ADMIT_NEW_ALONE))
 	scope=$((values[4] >> SCOPE_SHIFT))
-	ONLY=$(filter "${ANSWERS[4]}" "$scope" 1)
-	EXCEPT=$(filter "${ANSWERS[4]}" "$scope" 0)
-	NOT_UNDER=$(excluded_cgroups "${ANSWERS[@]:5:2}")
-	NOT_OF=$(excluded_programs "${ANSWERS[7]}")
-	LATER=$(later_programs "$(number_in id "${ANSWERS[0]}")") || LATER='' # bpftool 7 asks 5.10 for too much
+	ONLY=$(filter "${ANSWERS[0]}" "$scope" 1)
+	EXCEPT=$(filter "${ANSWERS[0]}" "$scope" 0)
+	NOT_UNDER=$(excluded_cgroups "${ANSWERS[@]:1:2}")
+	NOT_OF=$(excluded_programs "${ANSWERS[3]}")
+	LATER=$(later_programs) || LATER='' # bpftool 7 asks 5.10 for too much
 }
 
 look_at_sockets() {
@@ -228,14 +231,14 @@ look_at_sockets() {
 		NF { n += ($at["client_key"] != "-") + ($at["server_key"] != "-") }
 		END { print n + 0 }' <<<"$CONNECTIONS")
 	end_iterators # the next look may find another load
-	DIRECTIONS=$(directions "$(number_in id "${ANSWERS[2]}")")
+	DIRECTIONS=$(directions)
 }
 
-# later_programs OURS: the sock_ops programs that run after that one, as NAME/ID: with these no
-# connection is admitted.
+# The sock_ops programs that run after ours, as NAME/ID: with these no connection is
+# admitted.
 later_programs() {
 	[[ -n $CGROUP ]] || return 0
-	programs_on sock_ops "$CGROUP" effective | awk -v ours="$1" '
+	programs_on sock_ops "$CGROUP" effective | awk -v ours="$PROGRAM_ID" '
 		found { print $3 "/" $1 }
 		$1 == ours { found = 1 }'
 }
@@ -421,27 +424,16 @@ watch() {
 	done
 }
 
-metrics() {
-	local text
-	if ! is_loaded || ! look_at_maps; then
-		! is_loaded || exit 2
-		put "$(gauge loaded 0 "1: the pair is loaded, and new connections are admitted.")"
-		exit 1
-	fi
-	trap 'exit 2' ERR # 1 is for what is not loaded
-	text=$(set -e && show_metrics)
-	put "$text"
-	exit
-}
-
 # put TEXT.  Where nobody can read it, the exit status does not tell what is loaded.
 put() {
 	printf '%s\n' "$1" || exit 2
 }
 
 main() {
-	local text
+	local text look=look show=show none=not_loaded
 	parse "$@"
+	((!JSON)) || show=show_json none=json_of_none
+	((!PROMETHEUS)) || look=look_at_maps show=show_metrics none=metrics_of_none
 	[[ $EUID -eq 0 ]] || {
 		warn "needs root: sudo $0"
 		exit 2
@@ -455,23 +447,13 @@ main() {
 	trap end_iterators EXIT
 	if ((WATCH)); then
 		watch
-	elif ((PROMETHEUS)); then
-		metrics
-	elif ! is_loaded || ! look; then
+	elif ! is_loaded || ! "$look"; then
 		! is_loaded || exit 2
-		if ((JSON)); then
-			put '{"loaded":false}'
-		else
-			put "$(not_loaded)"
-		fi
+		put "$("$none")"
 		exit 1
 	fi
 	trap 'exit 2' ERR # 1 is for what is not loaded
-	if ((JSON)); then
-		text=$(set -e && show_json)
-	else
-		text=$(set -e && show)
-	fi
+	text=$(set -e && "$show")
 	put "$text"
 }
 

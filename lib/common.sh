@@ -89,7 +89,10 @@ die() {
 #   names of programs       who may load some; the       programs_on()               programs_on()
 #                           kernel takes [A-Za-z0-9_.]
 #   types of programs,      the kernel                   programs_on(), map_id(),    by bpftool: numbers and
-#   ids, flags, counters                                 number_of(), of_entries()   words of a pattern
+#   ids, flags, counters                                 number_in(), entries()      words of a pattern
+#   version that is loaded  root                         version_in()                as it is: it was shown
+#   lines of mounts         who may mount                has_bpffs(),                as paths of cgroups
+#                                                        cgroup2_mounts()
 #   addresses, ports        who connects                 sock_ops_*, as numbers      address()
 #   inodes, pids            the kernel                   sock_ops_*, as numbers      as they are
 #   arguments of processes  any user                     splicers.sh                 not at all

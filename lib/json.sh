@@ -19,6 +19,10 @@ members() {
 	awk '{ printf "%s\"%s\":%s", (NR > 1 ? "," : ""), $1, $2 }'
 }
 
+json_of_none() {
+	say '{"loaded":false}'
+}
+
 show_json() {
 	printf '{"loaded":true,"since":%s,"version":%s,"cgroup":' "$SINCE" "$(quoted "$LOADED_VERSION")"
 	[[ -n $CGROUP ]] && quoted "$(shown "$CGROUP")" || printf null

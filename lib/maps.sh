@@ -48,15 +48,10 @@ name_in_memory() {
 	done
 }
 
-# of_entries PROGRAM dump|lookup MAP...: awk on what a map has, as bpftool shows it, a line `KEY
-# VALUE` for each entry, both in hexadecimal.  From the bytes, which bpftool shows of all maps: what
-# it makes of their types, it writes as text in several ways.  Of maps with types that takes
-# CAP_SYS_ADMIN all the same.
-of_entries() {
-	{ bpftool -j map "${@:2}" 2>/dev/null || true; } | entries "$1"
-}
-
-# entries PROGRAM: the same of what it reads.
+# entries PROGRAM: awk on what a map has, which it reads as bpftool shows it: a line `KEY VALUE` for
+# each entry, both in hexadecimal.  From the bytes, which bpftool shows of all maps: what it makes of
+# their types, it writes as text in several ways.  Of maps with types that takes CAP_SYS_ADMIN all
+# the same.
 entries() {
 	awk "$AWK_HEX"'
 		BEGIN { RS = "\\{\"key\":\\[" }
@@ -80,6 +75,8 @@ ADMIT_ALL_CGROUPS=4
 ADMIT_NEW_ALONE=8 # fewer
 ADMIT_ZEROCOPY=16
 SCOPE_SHIFT=8 # and from this bit on the number of the scope
+
+MAX_RANGES=64 # of ports in a scope (ports.h)
 
 # number_at AT SIZE BYTE...: of these bytes, 0xHH each, the number that begins there, into NUMBER.
 number_at() {

@@ -20,9 +20,18 @@ gauge() {
 		"$name" "$3" "$name" "$1" "$2"
 }
 
+# loaded_is 0|1
+loaded_is() {
+	gauge loaded "$1" "1: the pair is loaded, and new connections are admitted."
+}
+
+metrics_of_none() {
+	loaded_is 0
+}
+
 # show_metrics: of what look_at_maps() has seen.
 show_metrics() {
-	gauge loaded 1 "1: the pair is loaded, and new connections are admitted."
+	loaded_is 1
 	gauge loaded_timestamp_seconds "$SINCE" "When it was loaded, in seconds since 1970."
 	gauge "info{version=$(quoted "$LOADED_VERSION")}" 1 "The version that is loaded."
 	gauge guard "$(is_guarded && echo 1 || echo 0)" "1: the guard is loaded."

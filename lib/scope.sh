@@ -11,7 +11,6 @@
 #
 # shellcheck disable=SC2034 # names that load.sh and splicers.sh use
 
-MAX_RANGES=64    # ports.h
 MAX_CGROUPS=4096 # cgroups.h
 MAX_PROGRAMS=59  # of 64 for one scope in excluded.h: the rest is for splicers.sh
 

@@ -10,6 +10,23 @@ fake() {
 	chmod +x "$BOX_TMP/bin/$1"
 }
 
+# fake_nth N ACTION [MORE]: bpftool whose n-th command that changes something does ACTION.  MORE is a
+# pattern of further commands that count.
+fake_nth() {
+	echo 0 >"$BOX_TMP/calls"
+	fake bpftool "
+		case \"\$*\" in
+		'prog load'* | 'map update'* | '-j batch'* | 'cgroup '[ad]*tach* | 'prog '[ad]*tach*${3:+ | $3})
+			n=\$((\$(<'$BOX_TMP/calls') + 1))
+			echo \$n >'$BOX_TMP/calls'
+			if ((n == $1)); then
+				$2
+			fi
+			;;
+		esac
+		exec \"\$REAL\" \"\$@\""
+}
+
 with_fakes() {
 	in_box env PATH="$BOX_TMP/bin:$PATH" "$@"
 }

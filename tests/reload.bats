@@ -32,19 +32,6 @@ close_connection() {
 	done
 }
 
-# admitted PORT, not_admitted PORT: what becomes of a new connection to a server there.
-admitted() {
-	zero_counters
-	in_box "$PAIR" --port "$1" talk
-	have_want "redirected messages, port $1" "$(counter redirected_messages)" -eq 200
-}
-
-not_admitted() {
-	zero_counters
-	in_box "$PAIR" --port "$1" talk
-	have_want "redirected messages, port $1" "$(counter redirected_messages)" -eq 0
-}
-
 # bats test_tags=long
 @test "reload: connections stay on the bypass, new ones go by the new ports" {
 	load_pair --port 7000,7100
@@ -184,20 +171,10 @@ not_admitted() {
 	rmdir "$BOX_CGROUP/child"
 }
 
-# change_with N ACTION: a reload whose n-th command of bpftool that changes something does ACTION.
+# change_with N ACTION: a reload whose n-th command of bpftool that changes something, or lists what
+# runs, does ACTION.
 change_with() {
-	echo 0 >"$BOX_TMP/calls"
-	fake bpftool "
-		case \"\$*\" in
-		'map update'* | '-j batch'* | 'iter pin'*)
-			n=\$((\$(<'$BOX_TMP/calls') + 1))
-			echo \$n >'$BOX_TMP/calls'
-			if ((n == $1)); then
-				$2
-			fi
-			;;
-		esac
-		exec \"\$REAL\" \"\$@\""
+	fake_nth "$1" "$2" "'iter pin'*"
 	with_fakes "$ROOT/load.sh" --reload --quiet --port 7200 --exclude-program new --exclude-cgroup "$CHILD"
 }
 

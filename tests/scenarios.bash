@@ -92,3 +92,16 @@ assert_stayed() {
 	((held)) || have_want "redirected messages" "$messages" -eq "$1"
 	have_want "redirected messages" "$messages" -ge $(($1 * 9 / 10))
 }
+
+# admitted PORT, not_admitted PORT: what becomes of a new connection to a server there.
+admitted() {
+	zero_counters
+	in_box "$PAIR" --port "$1" talk
+	have_want "redirected messages, port $1" "$(counter redirected_messages)" -eq 200
+}
+
+not_admitted() {
+	zero_counters
+	in_box "$PAIR" --port "$1" talk
+	have_want "redirected messages, port $1" "$(counter redirected_messages)" -eq 0
+}

@@ -95,22 +95,6 @@ reach() {
 	unload_pair
 }
 
-# fake_nth N ACTION: bpftool whose n-th command that changes something does ACTION.
-fake_nth() {
-	echo 0 >"$BOX_TMP/calls"
-	fake bpftool "
-		case \"\$*\" in
-		*'prog load'* | 'map update'* | 'cgroup attach'* | 'cgroup detach'* | 'prog attach'* | 'prog detach'* | '-j batch'*)
-			n=\$((\$(<'$BOX_TMP/calls') + 1))
-			echo \$n >'$BOX_TMP/calls'
-			if ((n == $1)); then
-				$2
-			fi
-			;;
-		esac
-		exec \"\$REAL\" \"\$@\""
-}
-
 # bats test_tags=long
 @test "load.sh: undoes everything when any bpftool command fails" {
 	local n
