@@ -45,8 +45,8 @@ usage() {
 		DESCRIPTION
 		    Loads two BPF programs and attaches them.  From then on new TCP connections between
 		    programs of this host are accelerated.  If a step fails, what was done is undone.
-		    Where the kernel has what it needs, two more, the guard, see the calls of programs
-		    that read their sockets with splice(2).
+		    Where this host has what it needs, two or four more, the guard, see the calls of
+		    programs that read their sockets with splice(2).
 
 		    With --reload what is loaded goes by the OPTIONs given now, in the place of those
 		    before, and becomes this version, if it is another one.  Connections stay on the
@@ -70,8 +70,8 @@ usage() {
 		    --admit-zerocopy        also those whose server has SO_ZEROCOPY set, as those of gRPC in C++,
 		                            Python, Ruby, PHP and C#: a program that does send with
 		                            MSG_ZEROCOPY then waits for completions that never come
-		    --no-guard              without the guard, two programs that are asked at each read(2),
-		                            write(2), splice(2) and getsockopt(2) under the cgroup
+		    --no-guard              without the guard, programs that are asked at each read(2),
+		                            write(2), splice(2) and getsockopt(2)
 		    --admit-splicing        do not exclude the programs that are known to read with splice(2),
 		                            and cannot be guarded; otherwise they are excluded as by
 		                            --exclude-program, and named
@@ -256,7 +256,7 @@ build() {
 		cmd make -s -C "$HERE" all || die "cannot build in $HERE; to build there as its owner: make -C" \
 			"$HERE"
 	fi
-	for object in "$SOCKOPS" "$BYPASS" "$GUARD" "$STATUS" "$OPEN" "$RELEASE" "$RUNNING"; do
+	for object in "$SOCKOPS" "$BYPASS" "$GUARD" "$GUARD_TRACE" "$STATUS" "$OPEN" "$RELEASE" "$RUNNING"; do
 		[[ -e $OBJECTS/$object.o ]] || die "$OBJECTS/$object.o is missing: install again"
 	done
 }
@@ -377,6 +377,7 @@ report() {
 	((ADMIT & ADMIT_MPTCP)) ||
 		say "not accelerated on this kernel: servers that listen for Multipath TCP, as those in Go do" \
 			"from 1.24 on"
+	[[ -z $GUARD_BY ]] || say "guard: $GUARD_BY"
 	[[ -z $NO_GUARD ]] || say "no guard, a program that reads with splice(2) hangs unless it is" \
 		"excluded (docs/limits.md): $NO_GUARD"
 	[[ ${#LEFT_OUT[@]} -eq 0 ]] || say_each "${LEFT_OUT[@]}"

@@ -270,7 +270,7 @@ show() {
 	((!NEW_ALONE)) || say "on TCP       whatever listened already: load.sh could not look at all" \
 		"programs, or exclude all their cgroups"
 	say "trace        $( ((QUIET)) && echo off || echo on)"
-	say "guard        $(is_guarded && echo on || echo off)"
+	say "guard        $(guard_state)"
 	say "map          $SOCKETS of $MOST sockets"
 	say "open         $(show_directions)"
 	if [[ -n $LATER ]]; then
@@ -282,6 +282,16 @@ show() {
 	show_counters
 	say
 	show_connections
+}
+
+guard_state() {
+	if ! is_guarded; then
+		say off
+	elif is_pin "$TRACE_PIN"; then
+		say "on, by tracing programs"
+	else
+		say on
+	fi
 }
 
 # duration SECONDS

@@ -81,30 +81,17 @@ static __always_inline int set_mark(void *ctx_sk, __u32 mark)
 	return 1;
 }
 
-/* Programs that keep storage with one socket, at most. */
-#define MAX_MARKS 16
-
 /*
- * The mark of a socket, found by its address: at a SYN the context does not show the listener.  So
- * look through all that programs keep with it; if that is more than MAX_MARKS, it counts as
- * excluded.
+ * The mark of a socket, found by its address: at a SYN the context does not show the listener.  If
+ * it cannot be found among so much, the socket counts as excluded.
  */
 static __noinline __attribute__((unused)) __u32 mark_of(__u64 sk)
 {
-	__u64 storage = (__u64)read_kernel(struct sock, sk, sk_bpf_storage), node, data;
+	__u64 mark = find_stored(sk, (__u64)&sock_ops_excluded);
 
-	if (!storage)
-		return 0;
-	node = (__u64)read_kernel(struct bpf_local_storage, storage, list.first);
-	for (int i = 0; i < MAX_MARKS && node; i++) {
-		data = node - offset_of(struct bpf_local_storage_elem, snode) +
-		       offset_of(struct bpf_local_storage_elem, sdata);
-		if ((__u64)read_kernel(struct bpf_local_storage_data, data, smap) ==
-		    (__u64)&sock_ops_excluded)
-			return read_number(data + offset_of(struct bpf_local_storage_data, data));
-		node = (__u64)read_kernel(struct hlist_node, node, next);
-	}
-	return node ? MARK_EXCLUDED : 0;
+	if (mark == TOO_MANY)
+		return MARK_EXCLUDED;
+	return mark ? read_number(mark) : 0;
 }
 
 /*

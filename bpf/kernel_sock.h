@@ -217,4 +217,30 @@ static __always_inline int in_no_sockmap(__u64 sk)
 	return !psock || queue_empty(psock + offset_of(struct sk_psock, link));
 }
 
+/* Maps that keep something with one socket, at most. */
+#define MAX_STORED 16
+#define TOO_MANY   (~0ULL)
+
+/*
+ * Where a map of BPF_MAP_TYPE_SK_STORAGE keeps what it has of a socket; 0: it has nothing;
+ * TOO_MANY: not known, behind what MAX_STORED others have.  By addresses, for programs that may not
+ * ask for it, or see the socket as a number.
+ */
+static __always_inline __u64 find_stored(__u64 sk, __u64 map)
+{
+	__u64 storage = (__u64)read_kernel(struct sock, sk, sk_bpf_storage), node, data;
+
+	if (!storage)
+		return 0;
+	node = (__u64)read_kernel(struct bpf_local_storage, storage, list.first);
+	for (int i = 0; i < MAX_STORED && node; i++) {
+		data = node - offset_of(struct bpf_local_storage_elem, snode) +
+		       offset_of(struct bpf_local_storage_elem, sdata);
+		if ((__u64)read_kernel(struct bpf_local_storage_data, data, smap) == map)
+			return data + offset_of(struct bpf_local_storage_data, data);
+		node = (__u64)read_kernel(struct hlist_node, node, next);
+	}
+	return node ? TOO_MANY : 0;
+}
+
 #endif /* KERNEL_SOCK_H */

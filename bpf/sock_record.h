@@ -56,7 +56,7 @@ struct sock_view {
 	__u32 turn;	/* counts sends that found the own queue empty: all was read */
 	__u32 answers;	/* sends before which the peer had had its turn */
 	__u16 account;	/* the server's place in sock_ops_accounts; a client's when it has met it */
-	__u8 reads_tcp; /* this end reads past its psock (bpf_guard.c) */
+	__u8 reads_tcp; /* this end reads past its psock (guard.h) */
 	__u8 judged;	/* the connection was, as short or long (accounts.h) */
 	/* In one word, so that who reads them sees them as of one moment. */
 	__u8 left;    /* LEFT*: this end has left the bypass: it sends over TCP for good */
@@ -132,8 +132,8 @@ struct sock_record {
 	__u8 reason;   /* O, B: why this direction is back on TCP: an enum counter; S */
 	__u8 in_parts; /* B: a message of this burst was PART_OF_SEND or more */
 	__u8 outside;  /* B: of that scope */
-	/* By bpf_guard: what waited when a call got EINVAL here. */
-	__u64 einval_queue; /* &sk_psock.ingress_msg */
+	/* By bpf_guard: its answer, and what waited when a call got EINVAL here. */
+	__u64 einval_queue; /* &sk_psock.ingress_msg; 0: the last such call may go on */
 	__u64 einval_first; /* its first message, 0: none */
 };
 

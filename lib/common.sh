@@ -20,6 +20,7 @@ BPFFS=/sys/fs/bpf
 SOCKOPS=bpf_sockops
 BYPASS=bpf_tcpip_bypass
 GUARD=bpf_guard
+GUARD_TRACE=bpf_guard_trace
 STATUS=sock_ops_status
 OPEN=sock_ops_open
 RELEASE=sock_ops_release
@@ -34,6 +35,7 @@ BYPASS_PIN=$BPFFS/$BYPASS
 # already.
 GUARD_DIR=$BPFFS/$GUARD
 GUARD_PINS=("$GUARD_DIR/$GUARD" "$GUARD_DIR/${GUARD}_get")
+TRACE_PIN=$GUARD_DIR/${GUARD}_says # if the guard is GUARD_TRACE
 MAP_PIN=$BPFFS/$MAP
 # Of another version, until they take the places of those that are loaded (lib/exchange.sh).
 NEW_SOCKOPS_PIN=${SOCKOPS_PIN}_new

@@ -1,17 +1,30 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The guard (bpf/bpf_guard.c): whether this host has what it needs, and how it comes and goes.
-# Sourced by load.sh, after maps.sh and kernel.sh.
+# The guard (bpf/guard.h): whether this host has what it needs for one of the two ways to it, and how
+# it comes and goes.  Sourced by load.sh, after maps.sh and kernel.sh.
+#
+# shellcheck disable=SC2034 # names that load.sh uses
 
-# why_no_guard: what the kernel lacks for it.
+GUARD_BY= # what it is that was loaded
+NO_GUARD= # or why it was not
+
+# why_no_guard: what no way to it can do without.
 why_no_guard() {
-	local active machine
+	local machine
 	machine=$(uname -m)
-	if kernel_before 6.0; then
-		say "that needs kernel 6.0 or newer"
+	if kernel_before 5.15; then
+		say "that needs kernel 5.15 or newer"
 	elif [[ $machine != x86_64 && $machine != aarch64 ]]; then
 		say "it does not know the system calls of $machine"
+	fi
+}
+
+# why_no_lsm: what the kernel lacks for bpf/bpf_guard.c.
+why_no_lsm() {
+	local active
+	if kernel_before 6.0; then
+		say "BPF LSM programs for it need kernel 6.0 or newer"
 	elif ! active=$(cat /sys/kernel/security/lsm 2>/dev/null); then
 		say "the active LSMs cannot be seen; where the kernel has any: sudo mount -t securityfs none" \
 			"/sys/kernel/security"
@@ -21,29 +34,63 @@ why_no_guard() {
 	fi
 }
 
-NO_GUARD= # why it is not loaded
+# why_no_trace: what this host lacks for bpf/bpf_guard_trace.c.
+why_no_trace() {
+	if [[ $(uname -m) == aarch64 ]] && kernel_before 6.4; then
+		say "tracing programs for it need kernel 6.4 or newer on arm64"
+	elif [[ $(bpftool prog help 2>&1) != *autoattach* ]]; then
+		say "to attach tracing programs takes the bpftool of Linux 6.2 or newer"
+	fi
+}
 
-# load_guard DIRECTORY.  Without it the rest does its work all the same.
+# load_guard DIRECTORY: by the first way that this host has.  Without it the rest does its work all
+# the same.
 load_guard() {
-	local log pin
+	local way why reasons=
 	NO_GUARD=$(why_no_guard)
 	[[ -z $NO_GUARD ]] || return 0
-	undo_with "$1" rm -rf "$1"
-	if ! log=$(cmd bpftool prog loadall "$OBJECTS/$GUARD.o" "$1" 2>&1); then
-		NO_GUARD="the kernel refuses $GUARD: $(reason_in "$log")"
-		drop_guard
-		return
-	fi
+	for way in lsm trace; do
+		why=$("why_no_$way")
+		if [[ -z $why ]]; then
+			undo_with "$1" rm -rf "$1"
+			! "guard_by_$way" "$1" || return 0
+			drop_guard
+		fi
+		reasons+=${reasons:+; }$why
+	done
+	GUARD_BY=
+	NO_GUARD=$reasons
+}
+
+# guard_by_lsm DIRECTORY, guard_by_trace DIRECTORY: where they fail, `why` says why.
+
+guard_by_lsm() {
+	local log pin
+	GUARD_BY="BPF LSM programs"
+	log=$(cmd bpftool prog loadall "$OBJECTS/$GUARD.o" "$1" 2>&1) || {
+		why="the kernel refuses $GUARD: $(reason_in "$log")"
+		return 1
+	}
 	say "$log" >&2
 	for pin in "${GUARD_PINS[@]/#"$GUARD_DIR"/$1}"; do
-		if ! log=$(cmd bpftool cgroup attach "$CGROUP" lsm_cgroup pinned "$pin" multi 2>&1); then
-			NO_GUARD="$GUARD cannot be attached: $(reason_in "$log")"
-			drop_guard
-			return
-		fi
+		log=$(cmd bpftool cgroup attach "$CGROUP" lsm_cgroup pinned "$pin" multi 2>&1) || {
+			why="$GUARD cannot be attached: $(reason_in "$log")"
+			return 1
+		}
 		say "$log" >&2
 		undo_with "$pin attached to $CGROUP" bpftool cgroup detach "$CGROUP" lsm_cgroup pinned "$pin"
 	done
+}
+
+# What is pinned are their links: with these they are attached, and detached.
+guard_by_trace() {
+	local log
+	GUARD_BY="tracing programs"
+	log=$(cmd bpftool prog loadall "$OBJECTS/$GUARD_TRACE.o" "$1" autoattach 2>&1) || {
+		why="the kernel refuses $GUARD_TRACE: $(reason_in "$log")"
+		return 1
+	}
+	say "$log" >&2
 }
 
 # A guard that cannot be attached does not stay (some arm64 kernels load it, but lack what attaching

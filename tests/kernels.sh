@@ -9,22 +9,12 @@
 # --install-deps first installs what it needs, from Debian's packages.  --all plays
 # each guarantee on each kernel where it holds; without, where it takes another path
 # than on the others (docs/testing.md).  --fetch fetches what it needs, and plays
-# nothing.  KERNEL is a name of the table below; without, all of them.  Closes with a table
+# nothing.  KERNEL is a name of guests.bash; without, all of them.  Closes with a table
 # and the line `N passed, M failed`, of its cells.
 #
-#   objects, test programs    built once, here: the same for all kernels
-#                             (guest/go-proxy.go kept as well)
-#   kernels, guest's programs,
-#   qemu                      Debian packages, fetched by an apt of our own from
-#                             the mirror that this machine uses, and kept in
-#                             $XDG_CACHE_HOME (/var/cache)/tcpip-bypass-kernels
-#   a guest                   qemu without KVM, one CPU (two break it), 10 to 20
-#                             times slower than here; tests/kernels-guest.sh is
-#                             its init, the serial console brings the results; as
-#                             many guests at once as this machine has CPUs, and those that
-#                             rest; meanwhile what the next ones need is fetched
-#
-# KERNELS_TIMEOUT: seconds after which a guest is killed (1800).
+# A guest (guests.bash) is 10 to 20 times slower than here; tests/kernels-guest.sh is its init, and
+# the serial console brings the results.  There are as many at once as this machine has CPUs, and
+# those that rest; meanwhile what the next ones need is fetched.
 
 set -euo pipefail
 shopt -s inherit_errexit
@@ -33,15 +23,8 @@ PATH=$PATH:/usr/sbin:/sbin
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=tests/packages.bash
 . tests/packages.bash
-
-# NAME SUITE ARCHITECTURE, as the CPUs take them: the longest first.
-KERNELS='
-newest sid      amd64
-5.10   bullseye amd64
-arm64  trixie   arm64
-6.1    bookworm amd64
-6.12   trixie   amd64
-'
+# shellcheck source=tests/guests.bash
+. tests/guests.bash
 
 # NAME | KERNEL... | bats file | filter: tests that are bounded there too.  The kernels are
 # those on which the programs or the scripts take another path than on this one, or the kernel's own
@@ -79,9 +62,9 @@ options                | 5.10 6.1          | guest/semantics | options:
 kTLS                   | 6.1               | guest/semantics | kTLS:
 held socket, repair    | 5.10 6.1          | guest/semantics | held:
 nbd, socket taken over | 5.10              | guest/nbd   | data is right|plain TCP, netlink
-guard                  | 6.1 newest arm64  | guest/guard | without it a proxy|sees all|loses one|never remembered|takes it off|does not stay|no address|TCP_REPAIR
-guard, exchanged       | 6.1 newest arm64  | guest/guard | another version
-guard, proxies         | 6.1 newest        | guest/guard | docker-proxy, which|Go proxy|HAProxy|systemd-socket
+guard                  | 6.1 newest arm64 6.1-nolsm newest-nolsm | guest/guard | without it a proxy|sees all|loses one|never remembered|takes it off|does not stay|no address|says by what|TCP_REPAIR
+guard, exchanged       | 6.1 newest arm64 newest-nolsm | guest/guard | another version
+guard, proxies         | 6.1 newest 6.1-nolsm newest-nolsm | guest/guard | docker-proxy, which|Go proxy|HAProxy|systemd-socket
 docker-proxy           | 5.10              | guest/guard | docker-proxy, started later
 other tool, flags      |                   | other       | flags
 other tool, sockhash   |                   | other       | map: attached
@@ -108,232 +91,10 @@ trace lines            | 5.10     | no addresses in them
 what bpftool shows     | 5.10     | bpftool 7.1 cannot list what is attached to a cgroup
 partial states         | 5.10     | the same: a program that is attached, but not pinned, is not seen
 Multipath TCP          | 5.10     | has no MPTCP
-guard                  | 5.10     | needs lsm_cgroup, of 6.0
+guard                  | 5.10     | needs 5.15
 guard, proxies         | 5.10     | the same
 guard, exchanged       | 5.10     | the same
 '
-
-# What a guest needs, with what that depends on, but not the packages of LEFT_OUT.
-PACKAGES=(bash bats bpftool coreutils diffutils findutils grep haproxy hostname iproute2
-	iputils-ping jq kmod libc-bin mawk mount nbd-client nbd-server netcat-openbsd nftables procps
-	sed socat systemd util-linux)
-LEFT_OUT='perl|libperl5.*|perl-modules.*|.*-perl|usrmerge|dpkg|tar|debconf|gcc-.*-base|libaudit-common|adduser|passwd|ucf|sensible-utils|lsb-base|init-system-helpers|sysvinit-utils|openssl|ca-certificates|cryptsetup.*|dmsetup'
-# Of this one a program alone: the rest is large.
-DOCKER=docker.io
-DOCKER_PROXY=usr/sbin/docker-proxy
-GUEST_SUITE=bookworm
-# qemu 10 takes half the time of bookworm's 7.2, and does cmpxchg16b as a CPU does (7.2 not:
-# 6.12 dies of it).
-QEMU_SUITE=trixie
-# Of trixie, as is the compiler for guest/go-proxy.go: listeners of older ones speak plain TCP.
-GO=1.24
-MODULES=(veth inet_diag tcp_diag nf_conntrack nf_tables nft_ct nft_counter nft_objref
-	nft_chain_nat nft_nat nft_redir nft_masq nbd
-	tls gcm ctr ghash_generic) # AES-GCM for kTLS
-
-CACHE=${XDG_CACHE_HOME:-/var/cache}/tcpip-bypass-kernels
-TIMEOUT=${KERNELS_TIMEOUT:-1800}
-HOST_PACKAGES=(apt bpftool clang cpio gcc kmod libbpf-dev libc6-dev make)
-ARM64_PACKAGES=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
-
-die() {
-	echo "kernels.sh: $*" >&2
-	exit 1
-}
-
-# ---- Debian packages, without touching this machine's apt --------------------
-
-# mirror: of the machine's own sources.
-mirror() {
-	apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 'Label: Debian' | sed -n 1p
-}
-
-# apt_of SUITE ARCHITECTURE: prepares one; then apt_in runs its commands.
-apt_of() {
-	local dir=$CACHE/apt/$1-$2
-	mkdir -p "$dir"/{state/lists/partial,cache/archives/partial}
-	touch "$dir/status"
-	echo "deb $MIRROR $1 main" >"$dir/sources.list"
-	cat >"$dir/apt.conf" <<-END
-		Dir::State "$dir/state";
-		Dir::State::status "$dir/status";
-		Dir::Cache "$dir/cache";
-		Dir::Etc::sourcelist "$dir/sources.list";
-		Dir::Etc::sourceparts "/dev/null";
-		Dir::Etc::preferences "/dev/null";
-		Dir::Etc::preferencesparts "/dev/null";
-		APT::Architecture "$2";
-		APT::Architectures { "$2"; };
-		APT::Sandbox::User "root";
-		Acquire::Languages "none";
-	END
-	APT_CONF=$dir/apt.conf
-	apt_in timeout 300 apt-get update -qq --error-on=any
-}
-
-apt_in() {
-	APT_CONFIG=$APT_CONF "$@"
-}
-
-# with_dependencies PACKAGE...: their names, and those of what they depend on.
-with_dependencies() {
-	apt_in apt-get install -s --no-install-recommends "$@" |
-		awk -v out="^($LEFT_OUT)\$" '$1 == "Inst" && $2 !~ out { print $2 }'
-}
-
-# unpack DIRECTORY PACKAGE...: fetched, into that directory.
-unpack() {
-	local dir=$1 debs deb
-	shift
-	debs=$(mktemp -d "$WORK/debs.XXXX")
-	(cd "$debs" && apt_in timeout 600 apt-get download -qq "$@")
-	for deb in "$debs"/*.deb; do
-		dpkg-deb --fsys-tarfile "$deb" | tar -x -C "$dir" --keep-directory-symlink \
-			--exclude './usr/share/doc' --exclude './usr/share/man' \
-			--exclude './usr/share/locale' --exclude './usr/share/i18n' \
-			--exclude './usr/lib/*/gconv'
-	done
-	rm -rf "$debs"
-}
-
-archive() {
-	(cd "$1" && find . -print0 | cpio --quiet -0 -o -H newc -R 0:0)
-}
-
-# ---- qemu, and the three parts of an initramfs --------------------------------
-
-# emulators: prints the directory that qemu and its libraries are in.
-emulators() {
-	local dir=$CACHE/qemu-$QEMU_SUITE packages
-	if [[ ! -e $dir ]]; then
-		apt_of "$QEMU_SUITE" amd64
-		mapfile -t packages < <(with_dependencies qemu-system-x86 qemu-system-arm)
-		rm -rf "$dir.new"
-		mkdir "$dir.new"
-		unpack "$dir.new" "${packages[@]}"
-		mv "$dir.new" "$dir"
-	fi
-	echo "$dir"
-}
-
-# in_qemu ARCHITECTURE ARGUMENT...: with the libraries of its own suite.
-in_qemu() {
-	local cpu=x86_64
-	[[ $1 != arm64 ]] || cpu=aarch64
-	shift
-	timeout --foreground --kill-after 10 "$TIMEOUT" \
-		"$QEMU/usr/lib64/ld-linux-x86-64.so.2" --library-path "$QEMU/usr/lib/x86_64-linux-gnu" \
-		"$QEMU/usr/bin/qemu-system-$cpu" -L "$QEMU/usr/share/qemu" -L "$QEMU/usr/share/seabios" "$@"
-}
-
-# go_proxy ARCHITECTURE: prints the path of guest/go-proxy.go, built.
-go_proxy() {
-	local key file go=$WORK/go/usr/lib/go-$GO
-	key=$(echo "$GO" | cat - tests/guest/go-proxy.go | sha256sum)
-	file=$CACHE/go-proxy-$1-${key:0:12}
-	if [[ ! -e $file ]]; then
-		if [[ ! -e $go ]]; then
-			apt_of "$QEMU_SUITE" amd64
-			mkdir "$WORK/go"
-			unpack "$WORK/go" "golang-$GO-go" "golang-$GO-src"
-		fi
-		GOROOT=$go GOCACHE=$WORK/go/cache GOTOOLCHAIN=local GOARCH=$1 CGO_ENABLED=0 \
-			"$go/bin/go" build -o "$file" tests/guest/go-proxy.go
-	fi
-	echo "$file"
-}
-
-# guest_root ARCHITECTURE: the programs, without maintainer scripts having run;
-# prints the archive's path.
-guest_root() {
-	local key file dir packages link
-	key=$(echo "$GUEST_SUITE $1 ${PACKAGES[*]} $LEFT_OUT $DOCKER" | sha256sum)
-	file=$CACHE/root-$1-${key:0:12}.cpio
-	if [[ ! -e $file ]]; then
-		apt_of "$GUEST_SUITE" "$1"
-		mapfile -t packages < <(with_dependencies "${PACKAGES[@]}")
-		dir=$(mktemp -d "$WORK/root.XXXX")
-		for link in bin sbin lib lib64; do
-			mkdir -p "$dir/usr/$link"
-			ln -s "usr/$link" "$dir/$link"
-		done
-		unpack "$dir" "${packages[@]}"
-		mkdir "$dir/docker"
-		unpack "$dir/docker" "$DOCKER"
-		mv "$dir/docker/$DOCKER_PROXY" "$dir/$DOCKER_PROXY"
-		rm -rf "$dir/docker"
-		# What maintainer scripts would have done.
-		ln -s mawk "$dir/usr/bin/awk"
-		ln -s nc.openbsd "$dir/usr/bin/nc"
-		ln -sf bash "$dir/usr/bin/sh"
-		echo root:x:0:0::/root:/bin/bash >"$dir/etc/passwd"
-		mkdir -p "$dir"/{dev,proc,sys,run,root,tmp}
-		archive "$dir" >"$file.new"
-		mv "$file.new" "$file"
-		rm -rf "$dir"
-	fi
-	echo "$file"
-}
-
-# kernel SUITE ARCHITECTURE: prints a directory with vmlinuz, modules.cpio, release.
-kernel() {
-	local packages key dir tree release module
-	apt_of "$1" "$2"
-	# 7.x has split the image into several packages.
-	mapfile -t packages < <(apt_in apt-cache depends --recurse -i "linux-image-cloud-$2" |
-		grep -E '^linux-(image|binary|modules)-[0-9]' | sort -u)
-	key=$(echo "${MODULES[*]}" | sha256sum)
-	dir=$CACHE/kernel-${packages[-1]}-${key:0:12}
-	if [[ ! -e $dir/release ]]; then
-		tree=$(mktemp -d "$WORK/tree.XXXX")
-		mkdir -p "$tree/usr/lib" "$dir"
-		ln -s usr/lib "$tree/lib"
-		unpack "$tree" "${packages[@]}"
-		release=$(basename "$tree"/lib/modules/*)
-		cp "$(find "$tree" -type f -name 'vmlinuz*' -print -quit)" "$dir/vmlinuz"
-		depmod -b "$tree" "$release" 2>/dev/null # warns of files that it does not need
-		mkdir -p "$tree/guest/modules"
-		for module in "${MODULES[@]}"; do
-			# What is built into a kernel is no module there.
-			modprobe -d "$tree" -S "$release" --show-depends "$module" 2>/dev/null || true
-		done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }' >"$tree/list"
-		while read -r module; do
-			cp "$module" "$tree/guest/modules"
-			basename "$module"
-		done <"$tree/list" >"$tree/guest/modules/list"
-		archive "$tree/guest" >"$dir/modules.cpio"
-		echo "$release" >"$dir/release"
-		rm -rf "$tree"
-	fi
-	echo "$dir"
-}
-
-# project KERNEL ARCHITECTURE PART PARTS: as installed, without sources, which would want
-# a compiler; with one part of the guarantees, or with those that are `resting 1`.
-project() {
-	local dir program sources
-	shopt -s nullglob
-	dir=$(mktemp -d "$WORK/project.XXXX")
-	mkdir -p "$dir/project/build"
-	cp -r ./*.sh ./*.h bpf lib README.md docs tests "$dir/project"
-	cp -r build/*.o build/classic build/other "$dir/project/build"
-	for program in pair readers senders many stale stuck semantics; do
-		if [[ $2 == amd64 ]]; then
-			cp "build/$program" "$dir/project/build"
-		else
-			sources=("tests/$program"*.c "tests/$program"/*.c)
-			aarch64-linux-gnu-gcc -O2 -g -pthread "${sources[@]}" -o "$dir/project/build/$program"
-		fi
-	done
-	cp "${GO_PROXY_OF[$1]}" "$dir/project/build/go-proxy"
-	cp tests/kernels-guest.sh "$dir/init"
-	guarantees_of "$1" | awk -F '|' -v part="$3" -v parts="$4" -v resting="$RESTING" '
-		($2 == resting) != (part == "resting") { next }
-		!($2 in place) { place[$2] = files++ }
-		part == "resting" || place[$2] % parts == part' >"$dir/guarantees"
-	archive "$dir"
-	rm -rf "$dir"
-}
 
 # ---- one kernel --------------------------------------------------------------
 
@@ -347,68 +108,44 @@ guarantees() {
 
 # exception KERNEL GUARANTEE: why it is not expected to hold; fails if it is.
 exception() {
-	awk -F ' *[|] *' -v kernel="$1" -v name="$2" '
+	awk -F ' *[|] *' -v kernel="${1%-nolsm}" -v name="$2" '
 		$1 == name && index(" " $2 " ", " " kernel " ") { print $3; found = 1 }
 		END { exit !found }' <<<"$EXCEPTIONS"
 }
 
-# guarantees_of KERNEL: those that are played there, as kernels-guest.sh takes them.
+# guarantees_of KERNEL: those that are played there, as kernels-guest.sh takes them.  To the guard
+# alone it matters which LSMs are active.
 guarantees_of() {
 	local guarantee kernels file filter
 	while IFS='|' read -r guarantee kernels file filter; do
-		[[ -n $ALL || " $kernels " == *" $1 "* ]] || continue
+		[[ (-n $ALL && ($1 != *-nolsm || $guarantee == guard*)) || " $kernels " == *" $1 "* ]] || continue
 		exception "$1" "$guarantee" >/dev/null || echo "$guarantee|$file|$filter"
 	done < <(guarantees)
 }
 
-# boot NAME PART PARTS
+# boot NAME PART PARTS: with one part of the guarantees, or with those that are `resting 1`.
 boot() {
-	# The plainest CPU: others take a fifth longer to emulate.
-	local file=$WORK/$1.$2 console=ttyS0 machine=(-cpu "qemu64,+ssse3,+sse4.1,+sse4.2,+popcnt")
-	if [[ ${ARCH_OF[$1]} == arm64 ]]; then
-		# Pointer authentication in the real cipher is slow to emulate.
-		machine=(-machine virt -cpu "max,pauth-impdef=on")
-		console=ttyAMA0
-	fi
-	project "$1" "${ARCH_OF[$1]}" "$2" "$3" >"$file.project"
-	cat "${ROOT_OF[$1]}" "${KERNEL_OF[$1]}/modules.cpio" "$file.project" >"$file.initrd"
-	in_qemu "${ARCH_OF[$1]}" "${machine[@]}" -accel tcg,thread=single -smp 1 -m 1024 \
-		-nodefaults -no-user-config -display none -no-reboot -serial stdio \
-		-kernel "${KERNEL_OF[$1]}/vmlinuz" -initrd "$file.initrd" \
-		-append "console=$console panic=-1 quiet loglevel=4 mitigations=off init_on_alloc=0" \
-		</dev/null 2>&1 | sed -u 's,\r$,,' | tee "$file.log" |
+	local file=$WORK/$1.$2
+	stage "$file" "$1"
+	cp tests/kernels-guest.sh "$file/init"
+	guarantees_of "$1" | awk -F '|' -v part="$2" -v parts="$3" -v resting="$RESTING" '
+		($2 == resting) != (part == "resting") { next }
+		!($2 in place) { place[$2] = files++ }
+		part == "resting" || place[$2] % parts == part' >"$file/guarantees"
+	run_guest "$1" "$file" | tee "$file.log" |
 		sed -un "s/^@result|\(.*\)|\(.*\)|\(.*\)/$1: \2 \1 (\3 s)/p" || true
-	rm -f "$file.initrd" "$file.project"
 }
 
-declare -A ARCH_OF ROOT_OF KERNEL_OF GO_PROXY_OF # by NAME
-QEMU=                                            # of emulators()
-
-# fetch NAME SUITE ARCHITECTURE
-fetch() {
-	local name=$1 suite=$2 arch=$3 files status
-	# In a condition bash would go on after errors.
-	set +e
-	files=$(
-		set -e
-		guest_root "$arch"
-		kernel "$suite" "$arch"
-		go_proxy "$arch"
-		emulators
-	)
-	status=$?
-	set -e
-	{ read -r ROOT_OF["$name"] && read -r KERNEL_OF["$name"] && read -r GO_PROXY_OF["$name"] &&
-		read -r QEMU; } <<<"$files" || status=1
-	NAMES+=("$name")
-	ARCH_OF[$name]=$arch
-	if ((status == 0)); then
-		echo "$name: $(<"${KERNEL_OF[$name]}/release") ($suite, $arch)"
+# fetch_or_skip NAME SUITE ARCHITECTURE [PARAMETER]
+fetch_or_skip() {
+	NAMES+=("$1")
+	if fetch "$@"; then
+		return
 	elif [[ ${CI:-} == true ]]; then
-		RESULT[$name]=FAIL
+		RESULT[$1]=FAIL
 	else
-		RESULT[$name]=skip
-		SKIPPED+=("$name: cannot fetch what it needs, see above")
+		RESULT[$1]=skip
+		SKIPPED+=("$1: cannot fetch what it needs, see above")
 	fi
 }
 
@@ -460,13 +197,13 @@ cell() {
 table() {
 	local kernel guarantee kernels passed=0 failed=0 skipped=0
 	printf '%-24s' ''
-	printf '%-8s' "${NAMES[@]}"
+	printf '%-13s' "${NAMES[@]}"
 	echo
 	while IFS='|' read -r guarantee kernels _; do
 		printf '%-24s' "$guarantee"
 		for kernel in "${NAMES[@]}"; do
 			cell "$kernel" "$guarantee" "$kernels"
-			printf '%-8s' "$CELL"
+			printf '%-13s' "$CELL"
 			case $CELL in
 			ok) passed=$((passed + 1)) ;;
 			skip) skipped=$((skipped + 1)) ;;
@@ -484,7 +221,7 @@ table() {
 }
 
 main() {
-	local name suite arch cpus part parts kernel kernels=() count=0 fetch_only=
+	local name suite arch parameter cpus part parts kernel kernels=() count=0 fetch_only=
 	[[ $EUID -eq 0 ]] || die "needs root: sudo $0"
 	while [[ ${1:-} == --* ]]; do
 		case $1 in
@@ -503,16 +240,12 @@ main() {
 			die "no such kernel: $name; there are: $(awk '{ print $1 }' <<<"$KERNELS" | xargs)"
 	done
 
-	WORK=$(mktemp -d)
-	trap 'rm -rf "$WORK"' EXIT
-	mkdir -p "$CACHE"
-	MIRROR=$(mirror)
-	[[ -n $MIRROR ]] || die "apt knows no Debian mirror here; to fetch its lists: sudo apt-get update"
+	prepare_guests
 	[[ -n $fetch_only ]] || make -s all test-programs
 
-	while read -r name suite arch; do
-		if [[ -n $name && ($# -eq 0 || " $* " == *" $name "*) ]]; then
-			kernels+=("$name $suite $arch")
+	while read -r name suite arch parameter; do
+		if [[ -n $name && ($# -eq 0 || " $* " == *" $name "*) && -n $(guarantees_of "$name") ]]; then
+			kernels+=("$name $suite $arch $parameter")
 		fi
 	done <<<"$KERNELS"
 	# One CPU for each guest.  Those that are left over when all CPUs have got the
@@ -520,8 +253,8 @@ main() {
 	cpus=$(nproc)
 	NAMES=()
 	for kernel in "${kernels[@]}"; do
-		read -r name suite arch <<<"$kernel"
-		fetch "$name" "$suite" "$arch"
+		read -r name suite arch parameter <<<"$kernel"
+		fetch_or_skip "$name" "$suite" "$arch" "$parameter"
 		[[ -z ${RESULT[$name]:-} && -z $fetch_only ]] || continue
 		parts=1
 		((++count <= ${#kernels[@]} / cpus * cpus)) || parts=$cpus

@@ -129,6 +129,20 @@ reach() {
 	output_has "no guard" "bpf_guard cannot be attached: " loaded
 	have_want "in status.sh" "$(in_box "$ROOT/status.sh" --json | jq .guard)" = false
 	unload_pair
+	# The other way to it.
+	fake cat '[[ $1 != */lsm ]] || { echo lockdown,yama; exit; }; exec "$REAL" "$@"'
+	fake bpftool '
+		[[ $* != "prog help" ]] || { echo "[autoattach]"; exit; }
+		[[ $* != *bpf_guard_trace.o* ]] || { echo "failed: injected" >&2; exit 1; }
+		exec "$REAL" "$@"'
+	run -0 with_fakes "$ROOT/load.sh"
+	output_has "BPF is not among the active LSMs (lockdown,yama)" "refuses bpf_guard_trace: failed: injected" loaded
+	have_want "pins" "$(in_box find /sys/fs/bpf -name '*guard*')" = ""
+	unload_pair
+	fake bpftool '[[ $* != "prog help" ]] || exit 0; exec "$REAL" "$@"'
+	run -0 with_fakes "$ROOT/load.sh"
+	output_has "no guard" "takes the bpftool of Linux 6.2 or newer" loaded
+	unload_pair
 	run -0 in_box "$ROOT/load.sh" --no-guard
 	output_lacks guard
 	have_want "in status.sh" "$(in_box "$ROOT/status.sh" --json | jq .guard)" = false

@@ -278,8 +278,27 @@ said_through_proxy() {
 	have_want "redirected" "$(counter redirected_messages)" -eq 200
 }
 
+# Where BPF is not among the active LSMs, the guard are tracing programs, and what is pinned are
+# their links.
+by_trace() {
+	[[ $(</sys/kernel/security/lsm) != *bpf* ]]
+}
+
 guard_id() {
-	in_box bpftool -j prog show pinned /sys/fs/bpf/bpf_guard/bpf_guard | jq .id
+	if by_trace; then
+		in_box bpftool -j link show pinned /sys/fs/bpf/bpf_guard/bpf_guard | jq .prog_id
+	else
+		in_box bpftool -j prog show pinned /sys/fs/bpf/bpf_guard/bpf_guard | jq .id
+	fi
+}
+
+# guards [CGROUP]: how many of its programs are attached; of the tracing ones a pair counts as one.
+guards() {
+	if by_trace; then
+		echo $(($(bpftool -j link show | grep -o '"type":"tracing"' | wc -l) / 2))
+	else
+		in_box bpftool cgroup show "${1:-$(box_root)}" | grep -c bpf_guard || true
+	fi
 }
 
 @test "guard: one of another version takes its place, and --reload --no-guard takes it off" {
@@ -292,16 +311,20 @@ guard_id() {
 	in_box "$other/load.sh" --reload --quiet
 	have_want "the guard's id" "$(guard_id)" != "$before"
 	wait_until 10 "the one before to go" is_gone "$before"
-	have_want "programs attached" "$(in_box bpftool cgroup show "$(box_root)" | grep -c lsm_cgroup)" -eq 2
+	have_want "guards" "$(guards)" -eq 2
 	have_want "pins" "$(in_box find /sys/fs/bpf -name '*_new')" = ""
 	talk_late go-proxy
 	# As a script leaves it that was killed: pinned, and detached in part.
-	in_box bpftool cgroup detach "$(box_root)" lsm_cgroup pinned /sys/fs/bpf/bpf_guard/bpf_guard
+	if by_trace; then
+		in_box rm /sys/fs/bpf/bpf_guard/bpf_guard_says
+	else
+		in_box bpftool cgroup detach "$(box_root)" lsm_cgroup pinned /sys/fs/bpf/bpf_guard/bpf_guard
+	fi
 	in_box "$other/load.sh" --reload --quiet
-	have_want "programs attached" "$(in_box bpftool cgroup show "$(box_root)" | grep -c lsm_cgroup)" -eq 2
+	wait_until 10 "the one before to go" eval '(($(guards) == 2))'
 	in_box "$other/load.sh" --reload --quiet --no-guard
 	have_want "in status.sh" "$(in_box "$ROOT/status.sh" --json | jq .guard)" = false
-	have_want "programs attached" "$(in_box bpftool cgroup show "$(box_root)" | grep -c lsm_cgroup)" -eq 0
+	wait_until 10 "the guard to go" eval '(($(guards) == 0))'
 	in_box "$other/load.sh" --reload --quiet
 	have_want "in status.sh" "$(in_box "$ROOT/status.sh" --json | jq .guard)" = true
 }
@@ -313,16 +336,36 @@ guard_id() {
 		have_want "guards" "$(guards)" -eq 2
 		[[ -z $lost ]] || in_box rm -r "$lost"
 		unload_pair
-		have_want "guards" "$(guards)" -eq 0
+		wait_until 10 "the guard to go" eval '(($(guards) == 0))'
 		assert_no_pins
 	done
 }
 
-guards() {
-	in_box bpftool cgroup show "${1:-/sys/fs/cgroup}" | grep -c bpf_guard || true
+@test "guard: load.sh says by what, or why there is none; status.sh as well" {
+	local by="BPF LSM programs" state=on
+	! by_trace || by="tracing programs" state="on, by tracing programs"
+	run -0 in_box "$ROOT/load.sh" --quiet
+	output_has "guard: $by"
+	output_lacks "no guard"
+	run -0 in_box "$ROOT/status.sh"
+	output_has "guard        $state"
 }
 
-@test "guard: one of its two programs alone does not stay, nor where load.sh is killed" {
+@test "guard: a part of its programs does not stay, nor where load.sh is killed" {
+	if by_trace; then
+		fake bpftool "[[ \$* != *bpf_guard_trace* ]] || { \"\$REAL\" \"\$@\"; rm \$4/bpf_guard_get; echo 'failed: injected' >&2; exit 1; }; exec \"\$REAL\" \"\$@\""
+		run -0 with_fakes "$ROOT/load.sh"
+		output_has "no guard" "failed: injected" loaded
+		wait_until 10 "the guard to go" eval '(($(guards) == 0))'
+		unload_pair
+		fake bpftool "[[ \$* != *bpf_guard_trace* ]] || { \"\$REAL\" \"\$@\"; rm \$4/bpf_guard_get; $KILL; exit 1; }; exec \"\$REAL\" \"\$@\""
+		run -137 with_fakes "$ROOT/load.sh"
+		have_want "guards" "$(guards)" -ge 1
+		unload_pair
+		wait_until 10 "the guard to go" eval '(($(guards) == 0))'
+		assert_no_pins
+		return
+	fi
 	fake bpftool '[[ $* != *attach*bpf_guard_get* ]] || { echo "failed: injected" >&2; exit 1; }; exec "$REAL" "$@"'
 	run -0 with_fakes "$ROOT/load.sh"
 	output_has "no guard" "failed: injected" loaded

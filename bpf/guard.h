@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The guard: what sees the calls coming that read a socket past its psock, where bypassed bytes
+ * would never be seen:
+ *
+ *   splice(2)             waits in tcp_splice_read for bytes of TCP alone
+ *   TCP_ZEROCOPY_RECEIVE  maps and copies bytes of TCP alone
+ *
+ * From the first such call on, the other end sends over TCP.  If bypassed bytes wait already, the
+ * call gets EINVAL.  From splice(2) that means a file that cannot be spliced, from
+ * TCP_ZEROCOPY_RECEIVE memory that it cannot use: most programs then read and copy.  And one that
+ * copies a part of what is unread: ebusy_of().
+ *
+ * A program that takes EINVAL for an error is excluded by name, or by its cgroup once it has done
+ * so (excluded.h).  A program that was handed its listener never calls listen(2):
+ * systemd-socket-proxyd shows itself here, when it asks whether a socket is a listener.
+ *
+ * There are two ways to these calls, each with its programs: bpf_guard.c and bpf_guard_trace.c.
+ * Of these one looks, and one answers, which may be another program: what it has to know stands in
+ * the record.  They are asked at each read(2), write(2) and splice(2) of any file: what is cheap
+ * and rules most out comes first.
+ *
+ * A splice that io_uring makes is not seen: it is done by a worker, which has no system call.
+ */
+#ifndef GUARD_H
+#define GUARD_H
+
+#include "excluded.h"
+#include "handover.h"
+
+#define MAY_READ	     4
+#define EBUSY		     16
+#define EINVAL		     22
+#define SOL_SOCKET	     1
+#define SO_ACCEPTCONN	     30
+#define TCP_LISTEN	     10
+#define IPPROTO_TCP	     6
+#define TCP_QUEUE_SEQ	     21
+#define TCP_ZEROCOPY_RECEIVE 35
+
+/* x86's 64-bit and 32-bit ones, and arm64's: no other call of these numbers reads a socket. */
+#define SYS_SPLICE_X86	 275
+#define SYS_SPLICE_IA32	 313
+#define SYS_SPLICE_ARM64 76
+
+struct pt_regs___x86 {
+	unsigned long orig_ax;
+} __attribute__((preserve_access_index));
+
+struct pt_regs___arm64 {
+	__s32 syscallno;
+} __attribute__((preserve_access_index));
+
+static __always_inline int in_splice(void)
+{
+	void *regs = (void *)bpf_task_pt_regs(bpf_get_current_task_btf());
+	int call;
+
+	if (bpf_core_field_exists(((struct pt_regs___x86 *)0)->orig_ax)) {
+		call = ((struct pt_regs___x86 *)regs)->orig_ax;
+		return call == SYS_SPLICE_X86 || call == SYS_SPLICE_IA32;
+	}
+	if (bpf_core_field_exists(((struct pt_regs___arm64 *)0)->syscallno))
+		return ((struct pt_regs___arm64 *)regs)->syscallno == SYS_SPLICE_ARM64;
+	return 0;
+}
+
+/*
+ * The other end's socket, 0: none that could send here.  Its record, or the socket, may have gone,
+ * and the memory be what somebody else has written, which this call's answer must not tell: so a
+ * record is one that read_peer_key() recognises, and a socket one whose psock has its address.
+ */
+static __always_inline __u64 peer_socket(const struct sock_record *rec)
+{
+	__u64 record = rec->peer ? 0 : find_peer(&rec->key), sk = rec->peer_sk;
+	struct sock_key key;
+
+	if (record) {
+		sk = sock_of(record); /* first, as in meet_peer() */
+		if (!read_peer_key(&key, record, &rec->key, rec->view.sk))
+			return 0;
+	}
+	return sk && psock_of(sk) ? sk : 0;
+}
+
+/*
+ * The other end is to send over TCP.  Do bypassed bytes wait here, or may some be on their way?
+ * As where an end has ended (handover.h): first the flag, then the looks, for the peer as well
+ * (model: guard).
+ */
+static __always_inline int has_unread(struct sock_record *rec)
+{
+	__u64 queue;
+
+	rec->view.reads_tcp = 1;
+	fence(rec);
+	if (!wait_until_landed(rec->view.sk, peer_socket(rec)))
+		return 1;
+	queue = psock_queue(psock_of(rec->view.sk));
+	return queue && !queue_empty(queue);
+}
+
+/*
+ * The answer, for einval_of().  What the program does with these bytes, shows whether it can live
+ * with EINVAL (excluded.h).  Without a psock the socket is off the bypass, and nothing waits.
+ */
+static __always_inline void note_einval(struct sock_record *rec)
+{
+	__u64 queue = psock_queue(psock_of(rec->view.sk));
+
+	rec->einval_queue = queue;
+	if (queue && !queue_empty(queue))
+		rec->einval_first = read_word(queue);
+}
+
+/* This call reads a socket past its psock. */
+static __always_inline void guard(struct sock *sk)
+{
+	struct sock_record *rec = bpf_sk_storage_get(&sock_ops_record, sk, 0, 0);
+	struct sock_cpu *cpu = this_cpu();
+
+	if (!rec || !rec->in_map || !cpu)
+		return;
+	if (!rec->view.reads_tcp)
+		count(cpu, guarded, 1);
+	if (!has_unread(rec)) {
+		/* For all threads: nothing can wait here any more. */
+		rec->einval_queue = 0;
+		return;
+	}
+	count(cpu, guarded_unread, 1);
+	note_einval(rec);
+}
+
+/* The record of a socket that is in the map, by address; 0: none. */
+static __always_inline __u64 record_in_map(__u64 sk)
+{
+	__u64 record = find_stored(sk, (__u64)&sock_ops_record);
+	__u8 in_map = 0;
+
+	if (!record || record == TOO_MANY) /* that many others have kept it from being admitted */
+		return 0;
+	bpf_probe_read_kernel(&in_map, sizeof(in_map),
+			      (void *)(record + __builtin_offsetof(struct sock_record, in_map)));
+	return in_map ? record : 0;
+}
+
+/* What guard() has found, by address. */
+static __always_inline int einval_of(__u64 record)
+{
+	return read_number(record + __builtin_offsetof(struct sock_record, einval_queue)) ? -EINVAL
+											  : 0;
+}
+
+/*
+ * TCP_QUEUE_SEQ is what CRIU asks before it copies what FIONREAD and MSG_PEEK show.  These leave
+ * out bytes of TCP behind bypassed ones: where there are both, it must fail, not lose some.
+ */
+static __always_inline int ebusy_of(__u64 sk)
+{
+	__u64 queue = psock_queue(psock_of(sk));
+	__u32 bytes;
+
+	if (!queue || !in_repair(sk))
+		return 0;
+	bytes = tcp_unread(sk);
+	if (bytes && has_flag(flags_of(sk), SOCK_DONE))
+		bytes--; /* the peer's FIN, as in tcp_inq() */
+	return bytes && !queue_empty(queue) ? -EBUSY : 0;
+}
+
+static __always_inline int is_tcp_listener(struct sock *sk)
+{
+	return sk->sk_protocol == IPPROTO_TCP && sk->__sk_common.skc_state == TCP_LISTEN;
+}
+
+/* ---- the two calls ---------------------------------------------------------- */
+
+/* The socket that a splice(2) reads, 0: this is none. */
+static __always_inline struct sock *spliced(struct file *file, int mask)
+{
+	struct socket *socket;
+	struct sock *sk;
+
+	if (!(mask & MAY_READ))
+		return 0;
+	socket = bpf_sock_from_file(file);
+	if (!socket)
+		return 0;
+	sk = socket->sk;
+	return sk && sk->sk_user_data && in_splice() ? sk : 0;
+}
+
+/* getsockopt(2), before its answer. */
+static __always_inline void look_at_getsockopt(struct sock *sk, int level, int option)
+{
+	if (level == IPPROTO_TCP && option == TCP_ZEROCOPY_RECEIVE)
+		guard(sk);
+	if (level == SOL_SOCKET && option == SO_ACCEPTCONN && is_tcp_listener(sk) &&
+	    runs_excluded_program())
+		set_mark(sk, MARK_EXCLUDED); /* failing, as one that does not ask */
+}
+
+/* The answer to them, by the socket's address: 0, or an error. */
+static __always_inline int answer_to_splice(__u64 sk)
+{
+	__u64 record = record_in_map(sk);
+
+	return record ? einval_of(record) : 0;
+}
+
+static __always_inline int answer_to_getsockopt(__u64 sk, int level, int option)
+{
+	__u64 record;
+
+	if (level != IPPROTO_TCP || (option != TCP_ZEROCOPY_RECEIVE && option != TCP_QUEUE_SEQ))
+		return 0;
+	record = record_in_map(sk);
+	if (!record)
+		return 0;
+	return option == TCP_QUEUE_SEQ ? ebusy_of(sk) : einval_of(record);
+}
+
+#endif /* GUARD_H */
