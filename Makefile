@@ -41,7 +41,7 @@ TEST_PROGRAMS := build/pair build/readers build/senders build/many build/stuck b
 	build/classic/bpf_sockops.o build/classic/bpf_tcpip_bypass.o build/other/flags.bpf.o build/other/map.bpf.o build/other/calls.bpf.o
 
 .DELETE_ON_ERROR:
-.PHONY: all vmlinux install uninstall test-programs test test-kernels model soak bench lint format clean help
+.PHONY: all vmlinux install uninstall test-programs test test-kernels model soak bench count lint format clean help
 
 all: $(OBJECTS)
 
@@ -128,6 +128,9 @@ model:
 bench:
 	$(Q)bench/bench.sh $(ARGS)
 
+count:
+	$(Q)bench/count.sh $(ARGS)
+
 lint:
 	$(call msg,LINT,C)
 	$(Q)$(CLANG_FORMAT) --dry-run -Werror $(C_FILES)
@@ -155,6 +158,8 @@ help:
 	@echo 'soak     a random mix of all patterns for MINUTES (default: 10), repeatable by SEED'
 	@echo 'bench    compare with plain TCP, in 15 minutes; in 3 with ARGS=--quick (as root;'
 	@echo '         bench/bench.sh --help)'
+	@echo 'count    count instructions in qemu, and compare with what is checked in (as root;'
+	@echo '         bench/count.sh)'
 	@echo 'lint     clang-format, shellcheck and shfmt, without changing anything'
 	@echo 'format   let clang-format and shfmt change the files'
 	@echo 'clean    remove what make has built'

@@ -14,6 +14,7 @@
  *   warm    the same after ten round trips of 100 bytes, as on most connections of
  *           real programs: what plain TCP reaches depends on it, since the first
  *           moments of a connection decide how large its receive buffer grows
+ *   pipe    writes of SIZE bytes into a pipe, each read by the same process: what a guard costs
  *
  *   --unix                  over a unix socket; default: TCP over 127.0.0.1
  *   --cpus CLIENT,SERVER    pin each end to a CPU
@@ -284,7 +285,7 @@ static void serve(int listener, const char *pattern)
 		serve_many(listener);
 	else if (!strcmp(pattern, "mixed"))
 		serve_mixed(listener);
-	else
+	else if (strcmp(pattern, "pipe"))
 		serve_stream(listener, !strcmp(pattern, "warm"), &report);
 	report.cpu_us = cpu_us() - cpu;
 	if (!read_all(control, &byte, 1))
@@ -369,6 +370,24 @@ static void call_crr(void)
 		last = t;
 	}
 	close(connect_one());
+}
+
+static void call_pipe(void)
+{
+	double last = now(), end = last + seconds, t;
+	int ends[2];
+
+	if (pipe(ends))
+		err(2, "pipe");
+	while (last < end) {
+		ssize_t written = write(ends[1], buf, size);
+
+		if (read(ends[0], buf, size) != written || written != (ssize_t)size)
+			err(2, "a pipe of %zu bytes", size);
+		t = now();
+		count_trip(t - last);
+		last = t;
+	}
 }
 
 /* Small ones are counted alone, large ones are timed. */
@@ -468,6 +487,8 @@ static void call(const char *pattern)
 		call_many(fds);
 	} else if (!strcmp(pattern, "mixed")) {
 		call_mixed();
+	} else if (!strcmp(pattern, "pipe")) {
+		call_pipe();
 	} else {
 		streams = 1;
 		sent = call_stream(!strcmp(pattern, "warm"));
@@ -590,14 +611,14 @@ int main(int argc, char **argv)
 		}
 	}
 	if (argc - optind != 3)
-		errx(2, "usage: bench [OPTION]... rr|crr|many|mixed|stream|warm SIZE SECONDS");
+		errx(2, "usage: bench [OPTION]... rr|crr|many|mixed|stream|warm|pipe SIZE SECONDS");
 	pattern = argv[optind];
 	size = atol(argv[optind + 1]);
 	seconds = atof(argv[optind + 2]);
 	buf = calloc(1, size > MIXED ? size : MIXED);
 	if (!size || !buf || connections < 1)
 		errx(2, "no such size or number");
-	if (!strstr(" rr crr many mixed stream warm ", pattern))
+	if (!strstr(" rr crr many mixed stream warm pipe ", pattern))
 		errx(2, "no such pattern: %s", pattern);
 	getrlimit(RLIMIT_NOFILE, &files);
 	files.rlim_cur = files.rlim_max;

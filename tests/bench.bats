@@ -75,3 +75,45 @@ results() {
 	run -2 "$BENCH" --output
 	output_has "--output needs an argument"
 }
+
+# counted RELEASE KEY=VALUE...: what bench/count.sh has counted on 6.12.
+counted() {
+	local release=$1 pair
+	shift
+	for pair; do
+		echo "6.12,$release,${pair/=/,}"
+	done
+}
+
+# compared: `now` with what stands in `checked`.
+compared() {
+	(
+		export ROOT=$BATS_TEST_DIRNAME/..
+		# shellcheck disable=SC1090
+		. <(sed 's/^main "\$@"$//; s/^cd .*/cd "$ROOT"/' "$ROOT/bench/count.sh")
+		compare "$BATS_TEST_TMPDIR"/{checked,now}
+	)
+}
+
+@test "count: what takes more than is checked in fails, of another kernel by its ratio" {
+	counted a rr_64,plain=2000 rr_64,classic=1000 rr_64,ours=1100 pipe,plain=100 pipe,guard=150 >checked
+	counted a rr_64,plain=2500 rr_64,classic=1300 rr_64,ours=1110 pipe,plain=100 pipe,guard=140 >now
+	run -0 compared
+	output_has "2 passed, 0 failed"
+	counted a rr_64,plain=2000 rr_64,classic=1000 rr_64,ours=1112 pipe,plain=100 pipe,guard=150 >now
+	run -1 compared
+	output_has "6.12, rr_64, ours: 1112, 1.011 of what is checked in: MORE" "1 passed, 1 failed"
+	counted b rr_64,plain=2000 rr_64,classic=1200 rr_64,ours=1340 pipe,plain=80 pipe,guard=121 >now
+	run -0 compared
+	counted b rr_64,plain=2000 rr_64,classic=1000 rr_64,ours=1140 pipe,plain=80 pipe,guard=121 >now
+	run -1 compared
+	output_has "1 passed, 1 failed"
+	counted a rr_16k,ours=1 >now
+	run -1 compared
+	output_has "nothing is checked in"
+}
+
+@test "count: docs/performance.md has what is checked in" {
+	cd "$BATS_TEST_DIRNAME/.."
+	diff <(bench/count.sh --table) <(grep -A 20 '^| instructions | kernel' docs/performance.md | sed '/^$/,$d')
+}

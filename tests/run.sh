@@ -7,7 +7,8 @@
 #
 # --install-deps first installs what they need, from Debian's packages.  --quick leaves out the
 # tests that take 5.5 seconds and more, which have the tag `long`.  --kernels goes on with
-# tests/kernels.sh, the tests on other kernels, and --kernels=all with `tests/kernels.sh --all`.
+# tests/kernels.sh, the tests on other kernels, or with `tests/kernels.sh --all` if it is
+# --kernels=all, and with bench/count.sh, which counts instructions in the same virtual machines.
 # With files, only these tests.  Closes with the line `N passed, M failed`.
 
 set -euo pipefail
@@ -33,13 +34,13 @@ if [[ $EUID -ne 0 ]]; then
 	echo "run.sh: needs root: sudo $0" >&2
 	exit 1
 fi
-install=() kernels=() filter=()
+install=() kernels=() filter=() # kernels: commands
 while [[ ${1:-} == --* ]]; do
 	case $1 in
 	--install-deps) install=("$1") ;;
 	--quick) filter=(--filter-tags '!long') ;;
-	--kernels) kernels=(tests/kernels.sh) ;;
-	--kernels=all) kernels=(tests/kernels.sh --all) ;;
+	--kernels) kernels=(tests/kernels.sh bench/count.sh) ;;
+	--kernels=all) kernels=("tests/kernels.sh --all" bench/count.sh) ;;
 	*)
 		echo "run.sh: no such option: $1 (usage: tests/run.sh [--install-deps] [--quick]" \
 			"[--kernels|--kernels=all] [BATS-FILE]...)" >&2
@@ -89,12 +90,16 @@ fi
 if [[ ${#kernels[@]} -gt 0 ]]; then
 	wait "$fetching" || true
 	fetching=
-	"${kernels[@]}" "${install[@]}" | tee "$log" || true
-	read -r more less < <(
-		sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed.*/\1 \2/p' "$log" | tail -n 1
-	) || true
-	passed=$((passed + ${more:-0}))
-	failed=$((failed + ${less:-1}))
+	for command in "${kernels[@]}"; do
+		# shellcheck disable=SC2086 # words
+		$command "${install[@]}" | tee "$log" || true
+		more='' less=''
+		read -r more less < <(
+			sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed.*/\1 \2/p' "$log" | tail -n 1
+		) || true
+		passed=$((passed + ${more:-0}))
+		failed=$((failed + ${less:-1}))
+	done
 fi
 echo "$passed passed, $failed failed"
 ((failed == 0))
