@@ -17,6 +17,8 @@ HERE=${HERE%/*}
 . "$HERE/lib/deps.sh"
 # shellcheck source=lib/kernel.sh
 . "$HERE/lib/kernel.sh"
+# shellcheck source=lib/lists.sh
+. "$HERE/lib/lists.sh"
 # shellcheck source=lib/guard.sh
 . "$HERE/lib/guard.sh"
 # shellcheck source=lib/exchange.sh
@@ -408,6 +410,8 @@ load() {
 	attach_sockops
 	load_program "$BYPASS" sk_msg "$BYPASS_PIN"
 	attach_bypass
+	undo_with "lists in $BPFFS" rm -f "${LIST_PINS[@]}"
+	pin_lists
 	undo_with "$RUNNING_PIN" rm -f "$RUNNING_PIN"
 	exclude_running
 	configure_cgroups || exit 1
@@ -474,7 +478,10 @@ reload() {
 	((!other)) || attach_new
 	set_switch "$ON"
 	trap - EXIT INT TERM HUP
-	((!other)) || take_places
+	if ((other)); then
+		take_places
+		pin_lists
+	fi
 	place_guard
 	exclude_alone WANTED || true # until the next --reload
 	((GUARD_WANTED)) || ! is_guarded || take_off "$GUARD_DIR"

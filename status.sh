@@ -14,6 +14,8 @@ HERE=${HERE%/*}
 . "$HERE/lib/maps.sh"
 # shellcheck source=lib/cgroups.sh
 . "$HERE/lib/cgroups.sh"
+# shellcheck source=lib/lists.sh
+. "$HERE/lib/lists.sh"
 # shellcheck source=lib/connections.sh
 . "$HERE/lib/connections.sh"
 # shellcheck source=lib/json.sh
@@ -195,7 +197,8 @@ look_at_maps() {
 	MOST=$(number_in max_entries "${ANSWERS[1]}")
 	RECORDS_ID=$(number_in id "${ANSWERS[2]}")
 	CONFIG_DUMP=${ANSWERS[3]}
-	read -r _ LOADED_VERSION < <(version_in "$CONFIG_DUMP") || LOADED_VERSION=1.0
+	read -r LOADED_LAYOUT LOADED_VERSION < <(version_in "$CONFIG_DUMP") ||
+		LOADED_LAYOUT=$LAYOUT LOADED_VERSION=1.0
 	NOW=$EPOCHREALTIME
 }
 
@@ -221,7 +224,7 @@ look_at_scope() {
 look_at_sockets() {
 	LIST_END=$((SECONDS + LIST_SECONDS)) # after the paths of cgroups, which may take their time
 	if ! OPEN_SOCKETS=$(iterate "$OPEN") || ! CONNECTIONS=$(connections pinned "$MAP_PIN"); then
-		end_iterators
+		end_lists
 		return 1
 	fi
 	if [[ -n $CONNECTIONS ]]; then
@@ -230,7 +233,7 @@ look_at_sockets() {
 	SOCKETS=$(of_connections '
 		NF { n += ($at["client_key"] != "-") + ($at["server_key"] != "-") }
 		END { print n + 0 }' <<<"$CONNECTIONS")
-	end_iterators # the next look may find another load
+	end_lists # the next look may find another load
 	DIRECTIONS=$(directions)
 }
 
@@ -454,7 +457,7 @@ main() {
 	}
 	check_bpffs || exit 2
 	COUNTER_TEXTS=$(counter_texts)
-	trap end_iterators EXIT
+	trap end_lists EXIT
 	if ((WATCH)); then
 		watch
 	elif ! is_loaded || ! "$look"; then

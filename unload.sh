@@ -23,6 +23,8 @@ HERE=${HERE%/*}
 . "$HERE/lib/maps.sh"
 # shellcheck source=lib/cgroups.sh
 . "$HERE/lib/cgroups.sh"
+# shellcheck source=lib/lists.sh
+. "$HERE/lib/lists.sh"
 # shellcheck source=lib/connections.sh
 . "$HERE/lib/connections.sh"
 # shellcheck source=lib/taking_out.sh
@@ -130,12 +132,13 @@ switch_to() {
 
 # ---- in the background -----------------------------------------------------
 
-STAY=() # ids of maps that are not empty
+STAY=()                   # ids of maps that are not empty
+declare -A PINNED_LIST=() # of a pinned map, by its id: where this process has its list
 
 # linger: for what is LEFT, and where sockets have not got back what they had.  It ends when that is
 # done.
 linger() {
-	local id ids
+	local id ids go
 	# Opening a map without a pin, by its id, takes CAP_SYS_ADMIN.
 	if [[ ${#STAY[@]} -gt 0 ]] && ! bpftool map show id "${STAY[0]}" >/dev/null 2>&1; then
 		say "they stay until they are closed, or unload.sh is run with CAP_SYS_ADMIN"
@@ -147,7 +150,14 @@ linger() {
 		[[ " ${ids[*]} " == *" $id "* ]] || unpin_release "$id"
 	done
 	for id in ${ids[0]+"${ids[@]}"}; do
-		finish "$id" </dev/null >/dev/null 2>&1 &
+		exec {go}> >(
+			exec >/dev/null 2>&1
+			read -r || true
+			exec </dev/null
+			finish "$id"
+		)
+		pin_for "$!" "$id"
+		exec {go}>&-
 		if [[ " ${STAY[*]} " == *" $id "* ]]; then
 			say "process $! takes them off the bypass once they are read"
 		else
@@ -156,16 +166,24 @@ linger() {
 	done
 }
 
+# pin_for PID MAP-ID: the lists that this process goes on with: the next unload.sh clears the pins of
+# processes that have ended.
+pin_for() {
+	local from
+	cmd -q mv "$(release_path "$2")" "$(list_path "$1" "$RELEASE" id "$2")" 2>/dev/null || true
+	from=$(list_path "$ITERATES" "$OPEN")
+	[[ ! -e $from ]] || cmd -q ln "$from" "$(list_path "$1" "$OPEN")"
+	from=${PINNED_LIST[$2]:-$(list_path "$ITERATES" "$STATUS" id "$2")}
+	[[ ! -e $from ]] || cmd -q ln "$from" "$(list_path "$1" "$STATUS" id "$2")"
+}
+
 # finish MAP-ID
 finish() {
-	local id=$1 from end entry fds=() held=()
+	local id=$1 end entry fds=() held=()
 	trap '' HUP
-	# Before the lock is given back: the next one clears the pins of processes that have ended.
-	from=$(release_path "$id")
 	ITERATES=$BASHPID
 	LIST_END=0 # nobody waits for it
 	hold_more
-	cmd -q mv "$from" "$(release_path "$id")" || true
 	for entry in ${HELD[0]+"${HELD[@]}"}; do
 		if [[ $entry == "$id "* ]]; then
 			held+=("$entry")
@@ -184,7 +202,7 @@ finish() {
 		release_rest "$id" "$end"
 	fi
 	wait_for_held "$end"
-	end_iterators
+	end_lists
 	unpin_release "$id"
 }
 
@@ -368,6 +386,13 @@ end_bypass() {
 # end_left_behind END PROGRAM-ID MAP-ID CONFIG-ID RECORDS-ID: the same for a load whose maps have no
 # pins.
 end_left_behind() {
+	LOADED_LAYOUT=$(layout_of id "$4")
+	if [[ $LOADED_LAYOUT != "$LAYOUT" ]]; then
+		say "left behind by another version (program $2): what has unread bytes stays on the bypass until" \
+			"it is closed, or the unload.sh of that version is run"
+		switch_to $OFF id "$4"
+		return
+	fi
 	if switch_is $ON id "$4"; then
 		say "the pair was switched on, but attached nowhere (program $2)"
 	fi
@@ -388,7 +413,7 @@ main() {
 	check_bpffs || exit 1
 	trap '' PIPE # who does not read on stops nothing
 	one_at_a_time
-	trap end_iterators EXIT
+	trap end_lists EXIT
 
 	sockops=$(id_of prog pinned "$SOCKOPS_PIN")
 	bypass=$(id_of prog pinned "$BYPASS_PIN")
@@ -398,8 +423,11 @@ main() {
 	end=$((NOW + TIMEOUT * 1000))
 	LIST_END=$((SECONDS + TIMEOUT + LIST_SECONDS))
 
+	LOADED_LAYOUT=$(layout_of "${config[@]}")
 	if [[ ${#map[@]} -gt 0 && ${#config[@]} -gt 0 ]]; then
 		map_id=$(id_of map "${map[@]}")
+		PINNED_LIST[$map_id]=$(list_path "$ITERATES" "$STATUS" "${map[@]}")
+		hold_lists "${map[@]}"
 		end_bypass "$end" "$map_id" "$(id_of map pinned "$RECORD_PIN")" "${config[@]}" "${map[@]}"
 	else
 		switch_to $OFF "${config[@]}"

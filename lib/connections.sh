@@ -1,55 +1,9 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The connections: lists of the sockets, which the iterator programs print, and what they say of
-# both ends of a connection.  Sourced after maps.sh.
+# The connections: what the lists of the sockets say of both ends.  Sourced after lists.sh.
 #
 # shellcheck disable=SC2034,SC2153 # names that only some scripts use, and those of common.sh
-
-ITERATES=$$ # the process whose iterators these are
-STARTED=${EPOCHREALTIME/./}
-LIST_SECONDS=8 # that a list may take,
-LIST_END=0     # and when all lists of a script are to be there, by SECONDS; 0: no end
-
-# iterate NAME [MAP]: what the iterator program of that name prints, of a map or of all sockets that
-# processes hold.  It is loaded once, and stays pinned until end_iterators; nobody has had a pin of
-# this name before.  Not echoed: status.sh --watch and an unload.sh that waits come here again and
-# again. Fails with 2, silently, where the host refuses iterators over maps.
-iterate() {
-	local pin=$BPFFS/$1-${3:+${3##*/}-}$STARTED-$ITERATES log map=() status=0 seconds=$LIST_SECONDS
-	[[ $# -eq 1 ]] || map=(map "${@:2}")
-	if ! is_pin "$pin" &&
-		! log=$(cmd -q bpftool iter pin "$OBJECTS/$1.o" "$pin" "${map[@]}" 2>&1); then
-		# The words of an older libbpf, or of a newer one.
-		[[ ${#map[@]} -eq 0 || ($log != *"not permitted"* && $log != *-EPERM*) ]] || return 2
-		warn "cannot list the sockets: $(reason_in "$log")"
-		return 1
-	fi
-	# Any user can make one list take long, but not all lists of a script together.
-	if ((LIST_END && LIST_END - SECONDS < seconds)); then
-		seconds=$((LIST_END - SECONDS > 1 ? LIST_END - SECONDS : 1))
-	fi
-	read_pin "$seconds" "$pin" || status=$?
-	if ((status == 124)); then
-		warn "not all sockets are listed: to find them takes longer than $seconds s"
-	elif ((status)); then
-		warn "cannot list the sockets"
-		return 1
-	fi
-}
-
-end_iterators() {
-	cmd -q rm -f "$BPFFS/$STATUS"-*"-$ITERATES" "$BPFFS/$OPEN"-*"-$ITERATES"
-}
-
-# open_sockets: what sock_ops_open prints, or has printed just before, in OPEN_SOCKETS.
-open_sockets() {
-	if [[ -n ${OPEN_SOCKETS:-} ]]; then
-		say "$OPEN_SOCKETS"
-	else
-		iterate "$OPEN"
-	fi
-}
 
 # What connections() prints of a connection.  What is not known is "-".
 CONNECTION=(

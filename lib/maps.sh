@@ -113,6 +113,13 @@ version_in() {
 	}' <<<"$1"
 }
 
+# layout_of MAP: of the load that this sock_ops_config belongs to; ours, if it does not say.
+layout_of() {
+	local layout
+	read -r layout _ < <(version_in "$(bpftool -j map dump "$@" 2>/dev/null || true)") || true
+	say "${layout:-$LAYOUT}"
+}
+
 # config_value CGROUP SWITCH QUIET PROGRAM ADMIT: their bytes.
 config_value() {
 	in_memory 8 "$1"
@@ -159,7 +166,7 @@ reason_in() {
 # What stands where our pins are to be, whatever it is.
 pins() {
 	local pin
-	for pin in "${PINS[@]}" "$GUARD_DIR" "$RUNNING_PIN" "$NEW_SOCKOPS_PIN" "$NEW_BYPASS_PIN" \
+	for pin in "${PINS[@]}" "${LIST_PINS[@]}" "$GUARD_DIR" "$RUNNING_PIN" "$NEW_SOCKOPS_PIN" "$NEW_BYPASS_PIN" \
 		"$NEW_GUARD_DIR"; do
 		[[ ! -e $pin && ! -L $pin ]] || say "$pin"
 	done
@@ -185,21 +192,4 @@ is_loaded() {
 	done
 	read -ra values < <(config_of pinned "$CONFIG_PIN")
 	[[ ${values[1]:-$OFF} -eq $ON ]]
-}
-
-# read_pin SECONDS PIN: what the iterator that is pinned there prints.  Fails with 124 when the time
-# is up.  By a process of its own, which is not waited for then: no signal ends a read(2) of a list
-# of tasks, and any user can make one take long, by tables of descriptors that are large and empty.
-read_pin() {
-	local fd pid status=0
-	exec {fd}< <(
-		alone
-		trap - PIPE
-		exec cat "$2" </dev/null 2>/dev/null
-	)
-	pid=$!
-	timeout --foreground "$1" cat <&"$fd" || status=$?
-	exec {fd}<&-
-	((status)) || wait "$pid" || status=$?
-	return "$status"
 }

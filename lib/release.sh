@@ -20,16 +20,14 @@ UNENTERED=0        # namespaces that could not be entered
 
 # release_path MAP-ID: where the iterator is pinned that restores the sockets of this map.
 release_path() {
-	say "$BPFFS/$RELEASE-$1-$STARTED-$ITERATES"
+	list_path "$ITERATES" "$RELEASE" id "$1"
 }
 
-# pin_release MAP-ID.  Kernels before 5.15 refuse it: sockets keep the keepalive there.  Not echoed,
-# as all that serves unload.sh itself and is gone at its end.
+# pin_release MAP-ID.  Kernels before 5.15 refuse it: sockets keep the keepalive there.
 pin_release() {
-	# Without its pin libbpf would make a map of records anew.
 	RELEASES+=("$1")
-	[[ ! -e $RECORD_PIN ]] ||
-		cmd -q bpftool iter pin "$OBJECTS/$RELEASE.o" "$(release_path "$1")" >/dev/null 2>&1 || true
+	# Without its pin libbpf would make a map of records anew.
+	[[ ! -e $RECORD_PIN ]] || list_at "$(release_path "$1")" "$RELEASE" || true
 }
 
 # unpin_release MAP-ID

@@ -271,11 +271,23 @@ unread_is() {
 	run -2 in_box "$ROOT/status.sh" --prometheus --json
 }
 
+@test "status.sh: loads nothing, and reads the lists that load.sh has pinned" {
+	fake bpftool '[[ $1 != iter && $* != *load* ]] || exit 1; exec "$REAL" "$@"'
+	load_pair --quiet
+	hold_many 3 1
+	run -0 with_fakes "$ROOT/status.sh" --json
+	have_want "unread, of each connection" \
+		"$(jq -c '[.connections[].client.unread] | [length, add]' <<<"$output")" = "[3,3000]"
+	exec 8>&-
+	wait "$MANY"
+}
+
 @test "status.sh: what cannot be listed is an error, and not shown as nothing" {
 	local how
 	fake bpftool '[[ $1 != iter ]] || { echo "failed: Operation not permitted" >&2; exit 255; }
 		exec "$REAL" "$@"'
 	load_pair --quiet
+	in_box rm /sys/fs/bpf/sock_ops_{open,status}
 	for how in '' --json; do
 		# shellcheck disable=SC2086 # nothing, or a word
 		run -2 with_fakes "$ROOT/status.sh" $how

@@ -84,6 +84,7 @@ refuse_map_iterators() {
 			exit 255
 		fi
 		exec "$REAL" "$@"'
+	in_box rm /sys/fs/bpf/sock_ops_status # nor would load.sh have it there
 }
 
 # without_map_iterators SCRIPT ARGUMENT...: in the words of an older libbpf or of a newer one.

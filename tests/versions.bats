@@ -84,6 +84,59 @@ other_version() {
 	make -s -C "$OTHER" all
 }
 
+# another_layout: the same with a LAYOUT of its own, in which all that a record has lies elsewhere.
+another_layout() {
+	OTHER=$BOX_TMP/other
+	copy_project "$OTHER"
+	sed -i 's/^VERSION=.*/VERSION=9.9/; s/^LAYOUT=.*/LAYOUT=99/' "$OTHER/lib/version.sh"
+	sed -i 's|^\t__u64 sk;.*this end.s \*/$|\t__u64 ahead[2];\n&|' "$OTHER/bpf/sock_record.h"
+	make -s -C "$OTHER" all
+	grep -q ahead "$OTHER/bpf/sock_record.h"
+}
+
+# bats test_tags=long
+@test "versions: each shows and unloads what another one has loaded, with another layout" {
+	local scripts with by id
+	another_layout
+	for scripts in "$OTHER $ROOT" "$ROOT $OTHER"; do
+		read -r with by <<<"$scripts"
+		in_box "$with/load.sh" --quiet
+		id=$(program_id bpf_tcpip_bypass)
+		hold_many 20 3
+		have_want "unread, of each connection" \
+			"$(in_box "$by/status.sh" --json | jq -c '[.connections[].client.unread] | [length, add]')" = "[20,9000]"
+		run -0 in_box "$by/unload.sh" --timeout 1
+		output_has "connections taken off the bypass: 17"
+		have_want "lines that name one" \
+			"$(grep -c ', 3000 bytes unread by the client (many/[0-9]*) for ' <<<"$output")" -eq 3
+		many_talk 1
+		wait_until 15 "the process in the background" is_gone "$id"
+		wait_until 15 "its pins to go" eval 'assert_no_pins 2>/dev/null'
+		many_talk 2
+		exec 8>&-
+		wait "$MANY"
+	done
+}
+
+@test "versions: without its lists, what another layout has is switched off, and left to its own scripts" {
+	another_layout
+	in_box "$OTHER/load.sh" --quiet
+	hold_many 5 0
+	in_box rm /sys/fs/bpf/sock_ops_{open,status,release}
+	run -2 in_box "$ROOT/status.sh"
+	output_has "cannot list the sockets: they are laid out as another version has it"
+	run -1 in_box "$ROOT/unload.sh"
+	output_has "what is left in the map cannot be seen"
+	run -0 in_box "$ROOT/unload.sh"
+	output_has "left behind by another version"
+	many_talk 1
+	run -0 in_box "$OTHER/unload.sh"
+	output_has "connections taken off the bypass: 5"
+	many_talk 2
+	exec 8>&-
+	wait "$MANY"
+}
+
 # tags: of the programs that are pinned.
 tags() {
 	in_box bpftool -j prog show pinned /sys/fs/bpf/bpf_sockops | jq -r .tag
@@ -134,7 +187,7 @@ tags() {
 		many_talk $((2 * i - 1))
 		load_pair --reload --quiet --all-connections
 		many_talk $((2 * i))
-	done >/dev/null 2>&1
+	done
 	touch "$BOX_TMP/stop"
 	wait "$pid"
 	have_want "in the map" "$(in_map)" -ge 98

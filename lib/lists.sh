@@ -1,0 +1,116 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# The lists of sockets, which iterator programs print (bpf/status_line.h, sock_ops_open.c), or act on
+# (sock_ops_release.c).  Sourced after maps.sh.
+#
+# load.sh pins those that know the records of what it loads.  What they print is text, with columns
+# that have names: so scripts of any version can show and unload it.  Others are loaded here where
+# there are none, as in the middle of a load, or of a load that no pin leads to, unless its records
+# are laid out in another way than these scripts' own objects know.
+#
+# shellcheck disable=SC2034 # names that only some scripts use
+
+LISTS=("$OPEN" "$STATUS" "$RELEASE")
+LIST_PINS=("${LISTS[@]/#/$BPFFS/}")
+LOADED_LAYOUT=$LAYOUT # of what is listed
+LOG=                  # why there is no list
+
+ITERATES=$$ # the process whose lists these are
+STARTED=${EPOCHREALTIME/./}
+LIST_SECONDS=8 # that a list may take,
+LIST_END=0     # and when all lists of a script are to be there, by SECONDS; 0: no end
+
+# pin_lists: by load.sh.  Kernels before 5.15 refuse sock_ops_release, and the policy of some hosts
+# iterators over maps.
+pin_lists() {
+	local name map
+	for name in "${LISTS[@]}"; do
+		map=()
+		[[ $name != "$STATUS" ]] || map=(map pinned "$MAP_PIN")
+		cmd -q rm -f "$BPFFS/$name"
+		cmd -t bpftool iter pin "$OBJECTS/$name.o" "$BPFFS/$name" "${map[@]}" || true
+	done
+}
+
+# list_path PID NAME [MAP]: where a process has it; nobody has had a pin of this name before.
+list_path() {
+	say "$BPFFS/$2-${4:+${4##*/}-}$STARTED-$1"
+}
+
+# list_at PIN NAME [MAP]: has that list there.  Not echoed, as all that serves a script itself and is
+# gone at its end.
+list_at() {
+	local map=()
+	! is_pin "$1" || return 0
+	if [[ (-z ${4:-} || $4 == "$MAP_PIN") ]] && is_pin "$BPFFS/$2"; then
+		cmd -q ln "$BPFFS/$2" "$1" 2>/dev/null && return
+	fi
+	if [[ $LOADED_LAYOUT != "$LAYOUT" ]]; then
+		LOG="they are laid out as another version has it, whose scripts can"
+		return 1
+	fi
+	[[ $# -eq 2 ]] || map=(map "${@:3}")
+	LOG=$(cmd -q bpftool iter pin "$OBJECTS/$2.o" "$1" "${map[@]}" 2>&1)
+}
+
+# hold_lists [MAP]: those that load.sh has pinned, so that they stay when it is unpinned.
+hold_lists() {
+	! is_pin "$BPFFS/$OPEN" || list_at "$(list_path "$ITERATES" "$OPEN")" "$OPEN" || true
+	! is_pin "$BPFFS/$STATUS" || list_at "$(list_path "$ITERATES" "$STATUS" "$@")" "$STATUS" "$@" || true
+}
+
+# iterate NAME [MAP]: what that list prints, of a map or of all sockets that processes hold.  It stays
+# pinned until end_lists, as status.sh --watch and an unload.sh that waits come here again and again.
+# Fails with 2, silently, where the host refuses iterators over maps.
+iterate() {
+	local pin status=0 seconds=$LIST_SECONDS
+	pin=$(list_path "$ITERATES" "$@")
+	if ! list_at "$pin" "$@"; then
+		# The words of an older libbpf, or of a newer one.
+		[[ $# -eq 1 || ($LOG != *"not permitted"* && $LOG != *-EPERM*) ]] || return 2
+		warn "cannot list the sockets: $(reason_in "$LOG")"
+		return 1
+	fi
+	# Any user can make one list take long, but not all lists of a script together.
+	if ((LIST_END && LIST_END - SECONDS < seconds)); then
+		seconds=$((LIST_END - SECONDS > 1 ? LIST_END - SECONDS : 1))
+	fi
+	read_pin "$seconds" "$pin" || status=$?
+	if ((status == 124)); then
+		warn "not all sockets are listed: to find them takes longer than $seconds s"
+	elif ((status)); then
+		warn "cannot list the sockets"
+		return 1
+	fi
+}
+
+# read_pin SECONDS PIN: what the iterator that is pinned there prints.  Fails with 124 when the time
+# is up.  By a process of its own, which is not waited for then: no signal ends a read(2) of a list
+# of tasks, and any user can make one take long, by tables of descriptors that are large and empty.
+read_pin() {
+	local fd pid status=0
+	exec {fd}< <(
+		alone
+		trap - PIPE
+		exec cat "$2" </dev/null 2>/dev/null
+	)
+	pid=$!
+	timeout --foreground "$1" cat <&"$fd" || status=$?
+	exec {fd}<&-
+	((status)) || wait "$pid" || status=$?
+	return "$status"
+}
+
+end_lists() {
+	cmd -q rm -f "$BPFFS/$STATUS"-*"-$ITERATES" "$BPFFS/$OPEN"-*"-$ITERATES"
+}
+
+# open_sockets: what sock_ops_open prints, or has printed just before, in OPEN_SOCKETS.
+open_sockets() {
+	if [[ -n ${OPEN_SOCKETS:-} ]]; then
+		say "$OPEN_SOCKETS"
+	else
+		iterate "$OPEN"
+	fi
+}
