@@ -88,17 +88,24 @@ iterate() {
 # read_pin SECONDS PIN: what the iterator that is pinned there prints.  Fails with 124 when the time
 # is up.  By a process of its own, which is not waited for then: no signal ends a read(2) of a list
 # of tasks, and any user can make one take long, by tables of descriptors that are large and empty.
+# It says at its end that it has read all, as bash does not always know: where pids soon come round
+# again, wait says 255 of one that has ended.
 read_pin() {
-	local fd pid status=0
+	local fd said status=0 all=$'all\n'
 	exec {fd}< <(
 		alone
 		trap - PIPE
-		exec cat "$2" </dev/null 2>/dev/null
+		cat "$2" </dev/null 2>/dev/null && say all
 	)
-	pid=$!
-	timeout --foreground "$1" cat <&"$fd" || status=$?
+	said=$(
+		timeout --foreground "$1" cat <&"$fd"
+		printf ' %d' "$?"
+	)
 	exec {fd}<&-
-	((status)) || wait "$pid" || status=$?
+	status=${said##* }
+	said=${said% *}
+	[[ $said == *"$all" ]] || ((status)) || status=1
+	printf %s "${said%"$all"}"
 	return "$status"
 }
 

@@ -226,3 +226,31 @@ first_of_key() {
 have_in_map() {
 	[[ $(in_map) -eq $1 ]]
 }
+
+# lists N: how many of N lists of what runs are not whole, in a pid namespace where each number is
+# another process's a moment later.  Since 6.14 such a namespace has a pid_max of its own.
+lists() {
+	in_box timeout 100 unshare --pid --fork --mount-proc bash -c '
+		set -euo pipefail
+		HERE=$1 bad=0
+		for lib in common maps lists; do
+			. "$HERE/lib/$lib.sh"
+		done
+		echo 360 >/proc/sys/kernel/pid_max # of which those below 300 are not taken twice
+		for i in 1 2 3; do
+			while :; do (:); done &
+		done
+		for ((i = 0; i < $2; i++)); do
+			list=$(read_pin 5 /sys/fs/bpf/list) && [[ $list == *[0-9]* ]] || ((++bad))
+		done
+		echo "$bad"' lists "$ROOT" "$1"
+}
+
+# bats test_tags=long
+@test "hostile: a list is whole where pids soon come round again" {
+	local kernel
+	IFS=. read -ra kernel < <(uname -r)
+	((kernel[0] * 100 + kernel[1] >= 614)) || skip "needs Linux 6.14"
+	in_box bpftool iter pin "$ROOT/build/sock_ops_running.o" /sys/fs/bpf/list
+	have_want "lists that are not whole" "$(lists 1000)" -eq 0
+}
