@@ -42,50 +42,23 @@
 #define KIND_SOCKET  0140000
 
 /*
- * Sockets that were shown, each in the place that its address hashes to, with the session that
- * showed it, in one word, as several sessions may be at it.  A process may hold a socket many
- * times, and share its files with many others.  A socket that finds another one there is shown more
- * than once.  The program stays loaded: so nothing must have to be cleared, however many sockets
- * there have been.
+ * Sockets that were shown, by address, with the session that showed them.  A process may hold a
+ * socket many times, and share its files with many others.  The program stays loaded: so a socket
+ * that is gone must leave its place to another one (LRU).  Of more sockets than there are places
+ * some are shown more than once.
  */
-#define SHOWN_BITS 16
-
 struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1 << SHOWN_BITS);
-	__type(key, __u32);
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, __u64);
 	__type(value, __u64);
 } sock_ops_shown SEC(".maps");
 
-/* 2^64 over the golden ratio, as in hash_64(): neighbours come to lie far apart. */
-#define GOLDEN 0x61c8864680b583ebULL
-
-static __always_inline __u64 *shown_at(__u64 sk)
-{
-	__u32 place = sk * GOLDEN >> (64 - SHOWN_BITS);
-
-	return bpf_map_lookup_elem(&sock_ops_shown, &place);
-}
-
-/* Of no other socket with any session: addresses have the same upper bits, and these have not. */
-static __always_inline __u64 shown_in(__u64 session, __u64 sk)
-{
-	return sk ^ session * GOLDEN;
-}
-
 static __always_inline int was_shown(__u64 sk, __u64 session)
 {
-	__u64 *last = shown_at(sk);
+	__u64 *last = bpf_map_lookup_elem(&sock_ops_shown, &sk);
 
-	return last && *last == shown_in(session, sk);
-}
-
-static __always_inline void note_shown(__u64 sk, __u64 session)
-{
-	__u64 *last = shown_at(sk);
-
-	if (last)
-		*last = shown_in(session, sk);
+	return last && *last == session;
 }
 
 /* 0: it is none. */
@@ -230,7 +203,7 @@ int sock_ops_open(struct bpf_iter__task_file *ctx)
 		BPF_SEQ_PRINTF(seq, "\n");
 	sk = socket_of(file);
 	if (sk && !was_shown(sk, session) && !print_all(seq, task, sk))
-		note_shown(sk, session);
+		bpf_map_update_elem(&sock_ops_shown, &sk, &session, BPF_ANY);
 	return 0;
 }
 

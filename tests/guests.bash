@@ -30,7 +30,7 @@ newest-nolsm sid      amd64 lsm=landlock,lockdown,yama,apparmor
 '
 
 # What a guest needs, with what that depends on, but not the packages of LEFT_OUT.
-PACKAGES=(bash bats bpftool coreutils diffutils findutils grep haproxy hostname iproute2
+PACKAGES=(bash bats bpftool coreutils crun diffutils findutils grep haproxy hostname iproute2
 	iputils-ping jq kmod libc-bin mawk mount nbd-client nbd-server netcat-openbsd nftables procps
 	sed socat systemd util-linux)
 LEFT_OUT='perl|libperl5.*|perl-modules.*|.*-perl|usrmerge|dpkg|tar|debconf|gcc-.*-base|libaudit-common|adduser|passwd|ucf|sensible-utils|lsb-base|init-system-helpers|sysvinit-utils|openssl|ca-certificates|cryptsetup.*|dmsetup'
@@ -51,7 +51,7 @@ MODULES=(veth inet_diag tcp_diag nf_conntrack nf_tables nft_ct nft_counter nft_o
 
 CACHE=${XDG_CACHE_HOME:-/var/cache}/tcpip-bypass-kernels
 TIMEOUT=${KERNELS_TIMEOUT:-1800}
-HOST_PACKAGES=(apt bpftool clang cpio gcc kmod libbpf-dev libc6-dev make)
+HOST_PACKAGES=(apt bpftool clang cpio gcc kmod libbpf-dev libc6-dev make python3-yaml)
 ARM64_PACKAGES=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
 
 # ---- Debian packages, without touching this machine's apt --------------------
@@ -243,6 +243,7 @@ stage() {
 		fi
 	done
 	cp "${GO_PROXY_OF[$2]}" "$dir/build/go-proxy"
+	/usr/bin/python3 tests/oci.py docs/kubernetes.yaml @ROOT@ @CGROUP@ >"$dir/oci.json"
 }
 
 # run_guest KERNEL DIRECTORY [ARGUMENT OF QEMU]...: what it writes to its console.  DIRECTORY is its

@@ -188,29 +188,89 @@ c = yaml.safe_load(open(sys.argv[1]))["spec"]["template"]["spec"]["containers"][
 print(eval(sys.argv[2]))' "$ROOT/docs/kubernetes.yaml" "$1"
 }
 
-# bats test_tags=long
-@test "Kubernetes manifest: what its container does loads, and unloads at the end" {
-	local caps script pod host
-	have_want "mounts" "$(manifest '[m["mountPath"] for m in c["volumeMounts"]]')" = "['/sys/fs/bpf', '/host/cgroup', '/tmp']"
+@test "Kubernetes manifest: the kustomization and the patch name what it has" {
+	python3 - "$ROOT/docs" <<-'END'
+		import sys, yaml
+		load = lambda name: yaml.safe_load(open(f"{sys.argv[1]}/{name}"))
+		custom, manifest, patch = (load(f"{name}.yaml") for name in ("kustomization", "kubernetes", "kubernetes-metrics"))
+		assert custom["resources"] == ["kubernetes.yaml"]
+		container = manifest["spec"]["template"]["spec"]["containers"][0]
+		assert container["image"].split(":")[0] == custom["images"][0]["name"]
+		patched = patch["spec"]["template"]["spec"]
+		assert patched["containers"][0]["name"] == container["name"]
+		assert patch["metadata"] == {key: manifest["metadata"][key] for key in ("name", "namespace")}
+		volumes = [volume["name"] for volume in patched["volumes"]]
+		assert [use["name"] for use in patched["containers"][0]["volumeMounts"]] == volumes
+	END
+}
+
+# pod NAME: what the container of the manifest runs, with its capabilities and its environment;
+# tests/guest/pod.bats has it run by a container runtime.
+pod() {
+	local caps run
+	mkdir "$BOX_TMP/$1"
 	caps=$(manifest '",".join("+" + x.lower() for x in c["securityContext"]["capabilities"]["add"])')
-	script=$(manifest 'c["args"][0]')
+	run=$(manifest '" ".join(c["command"])')
+	# shellcheck disable=SC2086 # words
+	in_box setpriv --bounding-set "-all,$caps" env TMPDIR="$BOX_TMP/$1" METRICS="$BOX_TMP/$1" OPTIONS="$OPTIONS" \
+		bash -c 'echo $$ >"$TMPDIR/pid"; exec "$@"' pod ${run//\/usr\/lib\/tcpip-bypass/$BOX_TMP/usr/lib/tcpip-bypass} \
+		>"$BOX_TMP/$1/log" 2>&1 3>&- &
+	wait_until 20 "$1 to be ready" pod_is_ready "$1"
+}
+
+pod_is_ready() {
+	in_box env TMPDIR="$BOX_TMP/$1" bash "$BOX_TMP/usr/lib/tcpip-bypass/lib/pod.sh" --loaded
+}
+
+end_pod() {
+	kill "-$2" "$(<"$BOX_TMP/$1/pid")"
+	wait_until 20 "$1 to end" pod_has_ended "$(<"$BOX_TMP/$1/pid")"
+}
+
+# bats test_tags=long
+@test "Kubernetes manifest: its container loads, is taken over by the next one, and unloads at the end" {
+	local OPTIONS="--port 7000"
 	make -C "$ROOT" -s install PREFIX="$BOX_TMP/usr"
-	host=$(box_root)
-	# Stands for the host's hierarchy, mounted into the container.
-	mkdir "$BOX_TMP/cgroup"
-	in_box mount --bind "$host" "$BOX_TMP/cgroup"
-	script=${script//\/usr\/lib\/tcpip-bypass/$BOX_TMP/usr/lib/tcpip-bypass}
-	script=${script//\/host\/cgroup/$BOX_TMP/cgroup}
-	in_box setpriv --bounding-set "-all,$caps" bash -c "$script" pod >"$BOX_TMP/log" 2>&1 3>&- &
-	wait_until 10 "the pod to be ready" in_box "$(manifest 'c["readinessProbe"]["exec"]["command"][0]')" -e /sys/fs/bpf/bpf_tcpip_bypass
-	wait_until 10 "the pod to have loaded" grep -q '^loaded' "$BOX_TMP/log"
-	in_box "$PAIR" talk
+	pod a
+	in_box "$PAIR" --port 7000 talk
 	have_want "redirected messages" "$(counter redirected_messages)" -eq 200
-	pod=$(pgrep -f "^bash -c .*pod$" | while read -r p; do grep -qx "$p" "$BOX_CGROUP/cgroup.procs" && echo "$p"; done | head -n 1)
-	kill -TERM "$pod"
-	wait_until 15 "the pod to have unloaded" grep -q '^unloaded' "$BOX_TMP/log"
-	wait_until 5 "the pod to end" pod_has_ended "$pod"
+	wait_until 20 "its metrics" grep -q 'tcpip_bypass_redirected_messages_total' "$BOX_TMP/a/tcpip-bypass.prom"
+	promtool check metrics <"$BOX_TMP/a/tcpip-bypass.prom"
+	# An update, while connections talk.
+	OPTIONS=
+	pod b
+	hold_many 20 0
+	OPTIONS="--exclude-port 7001"
+	pod c
+	end_pod a TERM
+	end_pod b TERM
+	grep -q "another pod has taken it over" "$BOX_TMP/a/log"
+	have_want "in the map" "$(in_map)" -eq 40
+	many_talk 1
+	have_want "still on the bypass" "$(in_map)" -eq 40
+	have_want "ports" "$(in_box "$ROOT/status.sh" --json | jq -c .exclude_ports)" = '["7001"]'
+	# Its container is started again.
+	end_pod c KILL
+	rm -r "$BOX_TMP/c"
+	pod c
+	have_want "still on the bypass" "$(in_map)" -eq 40
+	end_pod c TERM
+	grep -q "^connections taken off the bypass: 20" "$BOX_TMP/c/log"
+	many_talk 2
+	exec 8>&-
+	wait "$MANY"
 	assert_no_pins
+}
+
+# bats test_tags=long
+@test "Kubernetes manifest: a container whose pair is unloaded by somebody else ends, to be started again" {
+	local OPTIONS=
+	make -C "$ROOT" -s install PREFIX="$BOX_TMP/usr"
+	pod a
+	unload_pair
+	run -1 pod_is_ready a
+	wait_until 20 "the container to end" pod_has_ended "$(<"$BOX_TMP/a/pid")"
+	grep -q "the container is to be started again" "$BOX_TMP/a/log"
 }
 
 pod_has_ended() {

@@ -11,8 +11,8 @@ ln -sf /proc/self/fd /dev/fd
 mount -t proc none /proc
 mount -t sysfs none /sys
 mount -t securityfs none /sys/kernel/security
-# Where BPF is not among the active LSMs, the guard wants a bpftool that attaches tracing programs.
-[[ $(</sys/kernel/security/lsm) == *bpf* ]] || PATH=/later/usr/sbin:$PATH
+# Where BPF is kept from being an LSM, the guard wants a bpftool that attaches tracing programs.
+[[ $(</proc/cmdline) != *lsm=* ]] || PATH=/later/usr/sbin:$PATH
 mount -t cgroup2 none /sys/fs/cgroup
 mount -t bpf -o mode=0700 none /sys/fs/bpf
 mount -t tracefs none /sys/kernel/tracing

@@ -1,0 +1,84 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0
+#
+# The container of docs/kubernetes.yaml, run by crun from the OCI configuration that tests/oci.py
+# makes of the manifest: its own mount, IPC, UTS and cgroup namespaces, a root file system that is
+# read-only, and the capabilities of the manifest.  In a guest of tests/kernels.sh alone.
+
+bats_require_minimum_version 1.5.0
+load ../sandbox.bash
+
+setup() {
+	local dir
+	box_up
+	mkdir -p "$BOX_TMP"/root/{usr,proc,sys,dev,tmp,run,etc} /usr/lib/tcpip-bypass
+	for dir in bin sbin lib lib64; do
+		ln -s "usr/$dir" "$BOX_TMP/root/$dir"
+	done
+	in_box mount --bind "$ROOT" /usr/lib/tcpip-bypass
+	in_box mount --rbind /usr "$BOX_TMP/root/usr"
+}
+
+teardown() {
+	local name
+	for name in a b; do
+		crun_in_box delete --force "$name" 2>/dev/null || true
+	done
+	box_down
+}
+
+crun_in_box() {
+	in_box crun --root /run/crun --cgroup-manager cgroupfs "$@"
+}
+
+# pod NAME OPTIONS: until it is ready.
+pod() {
+	mkdir -p "$BOX_TMP/$1"
+	sed "s|@ROOT@|$BOX_TMP/root|; s|@CGROUP@|/pods/$1|; s|OPTIONS=|&$2|" "$ROOT/oci.json" >"$BOX_TMP/$1/config.json"
+	# The guest's root file system is none that can be pivoted away from.
+	crun_in_box run --no-pivot --bundle "$BOX_TMP/$1" "$1" >"$BOX_TMP/$1.log" 2>&1 3>&- &
+	wait_until 15 "$1 to be ready" is_ready "$1"
+}
+
+in_pod() {
+	crun_in_box exec "$1" "${@:2}"
+}
+
+is_ready() {
+	in_pod "$1" /bin/bash /usr/lib/tcpip-bypass/lib/pod.sh --loaded 2>/dev/null
+}
+
+# end_pod NAME SIGNAL: and what it says at its end.
+end_pod() {
+	crun_in_box kill "$1" "$2"
+	wait_until 15 "$1 to end" has_ended "$1"
+	crun_in_box delete --force "$1" 2>/dev/null || true
+}
+
+has_ended() {
+	[[ $(crun_in_box list 2>/dev/null) != *"$1 "*running* ]]
+}
+
+@test "pod: loads, with the guard; the next one takes over, and connections stay on the bypass" {
+	pod a ""
+	[[ ! -s /sys/kernel/security/lsm || $(uname -r) == 5.* ]] || grep -q "^guard: " "$BOX_TMP/a.log"
+	hold_many 10 1
+	have_want "programs" "$(in_pod a /usr/lib/tcpip-bypass/status.sh --json |
+		jq -r '.connections[0] | .client.program + " " + .server.program' | sed 's|/[0-9]*||g')" = "many many"
+	pod b "--exclude-port 7001"
+	end_pod a TERM
+	grep -q "another pod has taken it over" "$BOX_TMP/a.log"
+	many_talk 1
+	have_want "on the bypass" "$(in_map)" -eq 20
+	have_want "ports" "$(in_pod b /usr/lib/tcpip-bypass/status.sh --json | jq -c .exclude_ports)" = '["7001"]'
+	# Its container is started again.
+	end_pod b KILL
+	pod a ""
+	have_want "on the bypass" "$(in_map)" -eq 20
+	end_pod a TERM
+	grep -q "^connections taken off the bypass: 10" "$BOX_TMP/a.log"
+	many_talk 2
+	exec 8>&-
+	wait "$MANY"
+	assert_no_pins
+}
