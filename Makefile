@@ -58,7 +58,8 @@ install: $(OBJECTS)
 	$(Q)install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(UNITDIR) $(DESTDIR)$(MANDIR)
 	$(Q)install -m 644 $(OBJECTS) $(DESTDIR)$(LIBDIR)/build
 	$(Q)install -m 644 bpf/counters.h $(DESTDIR)$(LIBDIR)/bpf
-	$(Q)install -m 644 lib/*.sh $(DESTDIR)$(LIBDIR)/lib
+	$(Q)install -m 644 $(filter-out lib/pod.sh,$(wildcard lib/*.sh)) $(DESTDIR)$(LIBDIR)/lib
+	$(Q)install -m 755 lib/pod.sh $(DESTDIR)$(LIBDIR)/lib
 	$(Q)install -m 644 docs/limits.md $(DESTDIR)$(LIBDIR)/docs
 	$(Q)install -m 755 $(COMMANDS:=.sh) $(DESTDIR)$(LIBDIR)
 	$(Q)set -e; for command in $(COMMANDS); do \

@@ -87,6 +87,7 @@ usage() {
 		    0  loaded
 		    1  not loaded, or not reloaded, and nothing has changed; what could not be undone is named
 		    2  the same: an argument is wrong
+		    3  the same: what is loaded, of another version or for another cgroup, cannot be reloaded
 
 		SEE ALSO
 		    status.sh shows what is loaded.  unload.sh ends it.
@@ -283,7 +284,7 @@ mount_bpffs() {
 load_program() {
 	local log
 	log=$(cmd bpftool prog load "$OBJECTS/$1.o" "$3" type "$2" 2>&1) || {
-		tail -n 20 <<<"$log" >&2 # the verifier's reason comes last
+		say "$log" | tail -n 20 >&2 # the verifier's reason comes last
 		die "the kernel refuses $1"
 	}
 	say "$log" >&2
@@ -430,6 +431,11 @@ name_cgroup() {
 	CGROUP_QUOTED=$(printf %q "$CGROUP")
 }
 
+not_in_place() {
+	warn "$*; to load anew: sudo $HERE/unload.sh, then load.sh"
+	exit 3
+}
+
 # check_loaded: by these scripts, or by others that write the maps as these do.
 check_loaded() {
 	local values dump layout=''
@@ -440,11 +446,10 @@ check_loaded() {
 	read -ra values < <(config_in "$dump")
 	read -r layout LOADED_VERSION < <(version_in "$dump") || true
 	[[ $layout == "$LAYOUT" ]] ||
-		die "loaded by ${LOADED_VERSION:+version $LOADED_VERSION, }another one than these scripts, of $VERSION, can change" \
-			"in place; to load anew: sudo $HERE/unload.sh, then load.sh"
+		not_in_place "loaded by ${LOADED_VERSION:+version $LOADED_VERSION, }another one than these scripts," \
+			"of $VERSION, can change in place"
 	[[ -z $CGROUP || $(stat -c %i "$CGROUP") -eq ${values[0]} ]] ||
-		die "loaded for another cgroup, which cannot be changed in place; to load anew: sudo" \
-			"$HERE/unload.sh, then load.sh"
+		not_in_place "loaded for another cgroup, which cannot be changed in place"
 	CGROUP_INODE=${values[0]}
 	PROGRAM_ID=${values[3]}
 	SCOPE=$(((values[4] >> SCOPE_SHIFT) + 1 & 0xffffff))

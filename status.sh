@@ -103,7 +103,7 @@ counters() {
 				sum[member[1]] += member[2]
 		}
 		END { for (i = 1; i <= n; i++) if (name[i] in sum) printf "%s %.0f\n", name[i], sum[name[i]] }' \
-		<(say "$COUNTER_TEXTS") RS=, - <<<"$1"
+		<(say "$COUNTER_TEXTS") RS=, - < <(say "$1")
 }
 
 # Lines `NAME DIRECTIONS`, of those open: on_bypass, then each counter that is a reason.
@@ -120,7 +120,7 @@ directions() {
 			for (i = 0; i in name; i++)
 				if (i in n)
 					print name[i], n[i]
-		}' <(say "$COUNTER_TEXTS") - <<<"$OPEN_SOCKETS"
+		}' <(say "$COUNTER_TEXTS") - < <(say "$OPEN_SOCKETS")
 }
 
 # filter DUMP SCOPE ADMIT: the ranges of --port (1) or --exclude-port (0), as FIRST-LAST in one line.
@@ -151,20 +151,20 @@ excluded_cgroups() {
 			path[$1] = substr($0, length($1) + 2)
 			next
 		}
-		NF { print $1 in path ? path[$1] : $1 }' <(paths_shown "$ids") - <<<"$ids" | sort -u
+		NF { print $1 in path ? path[$1] : $1 }' <(paths_shown "$ids") - < <(say "$ids") | sort -u
 }
 
 # paths_shown NUMBERS: lines `NUMBER PATH` of these cgroups, where they are to be seen; never
 # nothing.
 paths_shown() {
-	cgroup_paths <<<"$1" | shown_lines
+	say "$1" | cgroup_paths | shown_lines
 	echo
 }
 
 # some_of LINES: as a list in one line.
 some_of() {
 	local most=20 lines
-	mapfile -t lines <<<"$1"
+	mapfile -t lines < <(say "$1")
 	printf '%s' "${lines[0]}"
 	((${#lines[@]} == 1)) || printf ', %s' "${lines[@]:1:most-1}"
 	((${#lines[@]} <= most)) || printf ', and %s more (--json)' $((${#lines[@]} - most))
@@ -228,11 +228,11 @@ look_at_sockets() {
 		return 1
 	fi
 	if [[ -n $CONNECTIONS ]]; then
-		CONNECTIONS=$(with_programs <<<"$CONNECTIONS")
+		CONNECTIONS=$(say "$CONNECTIONS" | with_programs)
 	fi
 	SOCKETS=$(of_connections '
 		NF { n += ($at["client_key"] != "-") + ($at["server_key"] != "-") }
-		END { print n + 0 }' <<<"$CONNECTIONS")
+		END { print n + 0 }' < <(say "$CONNECTIONS"))
 	end_lists # the next look may find another load
 	DIRECTIONS=$(directions)
 }
@@ -357,7 +357,7 @@ show_connections() {
 		say "no connection is on the bypass"
 		return
 	fi
-	of_connections '{ print $at["client_unread"] + $at["server_unread"], $0 }' <<<"$CONNECTIONS" |
+	of_connections '{ print $at["client_unread"] + $at["server_unread"], $0 }' < <(say "$CONNECTIONS") |
 		sort -s -t $'\t' -k 1,1nr | cut -f 2- | of_connections '
 		BEGIN { print "CLIENT", "SERVER", "AGE", "CLIENT UNREAD", "SERVER UNREAD", "NETNS", "PROGRAMS" }
 		{
@@ -430,7 +430,7 @@ watch() {
 		fi
 		lines=$(tput lines 2>/dev/null || echo 24)
 		printf '\033[H\033[J' || exit 2
-		head -n $((lines - 1)) <<<"$screen" || exit 2
+		head -n $((lines - 1)) < <(say "$screen") || exit 2
 		# The reader of a list may go on when its time is up (read_pin), but has ended by then.
 		took=$((SECONDS - began))
 		sleep "$((took < LIST_SECONDS / 2 ? WATCH : WATCH + 10 * took))"

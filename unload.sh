@@ -235,7 +235,7 @@ detach_pinned() {
 	}
 	[[ -n $cgroup ]] || return 0 # removed, and the attachment with it
 	attempt bpftool cgroup detach "$cgroup" sock_ops pinned "$SOCKOPS_PIN" || true
-	for pin in "${GUARD_PINS[@]}"; do
+	for pin in "${GUARD_PINS[@]}" "${GUARD_PINS[@]/#"$GUARD_DIR"/$NEW_GUARD_DIR}"; do
 		[[ ! -e $pin ]] || attempt bpftool cgroup detach "$cgroup" lsm_cgroup pinned "$pin" || true
 	done
 	LOADED_FOR=$cgroup
@@ -353,7 +353,7 @@ report() {
 	fi
 	if [[ -n $LEFT ]]; then
 		say "still on the bypass when the time was up:"
-		lines=$(sed -n "1,${MAX_SHOWN}p" <<<"$LEFT" | with_programs | describe)
+		lines=$(say "$LEFT" | sed -n "1,${MAX_SHOWN}p" | with_programs | describe)
 		say "$lines"
 		((left <= MAX_SHOWN)) || say "  and $((left - MAX_SHOWN)) more"
 	fi

@@ -3,7 +3,8 @@
 #
 # Counts instructions, as root:
 #
-#   bench/count.sh [--install-deps] [--update] [KERNEL]...
+#   bench/count.sh [--install-deps] [KERNEL]...
+#   bench/count.sh --update
 #   bench/count.sh --table
 #
 # In virtual machines (tests/guests.bash), whose clock counts the instructions that their CPU
@@ -39,7 +40,7 @@ count_on() {
 	local log=$WORK/$1.log release
 	stage "$WORK/$1" "$1"
 	cp bench/count-guest.sh "$WORK/$1/init"
-	run_guest "$1" "$WORK/$1" -icount shift=0,sleep=off >"$log"
+	run_guest "$1" "$WORK/$1" -icount shift=0,sleep=off >"$log" || true # its end decides
 	release=$(<"${KERNEL_OF[$1]}/release")
 	sed -n "s/^@count|\(.*\)|\(.*\)|\(.*\)/$1,$release,\1,\2,\3/p" "$log"
 	grep -qa '^@done' "$log" || {
@@ -145,6 +146,7 @@ main() {
 		shift
 	done
 	[[ $EUID -eq 0 ]] || die "needs root: sudo $0"
+	[[ -z $update || $# -eq 0 ]] || die "--update: all kernels, or none"
 	[[ $# -gt 0 ]] || set -- "${COUNTED_ON[@]}"
 	prepare_guests
 	make -s all test-programs
@@ -165,6 +167,7 @@ main() {
 	} >"$WORK/all"
 	if [[ -n $update ]]; then
 		cp "$WORK/all" "$COUNTED"
+		return
 	fi
 	compare "$COUNTED" <(sed 1d "$WORK/all")
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * bpf_guard_trace: the guard (guard.h) as tracing programs, for where BPF is not among the active
- * LSMs.  They see the calls of all programs of the host, and act on sockets of the map alone.
+ * LSMs.  They see the calls of all programs of the host; what they act on are sockets of the map,
+ * and listeners of excluded programs.
  *
  * The functions through which the kernel asks its LSMs call them by a trampoline: first the fentry
  * programs, which look, and then the fmod_ret programs, which answer.  Those alone can set the

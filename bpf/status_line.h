@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * The line that sock_ops_status and sock_ops_open write about a socket, for status.sh and
- * unload.sh.  Its columns, which COLUMNS names, all numbers:
+ * unload.sh, also for those of other versions: columns keep their meaning and their places, and new
+ * ones come before `id`.  COLUMNS names them, all numbers:
  *
  *   key          struct sock_key: 96 hexadecimal digits, in the order of its bytes
  *   local_port, remote_port

@@ -104,5 +104,5 @@ ours_on() {
 		"$SOCKOPS") say "$id sock_ops" ;;
 		"$GUARD" | "${GUARD}_get") say "$id lsm_cgroup" ;;
 		esac
-	done <<<"$list" | only_ours
+	done < <(say "$list") | only_ours
 }

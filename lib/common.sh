@@ -57,6 +57,8 @@ PINS=("$BYPASS_PIN" "$SOCKOPS_PIN" "${MAP_PINS[@]}")
 RUNNING_PIN=$BPFFS/$RUNNING # while load.sh looks around
 
 # Nobody may be listening, or the disk be full: that a message cannot be written never decides.
+# Also where a program is to read a string that may be long: of a here-string of more than 64 KiB
+# bash makes a file in /tmp, which any user can fill.
 say() {
 	printf '%s\n' "$*" 2>/dev/null || true
 }

@@ -91,6 +91,11 @@ guard_by_trace() {
 		return 1
 	}
 	say "$log" >&2
+	# What it could not attach, it has pinned all the same.
+	[[ $log != *"falling back to pinning"* ]] || {
+		why="$GUARD_TRACE cannot be attached: $(reason_in "$log")"
+		return 1
+	}
 }
 
 # A guard that cannot be attached does not stay (some arm64 kernels load it, but lack what attaching

@@ -11,7 +11,7 @@ list_of() {
 		printf %s "$comma"
 		quoted "$line"
 		comma=,
-	done <<<"$1"
+	done < <(say "$1")
 }
 
 # members: of a JSON object, from lines `NAME NUMBER`.
@@ -61,6 +61,6 @@ show_json() {
 		function text(value) {
 			gsub(/[\\"]/, "\\\\&", value)
 			return value == "-" ? "null" : "\"" value "\""
-		}' <<<"$CONNECTIONS"
+		}' < <(say "$CONNECTIONS")
 	say ']}'
 }

@@ -150,7 +150,7 @@ number_in() {
 ask() {
 	local said
 	said=$(say_each "$@" | bpftool -j batch file - 2>/dev/null) || true
-	mapfile -t ANSWERS <<<"${said//'{"command":'/$'\n'}"
+	mapfile -t ANSWERS < <(say "${said//'{"command":'/$'\n'}")
 	ANSWERS=("${ANSWERS[@]:1}")
 }
 
@@ -160,7 +160,7 @@ id_of() {
 
 # reason_in LOG: of what bpftool has said, what libbpf could not do.
 reason_in() {
-	grep -m 1 'failed:' <<<"$1" || tail -n 1 <<<"$1"
+	say "$1" | grep -m 1 'failed:' || say "$1" | tail -n 1
 }
 
 # What stands where our pins are to be, whatever it is.

@@ -29,7 +29,7 @@ check_other_programs() {
 		[[ -z $id || $flags == multi ]] ||
 			die "$(other_program "$id" "$name") is attached to $CGROUP_SHOWN without multi: no second one" \
 				"can be attached; $(detach_hint "$CGROUP" "$id")"
-	done <<<"$own"
+	done < <(say "$own")
 
 	while read -r dir; do
 		read -r id flags name < <(programs_on sock_ops "$dir") || continue
@@ -71,7 +71,7 @@ check_above_what_is_seen() {
 			die "$(other_program "$id" "$name") is attached above $(cgroup2_root), which is the topmost" \
 				"cgroup here: it would run after ours, or would not run any more; run load.sh outside of this" \
 				"container"
-	done <<<"$all"
+	done < <(say "$all")
 }
 
 other_program() {

@@ -2,15 +2,17 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # What the container of docs/kubernetes.yaml runs: loads the pair on its node, and unloads it at
-# SIGTERM, unless another pod has taken it over.
+# SIGTERM, unless there is another pod.
 #
 #   pod.sh            with load.sh's options in OPTIONS
-#   pod.sh --loaded   is it loaded, by this pod or by one that has taken it over?
+#   pod.sh --loaded   is it loaded, and has this pod come so far?
 #
 # A pod that finds the pair loaded takes it over (load.sh --reload): connections stay on the bypass,
-# also when it brings another version.  The one before sees by the scope, which has another number
-# then, that it is not its own any more.  Where METRICS is a directory, a file in it has the counters
-# for the textfile collector of Prometheus' node exporter.
+# also when it brings another version.  All pods of a node, two during an update, share a lock, which
+# goes with the process that holds it: the last one is the one that can have it for itself.
+#
+# Where METRICS is a directory, a file in it has the counters for the textfile collector of
+# Prometheus' node exporter.
 
 set -euo pipefail
 HERE=$(readlink -f "${BASH_SOURCE[0]}")
@@ -19,9 +21,13 @@ HERE=${HERE%/lib/*}
 . "$HERE/lib/common.sh"
 # shellcheck source=lib/maps.sh
 . "$HERE/lib/maps.sh"
+# shellcheck source=lib/lists.sh
+. "$HERE/lib/lists.sh"
 
-OURS=${TMPDIR:-/tmp}/loaded # what this pod has loaded: goes with the pod
+PODS=$BPFFS/pods            # the lock, in root's BPF file system
+READY=${TMPDIR:-/tmp}/ready # goes with the pod
 SECONDS_BETWEEN=15
+LINGER_SECONDS=30 # of the grace period of the manifest
 
 # on_node COMMAND...: so that the paths of cgroups are the node's, also those of other pods.
 ON_NODE=(nsenter --cgroup=/proc/1/ns/cgroup --)
@@ -29,60 +35,90 @@ on_node() {
 	"${ON_NODE[@]}" "$@"
 }
 
-# state: what is loaded, another one after each load or reload; nothing where nothing is.
-state() {
-	! is_loaded || config_of pinned "$CONFIG_PIN"
+# join: until a pod that unloads has ended.
+join() {
+	while :; do
+		mkdir -p "$PODS"
+		exec {TOGETHER}<"$PODS"
+		flock --shared "$TOGETHER"
+		[[ ! $PODS -ef /dev/fd/$TOGETHER ]] || return 0
+		exec {TOGETHER}<&- # the last one has removed it meanwhile
+	done
+}
+
+is_last() {
+	flock --exclusive --nonblock "$TOGETHER"
 }
 
 load() {
-	local options
+	local options status=0
 	read -ra options <<<"${OPTIONS:-}"
-	if is_loaded && on_node "$HERE/load.sh" --reload --quiet "${options[@]}"; then
-		return
+	if is_loaded; then
+		on_node "$HERE/load.sh" --reload --quiet "${options[@]}" || status=$?
+		# Unless it cannot be changed in place, what is loaded stays as it is.
+		((status == 3)) || return "$status"
 	fi
-	# Loaded in part, by a container that was killed, or so that it cannot be taken over.
+	# Loaded in part, by a container that was killed, or by another version.
 	on_node "$HERE/unload.sh" --timeout 1
 	on_node "$HERE/load.sh" --quiet "${options[@]}"
 }
 
-# Another one may have taken it over.
+# unload: all processes end with the container, also the one that unload.sh leaves for what is unread.
+unload() {
+	local i
+	on_node "$HERE/unload.sh" || true
+	for ((i = 0; i < LINGER_SECONDS; i++)); do
+		[[ -n $(compgen -G "$BPFFS/$STATUS-*") ]] || break
+		sleep 1
+	done
+	rm -f "$BPFFS/$STATUS"-* "$BPFFS/$OPEN"-* "$BPFFS/$RELEASE"-*
+	rmdir "$PODS"
+}
+
 end() {
 	trap '' TERM INT
-	if [[ $(state) == "$(<"$OURS")" ]]; then
-		on_node "$HERE/unload.sh" || true
+	if is_last; then
+		unload
+		write_metrics
 	else
-		say "another pod has taken it over"
+		say "another pod goes on"
 	fi
 	exit 0
 }
 
+# write_metrics: whose the directory is, could have put a link there.
 write_metrics() {
-	local text
+	local text new=${METRICS:-}/tcpip-bypass.$$
+	[[ -d ${METRICS:-} ]] || return 0
 	text=$("$HERE/status.sh" --prometheus) || (($? == 1)) || return 0
-	if printf '%s\n' "$text" >"$METRICS/tcpip-bypass.new"; then
-		mv "$METRICS/tcpip-bypass.new" "$METRICS/tcpip-bypass.prom" || true
+	rm -f "$new"
+	if (set -C && printf '%s\n' "$text" >"$new"); then
+		mv "$new" "$METRICS/tcpip-bypass.prom" || true
 	fi
 }
 
 main() {
-	local never
+	local never ended=
 	if [[ ${1:-} == --loaded ]]; then
-		[[ -s $OURS ]] && is_loaded
+		[[ -e $READY ]] && is_loaded
 		return
 	fi
-	rm -f "$OURS"
-	trap 'exit 0' TERM INT
+	rm -f "$READY"
+	trap 'ended=1' TERM INT
 	if ! on_node true 2>/dev/null; then
 		warn "cannot see the node's cgroups (hostPID, CAP_SYS_PTRACE): those of other pods have no paths here"
 		ON_NODE=(env)
 	fi
-	load
-	state >"$OURS"
+	check_bpffs || exit 1
+	join
+	load || exit
+	: >"$READY"
 	trap end TERM INT
+	[[ -z $ended ]] || end
 	# By the shell itself: with the node's pids nothing ends with it.
 	exec {never}<> <(:)
-	while [[ -n $(state) ]]; do
-		[[ ! -d ${METRICS:-} ]] || write_metrics
+	while is_loaded; do
+		write_metrics
 		read -rt "$SECONDS_BETWEEN" -u "$never" || true
 	done
 	warn "unloaded by somebody else: the container is to be started again"

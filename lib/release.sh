@@ -129,7 +129,7 @@ wait_for_held() {
 release_rest() {
 	local inodes
 	while [[ -n ${REST[$1]:-} ]] && has_time "$2"; do
-		read -ra inodes <<<"${REST[$1]}"
+		read -ra inodes < <(say "${REST[$1]}")
 		REST[$1]=
 		release "$1" "$2" "${inodes[@]}"
 		wait_for_held "$((NOW + 5000))"
@@ -140,7 +140,7 @@ release_rest() {
 # turn.
 held_up() {
 	local lines rest
-	read -ra rest <<<"${REST[*]}"
+	read -ra rest < <(say "${REST[*]}")
 	((!${#rest[@]})) || say "network namespaces where sockets get back later what they had before:" \
 		"${#rest[@]}"
 	((${#HELD[@]})) || return 0

@@ -52,8 +52,8 @@ in_one() {
 	(($#)) || return 0
 	said=$(cmd -q bpftool -j batch file <(printf '%s\n' "$@") 2>&1) || true
 	# On 5.10 it calls the end of its input an error: what counts is what it says of each.
-	[[ $(tr '{' '\n' <<<"$said" | grep -c '"output":null') -eq $# ]] || {
-		warn "cannot set $what: $(tr '{' '\n' <<<"$said" | grep -v '^"command"' | tail -n 1)"
+	[[ $(say "$said" | tr '{' '\n' | grep -c '"output":null') -eq $# ]] || {
+		warn "cannot set $what: $(say "$said" | tr '{' '\n' | grep -v '^"command"' | tail -n 1)"
 		return 1
 	}
 }
@@ -66,7 +66,7 @@ excluded_now() {
 		entries '{
 			gsub(/../, " &", $1)
 			print "'"$pin"'" $1
-		}' <<<"$dump"
+		}' < <(say "$dump")
 	done
 }
 
@@ -76,7 +76,7 @@ read_excluded() {
 	list=$(excluded_now) || return
 	while read -r entry; do
 		[[ -z $entry ]] || WAS[$entry]=1
-	done <<<"$list"
+	done < <(say "$list")
 }
 
 # exclude PIN KEY: in hexadecimal.
@@ -94,7 +94,7 @@ exclude_alone() {
 	while read -r entry; do
 		[[ -z $entry || -n ${scope[$entry]:-} ]] ||
 			UPDATES+=("map delete pinned ${entry/ / key hex }")
-	done <<<"$list"
+	done < <(say "$list")
 	write_updates "what is excluded"
 }
 

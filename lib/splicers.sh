@@ -73,16 +73,16 @@ exclude_running() {
 	# First all of the list: what reads it may take its time.
 	list=$(running) || exclude_what_listens "not all programs could be looked at"
 	# Those of --exclude-program first: any user can fill what is left of MAX_CGROUPS.
-	found=$(sought <<<"$list" | judged | once_each | sort -s -n -k 1,1)
+	found=$(say "$list" | sought | judged | once_each | sort -s -n -k 1,1)
 	[[ -n $found ]] || return 0
 	# All of them first: find has little time, and bash reads a pipe byte by byte.
-	paths=$(cut -d ' ' -f 3 <<<"$found" | cgroup_paths | shown_lines)
+	paths=$(say "$found" | cut -d ' ' -f 3 | cgroup_paths | shown_lines)
 	while read -r cgroup path; do
 		[[ -z $cgroup ]] || path_of[$cgroup]=$path
-	done <<<"$paths"
+	done < <(say "$paths")
 	while read -r place pid cgroup; do
 		exclude_found "$place" "$pid" "$cgroup" "${path_of[$cgroup]:-}"
-	done <<<"$found"
+	done < <(say "$found")
 }
 
 # exclude_found PLACE PID CGROUP PATH: CGROUP is 0 where none can be excluded, or `deep`.  There may

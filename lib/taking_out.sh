@@ -43,7 +43,7 @@ declare -A TAKEN=() # network namespaces of the sockets that take_out() has take
 
 # count LINES: how many; there are none in an empty string.
 count() {
-	grep -c . <<<"$1" || true
+	say "$1" | grep -c . || true
 }
 
 # look MAP: its connections, in SEEN.  They are counted once, at the first look that sees any.
@@ -63,7 +63,7 @@ let_them_go() {
 	while has_time "$end" && look "$@"; do
 		if [[ -z $SEEN ]] && ! map_is_empty "$@"; then
 			idle=0 # they cannot be seen
-		elif of_connections 'NF && !$at["idle"] { exit 1 }' <<<"$SEEN"; then
+		elif of_connections 'NF && !$at["idle"] { exit 1 }' < <(say "$SEEN"); then
 			((++idle < 2)) || return 0
 		else
 			idle=0
@@ -94,10 +94,10 @@ take_out() {
 			LEFT+=${LEFT:+$'\n'}$SEEN
 			return 1
 		fi
-		idle=$(idle_keys <<<"$SEEN")
+		idle=$(say "$SEEN" | idle_keys)
 		both=$(comm -12 <(say "$before") <(say "$idle") | sed '/^$/d')
 		before=$idle
-		[[ -z $both ]] || delete_keys "$@" <<<"$both"
+		[[ -z $both ]] || delete_keys "$@" < <(say "$both")
 		pause "$looks" "$end"
 	done
 	if ! bpftool map show "$@" >/dev/null 2>&1; then
@@ -139,7 +139,7 @@ note_namespaces() {
 		# shellcheck disable=SC2034 # for release.sh
 		TAKEN[$inode]=1
 	done < <(of_connections '
-		$at["idle"] { print $at["client_netns"] "\n" $at["server_netns"] }' <<<"$SEEN" |
+		$at["idle"] { print $at["client_netns"] "\n" $at["server_netns"] }' < <(say "$SEEN") |
 		sort -u | sed -n '/^[0-9]/p')
 }
 

@@ -222,6 +222,7 @@ assert_ended_well() {
 # assert_on_bypass CONNECTIONS: all of them, from their first byte on.
 assert_on_bypass() {
 	local messages
+	[[ $(in_map) -eq $((2 * $1)) ]] || in_box "$ROOT/status.sh" >&2 # says why not
 	have_want "sockets in the map" "$(in_map)" -eq $((2 * $1))
 	have_want "messages over TCP" "$(counter passed_messages)" -eq 0
 	messages=$(counter redirected_messages)

@@ -227,6 +227,22 @@ have_in_map() {
 	[[ $(in_map) -eq $1 ]]
 }
 
+# Any user can fill it.
+@test "hostile: where there is no room for a file, all is shown and unloaded" {
+	local full=$BOX_TMP/full
+	mkdir "$full"
+	in_box mount -t tmpfs -o size=4k none "$full"
+	in_box bash -c 'head -c 8192 /dev/zero >"$0/file"' "$full" || true
+	hold_many 400 0
+	run -0 in_box env TMPDIR="$full" "$ROOT/status.sh" --json
+	have_want "connections" "$(jq '.connections | length' <<<"$output")" -eq 400
+	run -0 in_box env TMPDIR="$full" "$ROOT/unload.sh"
+	output_has "connections taken off the bypass: 400"
+	many_talk 1
+	exec 8>&-
+	wait "$MANY"
+}
+
 # lists N: how many of N lists of what runs are not whole, in a pid namespace where each number is
 # another process's a moment later.  Since 6.14 such a namespace has a pid_max of its own.
 lists() {

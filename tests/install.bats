@@ -244,11 +244,16 @@ end_pod() {
 	pod c
 	end_pod a TERM
 	end_pod b TERM
-	grep -q "another pod has taken it over" "$BOX_TMP/a/log"
+	grep -q "another pod goes on" "$BOX_TMP/a/log"
 	have_want "in the map" "$(in_map)" -eq 40
 	many_talk 1
 	have_want "still on the bypass" "$(in_map)" -eq 40
 	have_want "ports" "$(in_box "$ROOT/status.sh" --json | jq -c .exclude_ports)" = '["7001"]'
+	# What is wrong changes nothing.
+	mkdir "$BOX_TMP/d"
+	run -2 in_box env TMPDIR="$BOX_TMP/d" OPTIONS="--port x" bash "$BOX_TMP/usr/lib/tcpip-bypass/lib/pod.sh"
+	output_has "--port: not a port or a range: x"
+	have_want "still on the bypass" "$(in_map)" -eq 40
 	# Its container is started again.
 	end_pod c KILL
 	rm -r "$BOX_TMP/c"
@@ -256,6 +261,7 @@ end_pod() {
 	have_want "still on the bypass" "$(in_map)" -eq 40
 	end_pod c TERM
 	grep -q "^connections taken off the bypass: 20" "$BOX_TMP/c/log"
+	grep -q "^tcpip_bypass_loaded 0" "$BOX_TMP/c/tcpip-bypass.prom"
 	many_talk 2
 	exec 8>&-
 	wait "$MANY"

@@ -163,7 +163,7 @@ close_connection() {
 	child_up
 	load_pair --quiet --port 7000
 	before=$(in_box "$ROOT/status.sh" --json)
-	run -1 load_pair --reload --cgroup "$CHILD"
+	run -3 load_pair --reload --cgroup "$CHILD"
 	output_has "another cgroup" "unload.sh"
 	run -2 load_pair --reload --port 0
 	run -0 load_pair --reload --quiet --port 7000 --cgroup "$(box_root)"

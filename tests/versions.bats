@@ -64,10 +64,10 @@ pretend() {
 	load_pair --quiet >/dev/null 2>&1
 	before=$(in_box "$ROOT/status.sh" --json | jq -c '[.since, .ports]')
 	pretend 2 "39 2e 39 0 0 0 0 0 0 0 0 0 0 0 0 0"
-	run -1 load_pair --reload --port 7000
+	run -3 load_pair --reload --port 7000
 	output_has "loaded by version 9.9" "unload.sh"
 	pretend 0 "0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0"
-	run -1 load_pair --reload --port 7000
+	run -3 load_pair --reload --port 7000
 	output_has "another" "unload.sh"
 	have_want "status" "$(in_box "$ROOT/status.sh" --json | jq -c '[.since, .ports]')" = "$before"
 	unload_pair

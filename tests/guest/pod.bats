@@ -67,7 +67,7 @@ has_ended() {
 		jq -r '.connections[0] | .client.program + " " + .server.program' | sed 's|/[0-9]*||g')" = "many many"
 	pod b "--exclude-port 7001"
 	end_pod a TERM
-	grep -q "another pod has taken it over" "$BOX_TMP/a.log"
+	grep -q "another pod goes on" "$BOX_TMP/a.log"
 	many_talk 1
 	have_want "on the bypass" "$(in_map)" -eq 20
 	have_want "ports" "$(in_pod b /usr/lib/tcpip-bypass/status.sh --json | jq -c .exclude_ports)" = '["7001"]'
