@@ -94,8 +94,9 @@ read_pin() {
 	local fd said status=0 all=$'all\n'
 	exec {fd}< <(
 		alone
+		exec </dev/null 2>/dev/null # who reads our messages does not wait for it
 		trap - PIPE
-		cat "$2" </dev/null 2>/dev/null && say all
+		cat "$2" && say all
 	)
 	said=$(
 		timeout --foreground "$1" cat <&"$fd"
