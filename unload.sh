@@ -152,11 +152,11 @@ linger() {
 	for id in ${ids[0]+"${ids[@]}"}; do
 		exec {go}> >(
 			exec >/dev/null 2>&1
-			read -r || true
+			read -r MADE || true
 			exec </dev/null
 			finish "$id"
 		)
-		pin_for "$!" "$id"
+		pin_for "$!" "$id" >&"$go"
 		exec {go}>&-
 		if [[ " ${STAY[*]} " == *" $id "* ]]; then
 			say "process $! takes them off the bypass once they are read"
@@ -167,14 +167,18 @@ linger() {
 }
 
 # pin_for PID MAP-ID: the lists that this process goes on with: the next unload.sh clears the pins of
-# processes that have ended.
+# processes that have ended.  Says what its MADE is to be.
 pin_for() {
-	local from
-	cmd -q mv "$(release_path "$2")" "$(list_path "$1" "$RELEASE" id "$2")" 2>/dev/null || true
-	from=$(list_path "$ITERATES" "$OPEN")
-	[[ ! -e $from ]] || cmd -q ln "$from" "$(list_path "$1" "$OPEN")"
-	from=${PINNED_LIST[$2]:-$(list_path "$ITERATES" "$STATUS" id "$2")}
-	[[ ! -e $from ]] || cmd -q ln "$from" "$(list_path "$1" "$STATUS" id "$2")"
+	local release open status
+	release=$(release_path "$2")
+	open=$(list_path "$ITERATES" "$OPEN")
+	status=${PINNED_LIST[$2]:-$(list_path "$ITERATES" "$STATUS" id "$2")}
+	local MADE
+	made_now
+	[[ ! -e $release ]] || cmd -q mv "$release" "$(list_path "$1" "$RELEASE" id "$2")"
+	[[ ! -e $open ]] || cmd -q ln "$open" "$(list_path "$1" "$OPEN")"
+	[[ ! -e $status ]] || cmd -q ln "$status" "$(list_path "$1" "$STATUS" id "$2")"
+	say "$MADE"
 }
 
 # finish MAP-ID
@@ -269,9 +273,9 @@ unpin() {
 			files+=("$pin")
 		fi
 	done < <(pins)
-	# Of scripts that were killed.  Any user can have a process with the number that one had.
+	# Of scripts that were killed.
 	for pin in "$BPFFS/$STATUS"-* "$BPFFS/$OPEN"-* "$BPFFS/$RELEASE"-*; do
-		if [[ -f $pin && ! -L $pin && ${pin##*-} =~ ^[0-9]+$ && ! -O /proc/${pin##*-} ]]; then
+		if [[ -f $pin && ! -L $pin && ${pin##*-} =~ ^[0-9]+$ ]] && ! has_maker "$pin"; then
 			files+=("$pin")
 		fi
 	done

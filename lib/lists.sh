@@ -16,10 +16,17 @@ LIST_PINS=("${LISTS[@]/#/$BPFFS/}")
 LOADED_LAYOUT=$LAYOUT # of what is listed
 LOG=                  # why there is no list
 
-ITERATES=$$ # the process whose lists these are
-STARTED=${EPOCHREALTIME/./}
+ITERATES=$$    # the process whose lists these are
+MADE=          # and when it has begun to make them: see made_now()
 LIST_SECONDS=8 # that a list may take,
 LIST_END=0     # and when all lists of a script are to be there, by SECONDS; 0: no end
+
+# made_now: 1/100 s since the host was started, in MADE.
+made_now() {
+	read -r MADE _ </proc/uptime
+	MADE=${MADE/./}
+}
+made_now
 
 # pin_lists: by load.sh.  Kernels before 5.15 refuse sock_ops_release, and the policy of some hosts
 # iterators over maps.
@@ -35,7 +42,7 @@ pin_lists() {
 
 # list_path PID NAME [MAP]: where a process has it; nobody has had a pin of this name before.
 list_path() {
-	say "$BPFFS/$2-${4:+${4##*/}-}$STARTED-$1"
+	say "$BPFFS/$2-${4:+${4##*/}-}$MADE-$1"
 }
 
 # list_at PIN NAME [MAP]: has that list there.  Not echoed, as all that serves a script itself and is
@@ -108,6 +115,17 @@ read_pin() {
 	[[ $said == *"$all" ]] || ((status)) || status=1
 	printf %s "${said%"$all"}"
 	return "$status"
+}
+
+# has_maker PIN: is the process at work whose list it is?  Any user can have one with that number
+# later, also one that runs as root.
+has_maker() {
+	local pid=${1##*-} made=${1%-*} line fields
+	made=${made##*-}
+	[[ -O /proc/$pid && $made =~ ^[0-9]+$ ]] || return
+	read -r line 2>/dev/null <"/proc/$pid/stat" || return
+	read -ra fields <<<"${line##*) }" # behind its name, from the third one on
+	((fields[19] <= 10#$made))        # starttime, by the same clock
 }
 
 end_lists() {

@@ -680,19 +680,22 @@ in_container() {
 	have_want "entrances" "$output" = "$own /proc/self/ns/net"
 }
 
-@test "unload.sh: a pin stays for a process of root, not for any that has the number of its script" {
-	local pin=/sys/fs/bpf/sock_ops_open-1 root others
+@test "unload.sh: a pin stays for the process that has made it, not for any that has its number" {
+	local pin=/sys/fs/bpf/sock_ops_open root others now
 	in_box bash -c 'echo $$; exec sleep 100' >"$BOX_TMP/root" 3>&- &
 	in_box "${AS_USER[@]}" bash -c 'echo $$; exec sleep 100' >"$BOX_TMP/others" 3>&- &
 	wait_until 5 "a process" test -s "$BOX_TMP/root"
 	wait_until 5 "a process of another user" test -s "$BOX_TMP/others"
 	root=$(<"$BOX_TMP/root")
 	others=$(<"$BOX_TMP/others")
-	in_box bpftool iter pin "$ROOT/build/sock_ops_open.o" "$pin-$root"
-	in_box bpftool iter pin "$ROOT/build/sock_ops_open.o" "$pin-$others"
+	read -r now _ </proc/uptime
+	in_box bpftool iter pin "$ROOT/build/sock_ops_open.o" "$pin-${now/./}-$root"
+	in_box bpftool iter pin "$ROOT/build/sock_ops_open.o" "$pin-${now/./}-$others"
+	# Before it was started.
+	in_box bpftool iter pin "$ROOT/build/sock_ops_open.o" "$pin-$((10#${now/./} - 6000))-$root"
 	unload_pair
-	have_want "pins" "$(in_box find /sys/fs/bpf -name 'sock_ops_*')" = "$pin-$root"
-	in_box rm "$pin-$root"
+	have_want "pins" "$(in_box find /sys/fs/bpf -name 'sock_ops_*')" = "$pin-${now/./}-$root"
+	in_box rm "$pin-${now/./}-$root"
 }
 
 # number_of NAME: a constant of the programs.
