@@ -485,6 +485,7 @@ reload() {
 	trap - EXIT INT TERM HUP
 	if ((other)); then
 		take_places
+		cmd -q rm -f "${LIST_PINS[@]}"
 		pin_lists
 	fi
 	place_guard

@@ -6,18 +6,8 @@
 #
 #   @count|WHAT|VARIANT|INSTRUCTIONS
 
-export LC_ALL=C HOME=/root PATH=/usr/sbin:/usr/bin
-mount -t devtmpfs none /dev
-exec </dev/null >/dev/console 2>&1
-ln -sf /proc/self/fd /dev/fd
-mount -t proc none /proc
-mount -t sysfs none /sys
-mount -t securityfs none /sys/kernel/security
-mount -t cgroup2 none /sys/fs/cgroup
-mount -t tracefs none /sys/kernel/tracing
-mount -t tmpfs none /run
-ip link set lo up
-cd /project || exit
+# shellcheck source=tests/guest/mounts.bash
+. /project/tests/guest/mounts.bash
 # shellcheck source=tests/sandbox.bash
 . tests/sandbox.bash
 

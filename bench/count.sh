@@ -18,22 +18,12 @@
 # the line `N passed, M failed`, of what was compared.  --table prints what is checked in.
 
 set -euo pipefail
-shopt -s inherit_errexit
-export LC_ALL=C
-PATH=$PATH:/usr/sbin:/sbin
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-# shellcheck source=tests/packages.bash
-. tests/packages.bash
 # shellcheck source=tests/guests.bash
 . tests/guests.bash
 
 COUNTED=bench/count.csv # kernel,release,what,variant,instructions
 COUNTED_ON=(6.1 6.12)
-
-die() {
-	echo "count.sh: $*" >&2
-	exit 1
-}
 
 # count_on KERNEL: lines of COUNTED; fails where the guest did not come to its end.
 count_on() {

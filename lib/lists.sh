@@ -35,7 +35,6 @@ pin_lists() {
 	for name in "${LISTS[@]}"; do
 		map=()
 		[[ $name != "$STATUS" ]] || map=(map pinned "$MAP_PIN")
-		cmd -q rm -f "$BPFFS/$name"
 		cmd -t bpftool iter pin "$OBJECTS/$name.o" "$BPFFS/$name" "${map[@]}" || true
 	done
 }

@@ -117,3 +117,11 @@ compared() {
 	cd "$BATS_TEST_DIRNAME/.."
 	diff <(bench/count.sh --table) <(grep -A 20 '^| instructions | kernel' docs/performance.md | sed '/^$/,$d')
 }
+
+@test "virtual machines: a wrong argument gets a clear error, from both scripts that run them" {
+	cd "$BATS_TEST_DIRNAME/.."
+	run -1 tests/kernels.sh 9.9
+	output_has "kernels.sh: no such kernel: 9.9; there are: newest"
+	run -1 bench/count.sh --nosuch
+	output_has "count.sh: no such option: --nosuch"
+}

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # Virtual machines with Debian's stock kernels, for tests/kernels.sh and bench/count.sh.  Sourced from
-# the project's root, with die().
+# the project's root, after `set -euo pipefail`.
 #
 #   objects, test programs    built once, here: the same for all kernels
 #                             (guest/go-proxy.go kept as well)
@@ -15,6 +15,18 @@
 # KERNELS_TIMEOUT: seconds after which a guest is killed (1800).
 #
 # shellcheck disable=SC2034 # names that only one of them uses
+
+# shellcheck source=tests/packages.bash
+. tests/packages.bash
+
+shopt -s inherit_errexit
+export LC_ALL=C
+PATH=$PATH:/usr/sbin:/sbin
+
+die() {
+	echo "${0##*/}: $*" >&2
+	exit 1
+}
 
 # NAME SUITE ARCHITECTURE [PARAMETER], as the CPUs take them: the longest first.  What is called
 # nolsm boots with the LSMs that Ubuntu has active, without BPF.
@@ -243,7 +255,6 @@ stage() {
 		fi
 	done
 	cp "${GO_PROXY_OF[$2]}" "$dir/build/go-proxy"
-	/usr/bin/python3 tests/oci.py docs/kubernetes.yaml @ROOT@ @CGROUP@ >"$dir/oci.json"
 }
 
 # run_guest KERNEL DIRECTORY [ARGUMENT OF QEMU]...: what it writes to its console.  DIRECTORY is its

@@ -4,19 +4,11 @@
 # The init of tests/kernels.sh's guests: runs the guarantees, writes the results
 # to the console, and switches the machine off.
 
-export LC_ALL=C HOME=/root PATH=/usr/sbin:/usr/bin SLOWNESS=8
-mount -t devtmpfs none /dev
-exec </dev/null >/dev/console 2>&1
-ln -sf /proc/self/fd /dev/fd
-mount -t proc none /proc
-mount -t sysfs none /sys
-mount -t securityfs none /sys/kernel/security
+# shellcheck source=tests/guest/mounts.bash
+. /project/tests/guest/mounts.bash
+export SLOWNESS=8
 # Where BPF is kept from being an LSM, the guard wants a bpftool that attaches tracing programs.
 [[ $(</proc/cmdline) != *lsm=* ]] || PATH=/later/usr/sbin:$PATH
-mount -t cgroup2 none /sys/fs/cgroup
-mount -t bpf -o mode=0700 none /sys/fs/bpf
-mount -t tracefs none /sys/kernel/tracing
-mount -t tmpfs none /run
 while read -r module; do
 	insmod "/modules/$module"
 done </modules/list
@@ -25,9 +17,7 @@ done </modules/list
 # 100 ms, and who wakes up waits for his.
 turns=()
 [[ $(uname -r) == [56].* ]] || turns=(chrt --rr 1)
-ip link set lo up
 ulimit -n 65536
-cd /project || exit
 
 # Each file once, with the tests of all its guarantees.
 guarantees() {

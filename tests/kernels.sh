@@ -17,12 +17,7 @@
 # those that rest; meanwhile what the next ones need is fetched.
 
 set -euo pipefail
-shopt -s inherit_errexit
-export LC_ALL=C
-PATH=$PATH:/usr/sbin:/sbin
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-# shellcheck source=tests/packages.bash
-. tests/packages.bash
 # shellcheck source=tests/guests.bash
 . tests/guests.bash
 
@@ -128,6 +123,7 @@ guarantees_of() {
 boot() {
 	local file=$WORK/$1.$2
 	stage "$file" "$1"
+	/usr/bin/python3 tests/oci.py docs/kubernetes.yaml @ROOT@ @CGROUP@ >"$file/project/oci.json" # for guest/pod.bats
 	cp tests/kernels-guest.sh "$file/init"
 	guarantees_of "$1" | awk -F '|' -v part="$2" -v parts="$3" -v resting="$RESTING" '
 		($2 == resting) != (part == "resting") { next }

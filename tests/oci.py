@@ -2,10 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0
 """The OCI configuration that containerd would make of docs/kubernetes.yaml.
 
-    oci.py MANIFEST ROOT CGROUP SOURCE=DESTINATION... >config.json
+    oci.py MANIFEST ROOT CGROUP >config.json
 
-ROOT is the container's root file system, CGROUP its cgroup, SOURCE a directory that stands for a
-host path of the manifest.
+ROOT is the container's root file system, CGROUP its cgroup.
 """
 
 import json
@@ -13,8 +12,7 @@ import sys
 
 import yaml
 
-manifest, root, cgroup = sys.argv[1:4]
-stands_for = dict(reversed(arg.split("=", 1)) for arg in sys.argv[4:])
+manifest, root, cgroup = sys.argv[1:]
 spec = yaml.safe_load(open(manifest))["spec"]["template"]["spec"]
 container = spec["containers"][0]
 security = container["securityContext"]
@@ -37,10 +35,9 @@ mounts = [
 for use in container["volumeMounts"]:
     volume = volumes[use["name"]]
     if "hostPath" in volume:
-        path = volume["hostPath"]["path"]
         mounts.append({
             "type": "bind",
-            "source": stands_for.get(path, path),
+            "source": volume["hostPath"]["path"],
             "destination": use["mountPath"],
             "options": ["rbind", "rprivate", "ro" if use.get("readOnly") else "rw"],
         })

@@ -151,8 +151,8 @@ reach() {
 # bats test_tags=long
 @test "load.sh: killed between any two steps, unload.sh cleans up and it loads again" {
 	local n status
-	for n in {1..7}; do
-		fake_nth "$n" "$KILL"
+	for n in {1..11}; do
+		fake_nth "$n" "$KILL" "'iter pin'*"
 		status=0
 		with_fakes "$ROOT/load.sh" --no-guard || status=$?
 		have_want "exit status" "$status" -eq 137
@@ -163,7 +163,7 @@ reach() {
 		unload_pair
 		assert_nothing_loaded
 	done
-	fake_nth 7 "\"\$REAL\" \"\$@\"; $KILL; exit" # the last one is done
+	fake_nth 11 "\"\$REAL\" \"\$@\"; $KILL; exit" "'iter pin'*" # the last one is done
 	run ! with_fakes "$ROOT/load.sh" --no-guard
 	run ! load_pair
 	output_has "already loaded"
