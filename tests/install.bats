@@ -268,7 +268,7 @@ end_pod() {
 	assert_no_pins
 }
 
-# bats test_tags=long
+# bats test_tags=long,rests
 @test "Kubernetes manifest: a container whose pair is unloaded by somebody else ends, to be started again" {
 	local OPTIONS=
 	make -C "$ROOT" -s install PREFIX="$BOX_TMP/usr"

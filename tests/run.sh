@@ -10,6 +10,9 @@
 # tests/kernels.sh, the tests on other kernels, or with `tests/kernels.sh --all` if it is
 # --kernels=all, and with bench/count.sh, which counts instructions in the same virtual machines.
 # With files, only these tests.  Closes with the line `N passed, M failed`.
+#
+# Tests with the tag `rests` wait for time-outs for minutes, and hardly need a CPU: they are played
+# beside the others.
 
 set -euo pipefail
 export LC_ALL=C
@@ -34,11 +37,11 @@ if [[ $EUID -ne 0 ]]; then
 	echo "run.sh: needs root: sudo $0" >&2
 	exit 1
 fi
-install=() kernels=() filter=() # kernels: commands
+install=() kernels=() filter= # kernels: commands
 while [[ ${1:-} == --* ]]; do
 	case $1 in
 	--install-deps) install=("$1") ;;
-	--quick) filter=(--filter-tags '!long') ;;
+	--quick) filter=',!long' ;;
 	--kernels) kernels=(tests/kernels.sh bench/count.sh) ;;
 	--kernels=all) kernels=("tests/kernels.sh --all" bench/count.sh) ;;
 	*)
@@ -66,27 +69,56 @@ if [[ ${#files[@]} -eq 0 ]]; then
 fi
 
 log=$(mktemp)
-fetching=
+fetching='' resting=''
 end() {
-	[[ -z $fetching ]] || kill -- "-$fetching" 2>/dev/null || true
-	rm -f "$log"
+	local job
+	for job in $fetching $resting; do
+		kill -- "-$job" 2>/dev/null || true
+	done
+	rm -f "$log" "$log".rests
 }
 trap end EXIT
+
+# play TAGS: the tests of these tags.
+play() {
+	bats -T --formatter tap --filter-tags "$1$filter" "${files[@]}"
+}
+
+# count STATUS: of a suite, the results in the log.
+count() {
+	local failures
+	failures=$(grep -c '^not ok ' "$log" || true)
+	# A failure outside of any test, such as in setup_suite.
+	((!$1 || failures)) || failures=1
+	passed=$((passed + $(grep -c '^ok ' "$log" || true)))
+	failed=$((failed + failures))
+}
+
 if [[ ${#kernels[@]} -gt 0 ]]; then
 	# Meanwhile, on what the tests leave of the CPUs: says again below what it cannot fetch.
 	setsid chrt --idle 0 tests/kernels.sh --fetch "${install[@]}" >/dev/null 2>&1 </dev/null &
 	fetching=$!
 fi
-status=0
 # A test that hangs fails.
 export BATS_TEST_TIMEOUT=600
-bats -T --formatter tap "${filter[@]}" "${files[@]}" | tee "$log" || status=$?
-passed=$((passed + $(grep -c '^ok ' "$log" || true)))
-failed=$((failed + $(grep -c '^not ok ' "$log" || true)))
-# A failure outside of any test, such as in setup_suite.
-if ((status && !failed)); then
-	failed=1
-fi
+# What is around a suite, around both.
+. tests/setup_suite.bash
+setup_suite
+export AROUND=$$
+set -m
+play rests >"$log.rests" 2>&1 </dev/null &
+resting=$!
+set +m
+status=0
+play '!rests' | tee "$log" || status=$?
+count "$status"
+status=0
+wait "$resting" || status=$?
+resting=
+tee "$log" <"$log.rests"
+count "$status"
+unset AROUND
+teardown_suite || failed=$((failed + 1))
 if [[ ${#kernels[@]} -gt 0 ]]; then
 	wait "$fetching" || true
 	fetching=

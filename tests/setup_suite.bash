@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Around the whole suite: what it needs is there, and nothing of it is left.
+# Around the whole suite: what it needs is there, and nothing of it is left.  Where AROUND is set,
+# run.sh does that around several suites at once.
 
 ours() {
 	bpftool prog show | grep -c -E ' name bpf_(sockops|tcpip_bypass|tcpip_bypas) ' || true
@@ -9,6 +10,7 @@ ours() {
 
 setup_suite() {
 	local dir
+	[[ -z ${AROUND:-} ]] || return 0
 	dir=$(dirname "${BASH_SOURCE[0]}")
 	[[ $EUID -eq 0 ]] || {
 		echo "the tests need root" >&2
@@ -24,6 +26,7 @@ setup_suite() {
 
 teardown_suite() {
 	local i
+	[[ -z ${AROUND:-} ]] || return 0
 	for ((i = 0; i < 50; i++)); do
 		[[ $(ours) -le $OURS_BEFORE ]] && return
 		sleep 0.1
