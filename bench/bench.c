@@ -554,7 +554,10 @@ static int listen_there(void)
 	return listener;
 }
 
-int main(int argc, char **argv)
+static const char *client_cpu, *server_cpu, *pattern;
+static int serves = 1, calls = 1;
+
+static void parse(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{"unix", no_argument, NULL, 'u'},
@@ -567,11 +570,8 @@ int main(int argc, char **argv)
 		{"irq-time", no_argument, NULL, 'i'},
 		{0},
 	};
-	const char *client_cpu = NULL, *server_cpu = NULL, *pattern;
-	int serves = 1, calls = 1, listener = -1, option, status;
-	struct rlimit files;
-	pid_t pid = 0;
 	char *second;
+	int option;
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (option) {
@@ -607,7 +607,7 @@ int main(int argc, char **argv)
 			irq_time = 1;
 			break;
 		default:
-			return 2;
+			exit(2);
 		}
 	}
 	if (argc - optind != 3)
@@ -620,6 +620,15 @@ int main(int argc, char **argv)
 		errx(2, "no such size or number");
 	if (!strstr(" rr crr many mixed stream warm pipe ", pattern))
 		errx(2, "no such pattern: %s", pattern);
+}
+
+int main(int argc, char **argv)
+{
+	int listener = -1, status;
+	struct rlimit files;
+	pid_t pid = 0;
+
+	parse(argc, argv);
 	getrlimit(RLIMIT_NOFILE, &files);
 	files.rlim_cur = files.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &files);

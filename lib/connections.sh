@@ -67,7 +67,7 @@ connections() {
 # numbers do not tell: root of a network namespace can choose them, so that many connections have
 # the same ones.
 pair_up() {
-	awk "$AWK_HEX$AWK_ADDRESS"'
+	awk "$AWK_HEX$AWK_ADDRESS$AWK_FIELDS"'
 		NR == 1 {
 			for (i = columns = NF; i; i--)
 				column[i] = $i
@@ -108,9 +108,6 @@ pair_up() {
 			other = with_id[of(peer, "peer")]
 			return other == end || !(other in listed)
 		}
-		function of(end, field) {
-			return end in listed ? socket[end, field] : "-"
-		}
 		function show(client, server,    age) {
 			age = of(client, "age_ms")
 			print age == "-" ? of(server, "age_ms") : age, idle(client, server), \
@@ -121,21 +118,27 @@ pair_up() {
 			if (!(client in listed) || !(server in listed))
 				return of(client in listed ? client : server, "idle")
 			return of(client, "idle") && of(server, "idle") && (of(client, "pair") || of(server, "pair"))
-		}
-		# What is unread here, the other end has sent.
-		function fields(end, peer) {
-			return (end in listed ? local(end) : remote(peer)) OFS remote(peer) OFS \
-				of(end, "key") OFS of(end, "netns") OFS of(end, "unread") (of(end, "more") + 0 ? "+" : "") OFS \
-				of(peer, "sent_ms") OFS of(end, "over_tcp") OFS of(end, "inode") OFS \
-				of(end, "uid") OFS of(end, "held")
-		}
-		function local(end) {
-			return address(substr(of(end, "key"), 9, 32), of(end, "local_port"))
-		}
-		function remote(end) {
-			return end in listed ? address(substr(of(end, "key"), 41, 32), of(end, "remote_port")) : "-"
 		}' OFS='\t'
 }
+
+# fields(END, PEER), for awk: what is known of an end, of the sockets that pair_up() has read.
+AWK_FIELDS='
+	function of(end, field) {
+		return end in listed ? socket[end, field] : "-"
+	}
+	# What is unread here, the other end has sent.
+	function fields(end, peer) {
+		return (end in listed ? local(end) : remote(peer)) OFS remote(peer) OFS \
+			of(end, "key") OFS of(end, "netns") OFS of(end, "unread") (of(end, "more") + 0 ? "+" : "") OFS \
+			of(peer, "sent_ms") OFS of(end, "over_tcp") OFS of(end, "inode") OFS \
+			of(end, "uid") OFS of(end, "held")
+	}
+	function local(end) {
+		return address(substr(of(end, "key"), 9, 32), of(end, "local_port"))
+	}
+	function remote(end) {
+		return end in listed ? address(substr(of(end, "key"), 41, 32), of(end, "remote_port")) : "-"
+	}'
 
 # address(IP, PORT), for awk: of 32 digits, with AWK_HEX.  The longest run of zero groups of IPv6,
 # two at least, becomes "::".

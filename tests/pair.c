@@ -1263,7 +1263,8 @@ static int run_killing(const struct scenario *s, int listener)
 	return WIFEXITED(other) ? WEXITSTATUS(other) : 2;
 }
 
-int main(int argc, char **argv)
+/* What opt says, and behind the options the scenario. */
+static const struct scenario *parse(int argc, char **argv)
 {
 	static const struct option options[] = {{"listen", 1, 0, 'l'},
 						{"connect", 1, 0, 'c'},
@@ -1291,9 +1292,7 @@ int main(int argc, char **argv)
 						{"show", 0, &opt.show, 1},
 						{"until", 1, 0, 'w'},
 						{0}};
-	const struct scenario *s = NULL;
-	int c, listener, status;
-	pid_t server;
+	int c;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (c) {
@@ -1339,14 +1338,20 @@ int main(int argc, char **argv)
 		case 0:
 			break;
 		default:
-			return 2;
+			exit(2);
 		}
 	}
 	for (size_t i = 0; optind < argc && i < sizeof(scenarios) / sizeof(*scenarios); i++)
 		if (!strcmp(argv[optind], scenarios[i].name))
-			s = &scenarios[i];
-	if (!s)
-		die(2, "no such scenario: %s", optind < argc ? argv[optind] : "(none)");
+			return &scenarios[i];
+	die(2, "no such scenario: %s", optind < argc ? argv[optind] : "(none)");
+}
+
+int main(int argc, char **argv)
+{
+	const struct scenario *s = parse(argc, argv);
+	int listener, status;
+	pid_t server;
 
 	signal(SIGALRM, on_alarm);
 	progress();
