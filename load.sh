@@ -27,6 +27,8 @@ HERE=${HERE%/*}
 . "$HERE/lib/other_programs.sh"
 # shellcheck source=lib/scope.sh
 . "$HERE/lib/scope.sh"
+# shellcheck source=lib/open_before.sh
+. "$HERE/lib/open_before.sh"
 # shellcheck source=lib/splicers.sh
 . "$HERE/lib/splicers.sh"
 
@@ -345,29 +347,6 @@ switch_on() {
 	undo_with "the switch, which is on" \
 		bpftool map update pinned "$CONFIG_PIN" key 0 0 0 0 value $(config_for "$OFF")
 	set_switch "$ON"
-}
-
-# Connections that were there before, of this network namespace and with both ends in it.
-report_open() {
-	{ timeout --signal KILL 2 ss -tnH state established 2>/dev/null || say late; } | awk '
-		$1 == "late" {
-			least = "at least "
-			next
-		}
-		{
-			gsub(/\[::ffff:|\]|\[/, "")
-			end[$3, $4]
-		}
-		END {
-			for (pair in end) {
-				split(pair, address, SUBSEP)
-				if (address[1] != address[2] && (address[2], address[1]) in end)
-					ends++
-			}
-			if (ends)
-				printf "open before, and on TCP until they are opened again: %s%d connection%s\n", \
-					least, ends / 2, ends == 2 ? "" : "s"
-		}'
 }
 
 # What to expect on this kernel.

@@ -85,6 +85,7 @@ die() {
 #   what                    chosen by                    taken in by                 shown by
 #   names of processes      any user: any bytes          sock_ops_open, in hex;      with_programs();
 #                                                        sock_ops_running, in hex    as a place in SOUGHT
+#                                                        with_names(), from /proc    shown_lines()
 #   --exclude-program       root                         load.sh, parse()            excluded_programs()
 #   paths of cgroups        users to whom a cgroup is    cgroup_paths(), by inode;   status.sh, with shown_lines();
 #                           delegated: all bytes but     cgroup_path(), by inode;    load.sh; what commands get:

@@ -21,18 +21,21 @@ reach() {
 	[[ $1 == :: ]] && echo 127.0.0.1 || echo "$1"
 }
 
-@test "load.sh: says how many connections were open before" {
-	local listen pids=()
+@test "load.sh: says how many connections were open before, and whose" {
+	local listen pids=() name=$'\e",pid=1,fd=2))'
 	mkfifo "$BOX_TMP/go"
 	exec 8<>"$BOX_TMP/go"
+	cp "$PAIR" "$BOX_TMP/$name"
 	for listen in 127.0.0.1 ::1 ::; do
 		in_box "$PAIR" --listen "$listen" --connect "$(reach "$listen")" hold \
 			<"$BOX_TMP/go" >"$BOX_TMP/out.${#pids[@]}" 3>&- 8>&- &
 		pids+=("$!")
+		PAIR=$BOX_TMP/$name
 		wait_until 10 "the connection" grep -q held "$BOX_TMP/out.$((${#pids[@]} - 1))"
 	done
 	run -0 load_pair
-	output_has "open before, and on TCP until they are opened again: 3 connections"
+	output_has "open before, and on TCP until they are opened again: 3 connections," \
+		'of \x1b",pid=1,fd=2)) 2, pair 1'
 	exec 8>&-
 	wait "${pids[@]}"
 	unload_pair

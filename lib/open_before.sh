@@ -1,0 +1,128 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# The connections that were open before load.sh, of this network namespace and with both ends in it:
+# how many there are, and whose.  They stay on TCP (docs/operating.md says why).  Sourced by load.sh,
+# after common.sh.
+
+OPEN_SECONDS=2  # for each look of ss
+OPEN_PROGRAMS=5 # that are named
+
+# list_open OPTION...: what ss says, and `late` if it takes too long.
+list_open() {
+	timeout --signal KILL "$OPEN_SECONDS" ss -tnH "$@" state established 2>/dev/null || say late
+}
+
+# report_open: nothing, if there are none.
+report_open() {
+	local pairs late number whose
+	pairs=$(list_open | both_ends)
+	[[ -n $pairs ]] || return 0
+	read -r late number < <(say "$pairs")
+	whose=$(list_open -p | pids_of "$pairs" | with_names | most_first)
+	((number == 1)) && number+=" connection" || number+=" connections"
+	((!late)) || number="at least $number"
+	say "open before, and on TCP until they are opened again: $number${whose:+, of $whose}"
+}
+
+# In brackets are addresses of IPv6, or of IPv4 in it.
+AWK_ENDS='
+	function plain(address) {
+		gsub(/\[::ffff:|\]|\[/, "", address)
+		return address
+	}'
+
+# both_ends: of what ss says, first `LATE NUMBER`, then of each connection both addresses.
+both_ends() {
+	awk "$AWK_ENDS"'
+		$1 == "late" {
+			late = 1
+			next
+		}
+		{
+			here = plain($3)
+			there = plain($4)
+			if (here != there && (there, here) in end) {
+				number++
+				list = list "\n" here " " there
+			}
+			end[here, there]
+		}
+		END {
+			if (number)
+				print late + 0, number list
+		}'
+}
+
+# pids_of PAIRS: of each of these connections the pids of its ends, as `ss -p` says; 0 where it does
+# not.  Of several processes that hold a socket the last one: behind its number stands no name, which
+# could be taken for another one.  Any user chooses names.
+pids_of() {
+	awk "$AWK_ENDS"'
+		NR == FNR {
+			if (FNR > 1)
+				pair[$1, $2]
+			next
+		}
+		$5 ~ /^users:\(\(/ && match($0, /,pid=[0-9]+,fd=[0-9]+\)\) *$/) {
+			split(substr($0, RSTART + 5), number, ",")
+			pid[plain($3), plain($4)] = number[1]
+		}
+		END {
+			for (both in pair) {
+				split(both, address, SUBSEP)
+				print pid[address[1], address[2]] + 0, pid[address[2], address[1]] + 0
+			}
+		}' <(say "$1") -
+}
+
+# with_names: puts before what pids_of says a line `PID NAME` of each process, the name as it is
+# shown.
+with_names() {
+	local ends pid name=()
+	ends=$(cat)
+	for pid in $(say "$ends" | tr ' ' '\n' | sort -u); do
+		name=()
+		{ mapfile -d '' -t name <"/proc/$pid/comm"; } 2>/dev/null || continue
+		name[0]=${name[0]%$'\n'}
+		say "$pid ${name[0]//$'\n'/ }"
+	done | shown_lines
+	say
+	say "$ends"
+}
+
+# most_first: `NAME NUMBER, NAME NUMBER`, of the programs with the most connections.
+most_first() {
+	awk '
+		!$0 {
+			ends = 1
+			next
+		}
+		!ends {
+			name[$1] = substr($0, length($1) + 2)
+			next
+		}
+		{
+			count(name[$1])
+			if (name[$2] != name[$1])
+				count(name[$2])
+		}
+		function count(program) {
+			if (program != "")
+				connections[program]++
+		}
+		END {
+			for (program in connections)
+				print connections[program], program
+		}' | sort -s -k 1,1nr -k 2 | awk -v most="$OPEN_PROGRAMS" '
+		NR > most {
+			others = ", and others"
+			next
+		}
+		{
+			printf "%s%s %d", (NR > 1 ? ", " : ""), substr($0, length($1) + 2), $1
+		}
+		END {
+			print others
+		}'
+}
