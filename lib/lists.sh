@@ -95,25 +95,28 @@ iterate() {
 # is up.  By a process of its own, which is not waited for then: no signal ends a read(2) of a list
 # of tasks, and any user can make one take long, by tables of descriptors that are large and empty.
 # It says at its end that it has read all, as bash does not always know: where pids soon come round
-# again, wait says 255 of one that has ended.
+# again, wait says 255 of one that has ended.  Any user can make a list long, too: bash takes a
+# minute to look for something in 10 MB.
 read_pin() {
-	local fd said status=0 all=$'all\n'
+	local fd results
 	exec {fd}< <(
 		alone
 		exec </dev/null 2>/dev/null # who reads our messages does not wait for it
 		trap - PIPE
 		cat "$2" && say all
 	)
-	said=$(
-		timeout --foreground "$1" cat <&"$fd"
-		printf ' %d' "$?"
-	)
+	timeout --foreground "$1" cat <&"$fd" | awk '
+		NR > 1 { print last }
+		{ last = $0 }
+		END {
+			if (last == "all")
+				exit
+			print last
+			exit 1
+		}'
+	results=("${PIPESTATUS[@]}")
 	exec {fd}<&-
-	status=${said##* }
-	said=${said% *}
-	[[ $said == *"$all" ]] || ((status)) || status=1
-	printf %s "${said%"$all"}"
-	return "$status"
+	return $((results[0] ? results[0] : results[1]))
 }
 
 # has_maker PIN: is the process at work whose list it is?  Any user can have one with that number
