@@ -24,6 +24,7 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 PAIR=$ROOT/build/pair
 SLOWNESS=${SLOWNESS:-1}
 BOX_SECONDS=${BOX_SECONDS:-900} # how long a sandbox lives
+BOX_NAMESPACES=(--cgroup --mount --net)
 
 box_up() {
 	local root
@@ -135,7 +136,7 @@ programs_have_ended() {
 in_box() {
 	(
 		echo "$BASHPID" >"$BOX_CGROUP/cgroup.procs"
-		exec nsenter --target "$BOX_PID" --cgroup --mount --net -- "$@"
+		exec nsenter --target "$BOX_PID" "${BOX_NAMESPACES[@]}" -- "$@"
 	)
 }
 
@@ -205,6 +206,14 @@ wait_until() {
 copy_project() {
 	mkdir "$1"
 	cp -rp "$ROOT"/*.[ch] "$ROOT"/*.sh "$ROOT/Makefile" "$ROOT/bpf" "$ROOT/lib" "$ROOT/docs" "$1"
+}
+
+# lay_out_otherwise DIRECTORY: that copy has a LAYOUT of its own, in which all that a record has lies
+# elsewhere.
+lay_out_otherwise() {
+	sed -i 's/^LAYOUT=.*/LAYOUT=99/' "$1/lib/version.sh"
+	sed -i 's|^\t__u64 sk;.*this end.s \*/$|\t__u64 ahead[2];\n&|' "$1/bpf/sock_record.h"
+	grep -q ahead "$1/bpf/sock_record.h"
 }
 
 load_pair() {
