@@ -298,6 +298,7 @@ unread_is() {
 
 # hold PROGRAM ARGUMENT...: of tests/programs, which says when it is ready; it ends with fd 8.
 hold() {
+	rm -f "$BOX_TMP/said"
 	mkfifo "$BOX_TMP/go"
 	in_box python3 "$ROOT/tests/programs/$1" "${@:2}" <"$BOX_TMP/go" >"$BOX_TMP/said" 3>&- &
 	exec 8>"$BOX_TMP/go"
