@@ -135,10 +135,22 @@ switch_to() {
 STAY=()                   # ids of maps that are not empty
 declare -A PINNED_LIST=() # of a pinned map, by its id: where this process has its list
 
+# lingers MAP-ID: the process of an earlier unload.sh that goes on with this load.
+lingers() {
+	local pin
+	for pin in "$BPFFS/$STATUS-$1-"* "$BPFFS/$RELEASE-$1-"*; do
+		if [[ $pin != *-"$ITERATES" ]] && has_maker "$pin"; then
+			say "${pin##*-}"
+			return
+		fi
+	done
+	return 1
+}
+
 # linger: for what is LEFT, and where sockets have not got back what they had.  It ends when that is
-# done.
+# done.  One process for each load: any user can keep a connection of each that there ever was.
 linger() {
-	local id ids go
+	local id ids go pid
 	# Opening a map without a pin, by its id, takes CAP_SYS_ADMIN.
 	if [[ ${#STAY[@]} -gt 0 ]] && ! bpftool map show id "${STAY[0]}" >/dev/null 2>&1; then
 		say "they stay until they are closed, or unload.sh is run with CAP_SYS_ADMIN"
@@ -150,6 +162,11 @@ linger() {
 		[[ " ${ids[*]} " == *" $id "* ]] || unpin_release "$id"
 	done
 	for id in ${ids[0]+"${ids[@]}"}; do
+		if pid=$(lingers "$id"); then
+			say "process $pid, of an earlier unload.sh, takes them off the bypass once they are read"
+			unpin_release "$id"
+			continue
+		fi
 		exec {go}> >(
 			exec >/dev/null 2>&1
 			read -r MADE || true
@@ -395,6 +412,11 @@ end_left_behind() {
 		say "left behind by another version (program $2): what has unread bytes stays on the bypass until" \
 			"it is closed, or the unload.sh of that version is run"
 		switch_to $OFF id "$4"
+		return
+	fi
+	if lingers "$3" >/dev/null && look id "$3" && [[ -n $SEEN && -z $(say "$SEEN" | idle_keys) ]]; then
+		LEFT+=${LEFT:+$'\n'}$SEEN
+		STAY+=("$3")
 		return
 	fi
 	if switch_is $ON id "$4"; then

@@ -245,6 +245,24 @@ is_going_off() {
 	wait "$MANY"
 }
 
+# bats test_tags=long
+@test "unload: run again, it leaves what is unread to the process that goes on with it" {
+	local first
+	hold_many 3 3
+	run -0 unload_pair --timeout 0
+	[[ $output =~ process\ ([0-9]+)\ takes ]]
+	first=${BASH_REMATCH[1]}
+	load_pair --quiet
+	run -0 unload_pair --timeout 0
+	output_has "still on the bypass" "process $first, of an earlier unload.sh, takes them off the bypass once they are read"
+	have_want "processes" "$(in_box find /sys/fs/bpf -name "sock_ops_open-*" | wc -l)" -eq 1
+	many_talk 1
+	assert_programs_gone 15
+	wait_until 5 "its pins to go" eval 'assert_no_pins 2>/dev/null'
+	exec 8>&-
+	wait "$MANY"
+}
+
 probing() {
 	in_box ss -tnoH state established | grep -c timer:.keepalive || true
 }
