@@ -87,6 +87,20 @@ static __always_inline enum counter why_at_once(const struct send *s)
 }
 
 /*
+ * Has the other end's socket another connection by now, after connect() to AF_UNSPEC?  As long as
+ * bpf_sockops is attached it takes such a socket out of the map (end_former_connection).  After an
+ * unload nobody does, and from 5.19 on it keeps its psock.  What a peer expects of TCP is what this
+ * end would send there first.
+ */
+static __always_inline int was_dissolved(const struct send *s)
+{
+	const struct sock_record *rec = s->rec;
+
+	return s->switch_seen != SWITCH_ON &&
+	       read_kernel(struct tcp_sock, rec->peer_sk, rcv_nxt) != rec->write_seq;
+}
+
+/*
  * accept(2) charges a socket's memory to its memory cgroup; 5.10 does not see then
  * what the psock's queue holds, and uncharges it all the same: that adds up to a
  * cgroup that seems to use 2^64 bytes.  Less than a page is charged with the page.
@@ -221,6 +235,8 @@ static __always_inline enum counter reason_to_leave(struct send *s)
 	if (reason != NO_REASON)
 		return reason;
 	look_at_both(s);
+	if (was_dissolved(s))
+		return left_no_peer;
 	tally(s);
 	if (miscounted_at_accept(s->rec))
 		return left_bulk;

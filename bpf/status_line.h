@@ -70,6 +70,12 @@ static __always_inline __u64 number_at(__u64 address)
 		val__;                                                                             \
 	})
 
+static __always_inline int has_ports(__u64 sk, __u16 local, __u16 remote)
+{
+	return local == read_kernel(struct sock_common, sk, skc_num) &&
+	       remote == bpf_ntohs(read_kernel(struct sock_common, sk, skc_dport));
+}
+
 /*
  * Is there a record at this address, of this socket, and with this key?  Without a key: one with
  * the socket's ports; what other tools keep with a socket does not begin with its address.
@@ -84,8 +90,7 @@ static __always_inline int is_record(__u64 address, __u64 sk, const struct sock_
 		return 0;
 	has = read_record(address, key);
 	if (!key)
-		return has.local_port == read_kernel(struct sock_common, sk, skc_num) &&
-		       has.remote_port == bpf_ntohs(read_kernel(struct sock_common, sk, skc_dport));
+		return has_ports(sk, has.local_port, has.remote_port);
 	a = (const void *)&has;
 	for (__u32 i = 0; i < sizeof(has) / sizeof(*a); i++)
 		difference |= a[i] ^ b[i];
@@ -154,6 +159,18 @@ static __noinline int idle_now(__u64 sk, __u64 peer_sk)
 __noinline int idle(__u64 sk, __u64 peer_sk)
 {
 	return idle_now(sk, peer_sk) && idle_now(sk, peer_sk);
+}
+
+/*
+ * Was the socket dissolved, by connect() to AF_UNSPEC?  It may have another connection by now,
+ * which must not read what is unread of the first one.
+ */
+static __always_inline int dissolved(__u64 sk, __u64 record)
+{
+	return sk && record &&
+	       (read_kernel(struct sock_common, sk, skc_state) == BPF_TCP_CLOSE ||
+		!has_ports(sk, read_record(record, key.local_port),
+			   read_record(record, key.remote_port)));
 }
 
 /*
@@ -232,8 +249,10 @@ static __always_inline int print_line(struct seq_file *seq, __u64 sk, __u64 reco
 		       (__u32)(unread >> 32), sent_ns(record) / NS_PER_MS,
 		       age_ns(record) / NS_PER_MS, read_record(record, view.left));
 	print_place(seq, sk);
-	return BPF_SEQ_PRINTF(seq, "%u %u %u %u %llu %llu\n", idle(sk, peer_sk), idle(peer_sk, sk),
-			      held(sk), due(sk, record), record, peer);
+	return BPF_SEQ_PRINTF(seq, "%u %u %u %u %llu %llu\n",
+			      idle(sk, peer_sk) || dissolved(sk, record),
+			      idle(peer_sk, sk) || dissolved(peer_sk, peer), held(sk),
+			      due(sk, record), record, peer);
 }
 
 #endif /* STATUS_LINE_H */

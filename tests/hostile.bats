@@ -56,6 +56,62 @@ segments_seen() {
 	in_box nstat -asz TcpInSegs | awk '$1 == "TcpInSegs" { print $2 }'
 }
 
+# dissolved NAME COMMAND...: tests/programs/dissolved.py, which goes on when a line comes to NAME.go.
+dissolved() {
+	mkfifo "$BOX_TMP/$1.go"
+	in_box "${@:2}" python3 "$ROOT/tests/programs/dissolved.py" "$1" <"$BOX_TMP/$1.go" >"$BOX_TMP/$1" 3>&- 8>&- 9>&- &
+}
+
+# unloaded_and_dissolved: the neighbour does not see that its client has reset the connection.  Its
+# server is still on the bypass when the pair is unloaded, since there are bytes unread.
+unloaded_and_dissolved() {
+	neighbour_up
+	in_box ip netns exec neighbour nft 'add table ip f; add chain ip f in { type filter hook input priority 0; };
+		add rule ip f in tcp flags & rst == rst drop'
+	dissolved server ip netns exec neighbour
+	exec 8>"$BOX_TMP/server.go"
+	wait_until 5 "the server" in_box ip netns exec neighbour bash -c 'ss -ltn | grep -q :7000'
+	dissolved client
+	exec 9>"$BOX_TMP/client.go"
+	wait_until 5 "the client" grep -q connected "$BOX_TMP/client"
+	run -0 unload_pair --timeout 0
+	output_has "3 bytes unread by the client"
+	[[ $output =~ process\ ([0-9]+)\ takes ]]
+}
+
+# dissolve: its former server sends then.
+dissolve() {
+	echo >&9
+	wait_until 5 "its other connection" grep -q again "$BOX_TMP/client"
+	echo >&8
+	wait_until 5 "the server" grep -q sent "$BOX_TMP/server"
+}
+
+# client_has_read: of its other connection.
+client_has_read() {
+	echo >&9
+	wait_until 5 "its answer" grep -q answer "$BOX_TMP/client"
+	sed -n 3p "$BOX_TMP/client"
+	exec 8>&- 9>&-
+}
+
+@test "hostile: a neighbour writes nothing into a later connection of its former client's socket" {
+	unloaded_and_dissolved
+	kill -9 "${BASH_REMATCH[1]}"
+	dissolve
+	[[ $(client_has_read) != *injected* ]]
+}
+
+# bats test_tags=long
+@test "hostile: what is unread of a connection that is dissolved after an unload is not read in the next one" {
+	local program
+	program=$(program_id bpf_tcpip_bypass)
+	unloaded_and_dissolved
+	dissolve
+	wait_until 15 "the program to go" is_gone "$program"
+	have_want "what the client has read" "$(client_has_read)" = answer
+}
+
 # bats test_tags=long
 @test "hostile: a flood of SYNs costs other connections nothing but some acceleration" {
 	local before notes
