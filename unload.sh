@@ -169,11 +169,11 @@ linger() {
 		fi
 		exec {go}> >(
 			exec >/dev/null 2>&1
-			read -r MADE || true
+			read -r || true # until the pins are there
 			exec </dev/null
 			finish "$id"
 		)
-		pin_for "$!" "$id" >&"$go"
+		pin_for "$!" "$id"
 		exec {go}>&-
 		if [[ " ${STAY[*]} " == *" $id "* ]]; then
 			say "process $! takes them off the bypass once they are read"
@@ -184,18 +184,17 @@ linger() {
 }
 
 # pin_for PID MAP-ID: the lists that this process goes on with: the next unload.sh clears the pins of
-# processes that have ended.  Says what its MADE is to be.
+# processes that have ended.
 pin_for() {
 	local release open status
 	release=$(release_path "$2")
 	open=$(list_path "$ITERATES" "$OPEN")
 	status=${PINNED_LIST[$2]:-$(list_path "$ITERATES" "$STATUS" id "$2")}
-	local MADE
-	made_now
+	local BEGUN
+	begun "$1"
 	[[ ! -e $release ]] || cmd -q mv "$release" "$(list_path "$1" "$RELEASE" id "$2")"
 	[[ ! -e $open ]] || cmd -q ln "$open" "$(list_path "$1" "$OPEN")"
 	[[ ! -e $status ]] || cmd -q ln "$status" "$(list_path "$1" "$STATUS" id "$2")"
-	say "$MADE"
 }
 
 # finish MAP-ID
@@ -203,6 +202,7 @@ finish() {
 	local id=$1 end entry fds=() held=()
 	trap '' HUP
 	ITERATES=$BASHPID
+	begun "$ITERATES"
 	LIST_END=0 # nobody waits for it
 	hold_more
 	for entry in ${HELD[0]+"${HELD[@]}"}; do

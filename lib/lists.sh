@@ -17,16 +17,19 @@ LOADED_LAYOUT=$LAYOUT # of what is listed
 LOG=                  # why there is no list
 
 ITERATES=$$    # the process whose lists these are
-MADE=          # and when it has begun to make them: see made_now()
+BEGUN=         # and when it was started: see begun()
 LIST_SECONDS=8 # that a list may take,
 LIST_END=0     # and when all lists of a script are to be there, by SECONDS; 0: no end
 
-# made_now: 1/100 s since the host was started, in MADE.
-made_now() {
-	read -r MADE _ </proc/uptime
-	MADE=${MADE/./}
+# begun PID: when a process was started, in ticks since the host was, in BEGUN; empty: it has ended.
+# Another one can have its number later, or in another pid namespace, but not the same time as well.
+begun() {
+	local line=' ' fields
+	{ read -rd '' line <"/proc/$1/stat"; } 2>/dev/null || true # its name may have line breaks
+	read -ra fields <<<"${line##*) }"                          # from the third one on
+	BEGUN=${fields[19]:-}
 }
-made_now
+begun "$$"
 
 # pin_lists: by load.sh.  Kernels before 5.15 refuse sock_ops_release, and the policy of some hosts
 # iterators over maps.
@@ -41,7 +44,7 @@ pin_lists() {
 
 # list_path PID NAME [MAP]: where a process has it; nobody has had a pin of this name before.
 list_path() {
-	say "$BPFFS/$2-${4:+${4##*/}-}$MADE-$1"
+	say "$BPFFS/$2-${4:+${4##*/}-}$BEGUN-$1"
 }
 
 # list_at PIN NAME [MAP]: has that list there.  Not echoed, as all that serves a script itself and is
@@ -119,15 +122,12 @@ read_pin() {
 	return $((results[0] ? results[0] : results[1]))
 }
 
-# has_maker PIN: is the process at work whose list it is?  Any user can have one with that number
-# later, also one that runs as root.
+# has_maker PIN: is the process at work whose list it is?
 has_maker() {
-	local pid=${1##*-} made=${1%-*} line fields
+	local pid=${1##*-} made=${1%-*} BEGUN
 	made=${made##*-}
-	[[ -O /proc/$pid && $made =~ ^[0-9]+$ ]] || return
-	read -r line 2>/dev/null <"/proc/$pid/stat" || return
-	read -ra fields <<<"${line##*) }" # behind its name, from the third one on
-	((fields[19] <= 10#$made))        # starttime, by the same clock
+	begun "$pid"
+	[[ -n $BEGUN && $BEGUN == "$made" ]]
 }
 
 end_lists() {
