@@ -34,6 +34,7 @@ LIBDIR := $(PREFIX)/lib/tcpip-bypass
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 MANDIR ?= $(PREFIX)/share/man/man8
 COMMANDS := load unload status
+LIB_COMMANDS := lib/pod.sh lib/metrics_file.sh
 UNITS := $(notdir $(wildcard systemd/*))
 
 # What the tests and measurements run: both ends of a connection, and the control.
@@ -58,8 +59,8 @@ install: $(OBJECTS)
 	$(Q)install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(UNITDIR) $(DESTDIR)$(MANDIR)
 	$(Q)install -m 644 $(OBJECTS) $(DESTDIR)$(LIBDIR)/build
 	$(Q)install -m 644 bpf/counters.h $(DESTDIR)$(LIBDIR)/bpf
-	$(Q)install -m 644 $(filter-out lib/pod.sh,$(wildcard lib/*.sh)) $(DESTDIR)$(LIBDIR)/lib
-	$(Q)install -m 755 lib/pod.sh $(DESTDIR)$(LIBDIR)/lib
+	$(Q)install -m 644 $(filter-out $(LIB_COMMANDS),$(wildcard lib/*.sh)) $(DESTDIR)$(LIBDIR)/lib
+	$(Q)install -m 755 $(LIB_COMMANDS) $(DESTDIR)$(LIBDIR)/lib
 	$(Q)install -m 644 docs/limits.md $(DESTDIR)$(LIBDIR)/docs
 	$(Q)install -m 755 $(COMMANDS:=.sh) $(DESTDIR)$(LIBDIR)
 	$(Q)set -e; for command in $(COMMANDS); do \

@@ -86,15 +86,8 @@ end() {
 	exit 0
 }
 
-# write_metrics: whose the directory is, could have put a link there.
 write_metrics() {
-	local text new=${METRICS:-}/tcpip-bypass.$$
-	[[ -d ${METRICS:-} ]] || return 0
-	text=$("$HERE/status.sh" --prometheus) || (($? == 1)) || return 0
-	rm -f "$new"
-	if (set -C && printf '%s\n' "$text" >"$new"); then
-		mv "$new" "$METRICS/tcpip-bypass.prom" || true
-	fi
+	[[ ! -d ${METRICS:-} ]] || "$HERE/lib/metrics_file.sh" || true
 }
 
 main() {

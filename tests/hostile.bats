@@ -326,3 +326,15 @@ lists() {
 	in_box bpftool iter pin "$ROOT/build/sock_ops_running.o" /sys/fs/bpf/list
 	have_want "lists that are not whole" "$(lists 1000)" -eq 0
 }
+
+@test "hostile: who has the directory of the metrics does not lead root's file to another place" {
+	local metrics=$BOX_TMP/metrics
+	mkdir "$metrics" "$BOX_TMP/others"
+	echo theirs >"$BOX_TMP/others/file"
+	ln -s "$BOX_TMP/others/file" "$metrics/tcpip-bypass.new"
+	ln -s "$BOX_TMP/others" "$metrics/tcpip-bypass.prom"
+	in_box env METRICS="$metrics" "$ROOT/lib/metrics_file.sh"
+	have_want "their files" "$(cd "$BOX_TMP/others" && cat ./*)" = theirs
+	[[ ! -L $metrics/tcpip-bypass.prom && ! -e $metrics/tcpip-bypass.new ]]
+	grep -qx "tcpip_bypass_loaded 1" "$metrics/tcpip-bypass.prom"
+}
