@@ -629,12 +629,29 @@ run_group() {
 	warn "$GROUP: done after $SECONDS s"
 }
 
+# hypervisor: as the kernel has found it, or systemd.  What a system call takes depends on it, and on
+# what follows, and a ratio more on these than on us.
+hypervisor() {
+	dmesg 2>/dev/null | sed -n 's/.*Hypervisor detected: //p' | grep . ||
+		systemd-detect-virt --vm 2>/dev/null || true
+}
+
+# mitigations: the names of those that are on.
+mitigations() {
+	(cd /sys/devices/system/cpu/vulnerabilities && grep -l ^Mitigation ./*) 2>/dev/null |
+		sed 's|./||' | paste -sd ' '
+}
+
 meta() {
 	local program version
 	echo "# kernel: $(uname -r)"
 	echo "# cpu: $(nproc) x $(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)"
 	echo "# threads per core: $(lscpu | sed -n 's/^Thread(s) per core: *//p')"
-	echo "# virtual machine: $(systemd-detect-virt --vm 2>/dev/null || true)"
+	echo "# virtual machine: $(hypervisor)"
+	echo "# page-table isolation: $(grep -qw pti /proc/cpuinfo && echo yes || echo no)"
+	echo "# mitigations: $(mitigations)"
+	echo "# write(2) and read(2) of a byte in a pipe: $(in_box "$ROOT/build/bench" pipe 1 0.5 |
+		awk -F, '{ printf "%.2f us", 1e6 / $1 }')"
 	echo "# date: $(date -u +%F)"
 	echo "# commit: $(git -C "$ROOT" describe --always --dirty 2>/dev/null || true)"
 	echo "# congestion control: $(in_box sysctl -n net.ipv4.tcp_congestion_control)"
