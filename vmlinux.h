@@ -510,8 +510,11 @@ struct css_set {
 	struct cgroup *dfl_cgrp;
 };
 
+struct files_struct;
+
 struct task_struct {
 	struct css_set *cgroups;
+	struct files_struct *files;
 	int tgid;
 	struct task_struct *group_leader;
 	struct pid *thread_pid;

@@ -16,8 +16,9 @@ LIST_PINS=("${LISTS[@]/#/$BPFFS/}")
 LOADED_LAYOUT=$LAYOUT # of what is listed
 LOG=                  # why there is no list
 
-ITERATES=$$    # the process whose lists these are
-BEGUN=         # and when it was started: see begun()
+ITERATES=$$ # the process whose lists these are
+BEGUN=      # and when it was started: see begun()
+LIST_LINES=200000
 LIST_SECONDS=8 # that a list may take,
 LIST_END=0     # and when all lists of a script are to be there, by SECONDS; 0: no end
 
@@ -87,7 +88,7 @@ iterate() {
 	fi
 	read_pin "$seconds" "$pin" || status=$?
 	if ((status == 124)); then
-		warn "not all sockets are listed: to find them takes longer than $seconds s"
+		warn "not all sockets are listed: there are more than $LIST_LINES, or to find them takes longer than $seconds s"
 	elif ((status)); then
 		warn "cannot list the sockets"
 		return 1
@@ -98,8 +99,10 @@ iterate() {
 # is up.  By a process of its own, which is not waited for then: no signal ends a read(2) of a list
 # of tasks, and any user can make one take long, by tables of descriptors that are large and empty.
 # It says at its end that it has read all, as bash does not always know: where pids soon come round
-# again, wait says 255 of one that has ended.  Any user can make a list long, too: bash takes a
-# minute to look for something in 10 MB.
+# again, wait says 255 of one that has ended.
+#
+# Any user can make a list long, too, and bash takes a minute to look for something in 10 MB.  So
+# each socket is in it once, by the column id, and it has LIST_LINES at most.
 read_pin() {
 	local fd results
 	exec {fd}< <(
@@ -108,10 +111,23 @@ read_pin() {
 		trap - PIPE
 		cat "$2" && say all
 	)
-	timeout --foreground "$1" cat <&"$fd" | awk '
-		NR > 1 { print last }
-		{ last = $0 }
+	timeout --foreground "$1" cat <&"$fd" | awk -v most="$LIST_LINES" '
+		NR == 1 {
+			for (id = NF; id && $id != "id"; id--)
+				;
+		}
+		NR > 1 && shown {
+			print last
+			if (++lines > most)
+				exit full = 1
+		}
+		{
+			last = $0
+			shown = !id || !seen[$id]++
+		}
 		END {
+			if (full)
+				exit 124
 			if (last == "all")
 				exit
 			print last
@@ -119,7 +135,7 @@ read_pin() {
 		}'
 	results=("${PIPESTATUS[@]}")
 	exec {fd}<&-
-	return $((results[0] ? results[0] : results[1]))
+	return $((results[0] == 124 ? 124 : results[1]))
 }
 
 # has_maker PIN: is the process at work whose list it is?
