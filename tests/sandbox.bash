@@ -134,9 +134,14 @@ programs_have_ended() {
 
 # in_box COMMAND...: in the sandbox's namespaces and cgroup.
 in_box() {
+	in_cgroup . "$@"
+}
+
+# in_cgroup PATH COMMAND...: in a cgroup below the sandbox's root.
+in_cgroup() {
 	(
-		echo "$BASHPID" >"$BOX_CGROUP/cgroup.procs"
-		exec nsenter --target "$BOX_PID" "${BOX_NAMESPACES[@]}" -- "$@"
+		echo "$BASHPID" >"$BOX_CGROUP/$1/cgroup.procs"
+		exec nsenter --target "$BOX_PID" "${BOX_NAMESPACES[@]}" -- "${@:2}"
 	)
 }
 
@@ -149,12 +154,9 @@ box_root() {
 	in_box awk '$3 == "cgroup2" { print $2; exit }' /proc/self/mounts
 }
 
-# in_child COMMAND...: in a cgroup below the sandbox's root, which child_up makes.
+# in_child COMMAND...: in the cgroup that child_up makes.
 in_child() {
-	(
-		echo "$BASHPID" >"$BOX_CGROUP/child/cgroup.procs"
-		exec nsenter --target "$BOX_PID" --cgroup --mount --net -- "$@"
-	)
+	in_cgroup child "$@"
 }
 
 child_up() {
