@@ -287,7 +287,7 @@ load_program() {
 	local log
 	log=$(cmd bpftool prog load "$OBJECTS/$1.o" "$3" type "$2" 2>&1) || {
 		say "$log" | tail -n 20 >&2 # the verifier's reason comes last
-		die "the kernel refuses $1"
+		die "the kernel refuses $1$(confinement)"
 	}
 	say "$log" >&2
 	undo_with "$3" rm "$3"

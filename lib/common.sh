@@ -102,6 +102,7 @@ die() {
 #   inodes, pids            the kernel                   sock_ops_*, as numbers      as they are
 #   arguments of processes  any user                     splicers.sh                 not at all
 #   names of namespaces     root                         entrances()                 not at all
+#   AppArmor's profile      root                         confinement()               confinement()
 
 # For awk, where bytes are two hexadecimal digits each: shown() of a string up to a zero, and
 # number() of one in memory, the least significant byte first.
@@ -223,6 +224,15 @@ check_cgroup() {
 
 need_root() {
 	[[ $EUID -eq 0 ]] || die "needs root: sudo $0"
+}
+
+# confinement: for the end of a message, if AppArmor may deny root what the file system grants it.
+confinement() {
+	local profile=
+	read -r profile 2>/dev/null </proc/self/attr/apparmor/current || true
+	[[ $profile == *" (enforce)" ]] || return 0
+	say "; AppArmor's profile $(shown "${profile% (*}") may deny it: on Kubernetes set appArmorProfile to" \
+		"Unconfined, as docs/kubernetes.yaml does; with Docker use --security-opt apparmor=unconfined"
 }
 
 has_bpffs() {

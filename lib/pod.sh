@@ -38,7 +38,7 @@ on_node() {
 # join: until a pod that unloads has ended.
 join() {
 	while :; do
-		mkdir -p "$PODS"
+		mkdir -p "$PODS" || die "cannot write to $BPFFS$(confinement)"
 		exec {TOGETHER}<"$PODS"
 		flock --shared "$TOGETHER"
 		[[ ! $PODS -ef /dev/fd/$TOGETHER ]] || return 0
@@ -98,12 +98,12 @@ main() {
 	fi
 	rm -f "$READY"
 	trap 'ended=1' TERM INT
+	check_bpffs || exit 1
+	join
 	if ! on_node true 2>/dev/null; then
 		warn "cannot see the node's cgroups (hostPID, CAP_SYS_PTRACE): those of other pods have no paths here"
 		ON_NODE=(env)
 	fi
-	check_bpffs || exit 1
-	join
 	load || exit
 	: >"$READY"
 	trap end TERM INT

@@ -5,7 +5,7 @@
 # the project's root, after `set -euo pipefail`.
 #
 #   objects, test programs    built once, here: the same for all kernels
-#                             (guest/go-proxy.go kept as well)
+#                             (those in Go kept as well)
 #   kernels, guest's programs,
 #   qemu                      Debian packages, fetched by an apt of our own from
 #                             the mirror that this machine uses, and kept in
@@ -42,9 +42,9 @@ newest-nolsm sid      amd64 lsm=landlock,lockdown,yama,apparmor
 '
 
 # What a guest needs, with what that depends on, but not the packages of LEFT_OUT.
-PACKAGES=(bash bats bpftool coreutils crun diffutils findutils grep haproxy hostname iproute2
-	iputils-ping jq kmod libc-bin mawk mount nbd-client nbd-server netcat-openbsd nftables procps
-	sed socat systemd util-linux)
+PACKAGES=(apparmor bash bats bpftool coreutils crun diffutils findutils grep haproxy hostname
+	iproute2 iputils-ping jq kmod libc-bin mawk mount nbd-client nbd-server netcat-openbsd nftables
+	procps sed socat systemd util-linux)
 LEFT_OUT='perl|libperl5.*|perl-modules.*|.*-perl|usrmerge|dpkg|tar|debconf|gcc-.*-base|libaudit-common|adduser|passwd|ucf|sensible-utils|lsb-base|init-system-helpers|sysvinit-utils|openssl|ca-certificates|cryptsetup.*|dmsetup'
 # Of this one a program alone: the rest is large.
 DOCKER=docker.io
@@ -57,6 +57,9 @@ LATER_SUITE=bookworm-backports
 QEMU_SUITE=trixie
 # Of trixie, as is the compiler for guest/go-proxy.go: listeners of older ones speak plain TCP.
 GO=1.24
+# Of trixie too, for guest/default-profile.go.
+CONTAINERD=(golang-github-containerd-containerd-dev golang-github-containerd-log-dev
+	golang-github-sirupsen-logrus-dev golang-golang-x-sys-dev)
 MODULES=(veth inet_diag tcp_diag nf_conntrack nf_tables nft_ct nft_counter nft_objref
 	nft_chain_nat nft_nat nft_redir nft_masq nbd
 	tls gcm ctr ghash_generic) # AES-GCM for kTLS
@@ -151,21 +154,31 @@ in_qemu() {
 		"$QEMU/usr/bin/qemu-system-$cpu" -L "$QEMU/usr/share/qemu" -L "$QEMU/usr/share/seabios" "$@"
 }
 
-# go_proxy ARCHITECTURE: prints the path of guest/go-proxy.go, built.
-go_proxy() {
-	local key file go=$WORK/go/usr/lib/go-$GO
-	key=$(echo "$GO" | cat - tests/guest/go-proxy.go | sha256sum)
-	file=$CACHE/go-proxy-$1-${key:0:12}
-	if [[ ! -e $file ]]; then
+# go_programs ARCHITECTURE: prints the directory that those of guest/ are in, built.
+go_programs() {
+	local key dir build go=$WORK/go/usr/lib/go-$GO code=$WORK/go/usr/share/gocode profile=$WORK/go/profile
+	key=$(echo "$GO ${CONTAINERD[*]}" | cat - tests/guest/*.go | sha256sum)
+	dir=$CACHE/go-programs-$1-${key:0:12}
+	if [[ ! -e $dir ]]; then
 		if [[ ! -e $go ]]; then
 			apt_of "$QEMU_SUITE" amd64
-			mkdir "$WORK/go"
-			unpack "$WORK/go" "golang-$GO-go" "golang-$GO-src"
+			mkdir -p "$profile"
+			unpack "$WORK/go" "golang-$GO-go" "golang-$GO-src" "${CONTAINERD[@]}"
+			# The other files of its package would need all of containerd.
+			sed 's/^package apparmor$/package main/' \
+				"$code/src/github.com/containerd/containerd/contrib/apparmor/template.go" >"$profile/template.go"
+			cp tests/guest/default-profile.go "$profile"
 		fi
-		GOROOT=$go GOCACHE=$WORK/go/cache GOTOOLCHAIN=local GOARCH=$1 CGO_ENABLED=0 \
-			"$go/bin/go" build -o "$file" tests/guest/go-proxy.go
+		mkdir -p "$dir.new"
+		build=(env "GOROOT=$go" "GOPATH=$code" "GOCACHE=$WORK/go/cache" GOTOOLCHAIN=local "GOARCH=$1"
+			CGO_ENABLED=0 "$go/bin/go" build -o)
+		"${build[@]}" "$dir.new/go-proxy" tests/guest/go-proxy.go
+		# Debian's packages are no modules.  Without modules Go's defaults are those of 1.20: no
+		# listener speaks Multipath TCP.
+		GO111MODULE=off "${build[@]}" "$dir.new/default-profile" "$profile"/*.go
+		mv "$dir.new" "$dir"
 	fi
-	echo "$file"
+	echo "$dir"
 }
 
 # guest_root ARCHITECTURE: the programs, without maintainer scripts having run;
@@ -254,7 +267,7 @@ stage() {
 			aarch64-linux-gnu-gcc -O2 -g -pthread "${sources[@]}" -o "$dir/build/$program"
 		fi
 	done
-	cp "${GO_PROXY_OF[$2]}" "$dir/build/go-proxy"
+	cp "${GO_PROGRAMS_OF[$2]}"/* "$dir/build"
 }
 
 # run_guest KERNEL DIRECTORY [ARGUMENT OF QEMU]...: what it writes to its console.  DIRECTORY is its
@@ -278,8 +291,8 @@ run_guest() {
 	rm -f "$dir.initrd"
 }
 
-declare -A ARCH_OF PARAMETER_OF ROOT_OF KERNEL_OF GO_PROXY_OF # by NAME
-QEMU=                                                         # of emulators()
+declare -A ARCH_OF PARAMETER_OF ROOT_OF KERNEL_OF GO_PROGRAMS_OF # by NAME
+QEMU=                                                            # of emulators()
 
 # fetch NAME SUITE ARCHITECTURE [PARAMETER]: what it needs.
 fetch() {
@@ -290,12 +303,12 @@ fetch() {
 		set -e
 		guest_root "$arch"
 		kernel "$suite" "$arch"
-		go_proxy "$arch"
+		go_programs "$arch"
 		emulators
 	)
 	status=$?
 	set -e
-	{ read -r ROOT_OF["$name"] && read -r KERNEL_OF["$name"] && read -r GO_PROXY_OF["$name"] &&
+	{ read -r ROOT_OF["$name"] && read -r KERNEL_OF["$name"] && read -r GO_PROGRAMS_OF["$name"] &&
 		read -r QEMU; } <<<"$files" || return
 	((status == 0)) || return
 	ARCH_OF[$name]=$arch

@@ -123,7 +123,10 @@ guarantees_of() {
 boot() {
 	local file=$WORK/$1.$2
 	stage "$file" "$1"
-	/usr/bin/python3 tests/oci.py docs/kubernetes.yaml @ROOT@ @CGROUP@ >"$file/project/oci.json" # for guest/pod.bats
+	# For guest/pod.bats.
+	/usr/bin/python3 tests/oci.py @ROOT@ @CGROUP@ <docs/kubernetes.yaml >"$file/project/oci.json"
+	sed '/appArmorProfile:/,+1d' docs/kubernetes.yaml |
+		/usr/bin/python3 tests/oci.py @ROOT@ @CGROUP@ >"$file/project/oci-default.json"
 	cp tests/kernels-guest.sh "$file/init"
 	guarantees_of "$1" | awk -F '|' -v part="$2" -v parts="$3" -v resting="$RESTING" '
 		($2 == resting) != (part == "resting") { next }

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """The OCI configuration that containerd would make of docs/kubernetes.yaml.
 
-    oci.py MANIFEST ROOT CGROUP >config.json
+    oci.py ROOT CGROUP <MANIFEST >config.json
 
 ROOT is the container's root file system, CGROUP its cgroup.
 """
@@ -12,8 +12,8 @@ import sys
 
 import yaml
 
-manifest, root, cgroup = sys.argv[1:]
-spec = yaml.safe_load(open(manifest))["spec"]["template"]["spec"]
+root, cgroup = sys.argv[1:]
+spec = yaml.safe_load(sys.stdin)["spec"]["template"]["spec"]
 container = spec["containers"][0]
 security = container["securityContext"]
 volumes = {volume["name"]: volume for volume in spec["volumes"]}
@@ -21,6 +21,15 @@ volumes = {volume["name"]: volume for volume in spec["volumes"]}
 assert spec["hostPID"] and spec["hostNetwork"]
 assert security["capabilities"]["drop"] == ["ALL"]
 assert security["seccompProfile"] == {"type": "Unconfined"}
+assert not security.get("privileged")
+
+# A manifest that asks for none gets the default one, where AppArmor is on.
+profile = (security.get("appArmorProfile") or spec.get("securityContext", {}).get("appArmorProfile")
+           or {"type": "RuntimeDefault"})
+apparmor = {
+    "Unconfined": {},
+    "RuntimeDefault": {"apparmorProfile": "cri-containerd.apparmor.d"},
+}[profile["type"]]
 
 
 def mount(kind, destination, *options):
@@ -58,6 +67,7 @@ json.dump({
         "env": [f"{name}={value}" for name, value in environment.items()],
         "noNewPrivileges": not security["allowPrivilegeEscalation"],
         "capabilities": {kind: capabilities for kind in ("bounding", "effective", "permitted")},
+        **apparmor,
     },
     "linux": {
         "cgroupsPath": cgroup,

@@ -3,7 +3,8 @@
 #
 # The container of docs/kubernetes.yaml, run by crun from the OCI configuration that tests/oci.py
 # makes of the manifest: its own mount, IPC, UTS and cgroup namespaces, a root file system that is
-# read-only, and the capabilities of the manifest.  In a guest of tests/kernels.sh alone.
+# read-only, and the capabilities and the AppArmor profile of the manifest.  In a guest of
+# tests/kernels.sh alone, where AppArmor is on.
 
 bats_require_minimum_version 1.5.0
 load ../sandbox.bash
@@ -11,6 +12,8 @@ load ../sandbox.bash
 setup() {
 	local dir
 	box_up
+	have_want "AppArmor is on" "$(</sys/module/apparmor/parameters/enabled)" = Y
+	"$ROOT/build/default-profile"
 	mkdir -p "$BOX_TMP"/root/{usr,proc,sys,dev,tmp,run,etc} /usr/lib/tcpip-bypass
 	for dir in bin sbin lib lib64; do
 		ln -s "usr/$dir" "$BOX_TMP/root/$dir"
@@ -21,6 +24,7 @@ setup() {
 
 teardown() {
 	local name
+	[[ -n ${BATS_TEST_COMPLETED:-} ]] || tail -n 20 "$BOX_TMP"/*.log >&2
 	for name in a b; do
 		crun_in_box delete --force "$name" 2>/dev/null || true
 	done
@@ -31,12 +35,18 @@ crun_in_box() {
 	in_box crun --root /run/crun --cgroup-manager cgroupfs "$@"
 }
 
+# start NAME OPTIONS [CONFIGURATION]: its container, until that ends.
+start() {
+	mkdir -p "$BOX_TMP/$1"
+	sed "s|@ROOT@|$BOX_TMP/root|; s|@CGROUP@|/pods/$1|; s|OPTIONS=|&$2|" "$ROOT/${3:-oci.json}" \
+		>"$BOX_TMP/$1/config.json"
+	# The guest's root file system is none that can be pivoted away from.
+	crun_in_box run --no-pivot --bundle "$BOX_TMP/$1" "$1" >"$BOX_TMP/$1.log" 2>&1 3>&-
+}
+
 # pod NAME OPTIONS: until it is ready.
 pod() {
-	mkdir -p "$BOX_TMP/$1"
-	sed "s|@ROOT@|$BOX_TMP/root|; s|@CGROUP@|/pods/$1|; s|OPTIONS=|&$2|" "$ROOT/oci.json" >"$BOX_TMP/$1/config.json"
-	# The guest's root file system is none that can be pivoted away from.
-	crun_in_box run --no-pivot --bundle "$BOX_TMP/$1" "$1" >"$BOX_TMP/$1.log" 2>&1 3>&- &
+	start "$@" &
 	wait_until 15 "$1 to be ready" is_ready "$1"
 }
 
@@ -80,5 +90,14 @@ has_ended() {
 	many_talk 2
 	exec 8>&-
 	wait "$MANY"
+	assert_no_pins
+}
+
+@test "pod: under the runtime's default profile it says what denies it, and what mends it" {
+	local denial="; AppArmor's profile cri-containerd.apparmor.d may deny it: on Kubernetes set appArmorProfile to Unconfined"
+	run -1 start a "" oci-default.json
+	grep "cannot write to /sys/fs/bpf$denial" "$BOX_TMP/a.log"
+	run -1 in_box aa-exec -p cri-containerd.apparmor.d -- "$ROOT/load.sh"
+	output_has "failed to pin map: Permission denied" "the kernel refuses bpf_sockops$denial"
 	assert_no_pins
 }
