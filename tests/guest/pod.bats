@@ -8,6 +8,7 @@
 
 bats_require_minimum_version 1.5.0
 load ../sandbox.bash
+load ../pods.bash
 
 setup() {
 	local dir
@@ -38,7 +39,7 @@ crun_in_box() {
 # start NAME OPTIONS [CONFIGURATION]: its container, until that ends.
 start() {
 	mkdir -p "$BOX_TMP/$1"
-	sed "s|@ROOT@|$BOX_TMP/root|; s|@CGROUP@|/pods/$1|; s|OPTIONS=|&$2|" "$ROOT/${3:-oci.json}" \
+	sed "s|@ROOT@|$BOX_TMP/root|; s|@CGROUP@|/kubepods/$1|; s|OPTIONS=|&$2|" "$ROOT/${3:-oci.json}" \
 		>"$BOX_TMP/$1/config.json"
 	# The guest's root file system is none that can be pivoted away from.
 	crun_in_box run --no-pivot --bundle "$BOX_TMP/$1" "$1" >"$BOX_TMP/$1.log" 2>&1 3>&-
@@ -52,6 +53,11 @@ pod() {
 
 in_pod() {
 	crun_in_box exec "$1" "${@:2}"
+}
+
+# status_in NAME FILTER
+status_in() {
+	in_pod "$1" /usr/lib/tcpip-bypass/status.sh --json | jq -r "$2"
 }
 
 is_ready() {
@@ -69,27 +75,54 @@ has_ended() {
 	[[ $(crun_in_box list 2>/dev/null) != *"$1 "*running* ]]
 }
 
+has_in_map() {
+	[[ $(in_map) -eq $1 ]]
+}
+
+# names PROGRAM: as status.sh shows the one that runs in each of these pods.
+names() {
+	echo "$1/$(<"$BOX_CGROUP/kubepods/pod1/cgroup.procs") $1/$(<"$BOX_CGROUP/kubepods/pod2/cgroup.procs")"
+}
+
 @test "pod: loads, with the guard; the next one takes over, and connections stay on the bypass" {
+	local talk messages
+	pods_up
+	nat_up
 	pod a ""
 	[[ ! -s /sys/kernel/security/lsm || $(uname -r) == 5.* ]] || grep -q "^guard: " "$BOX_TMP/a.log"
+	# By a pod's address, and by that of a Service.
+	through pod1 pod2 10.244.2.2 10.244.2.2 7000 7000 talk
+	through pod1 pod2 10.244.2.2 10.96.0.1 80 7000 talk
+	have_want "admitted" "$(counter admitted_active admitted_passive)" -eq 4
+	have_want "redirected messages" "$(counter redirected_messages)" -eq 400
+	have_want "redirected bytes" "$(counter redirected_bytes)" -gt 200000
+	have_want "messages over TCP" "$(counter passed_messages)" -eq 0
+	# This one goes on talking.
+	through pod1 pod2 10.244.2.2 10.96.0.1 80 7000 --until "$BOX_TMP/until" end-of-stream 3>&- &
+	talk=$!
+	wait_until 5 "the connection" has_in_map 2
+	have_want "programs" "$(status_in a '.connections[0] | .client.program + " " + .server.program')" = "$(names pair)"
 	hold_many 10 1
-	have_want "programs" "$(in_pod a /usr/lib/tcpip-bypass/status.sh --json |
-		jq -r '.connections[0] | .client.program + " " + .server.program' | sed 's|/[0-9]*||g')" = "many many"
+	messages=$(counter redirected_messages)
 	pod b "--exclude-port 7001"
 	end_pod a TERM
 	grep -q "another pod goes on" "$BOX_TMP/a.log"
+	have_want "messages meanwhile" "$(counter redirected_messages)" -gt $((messages + 4))
 	many_talk 1
-	have_want "on the bypass" "$(in_map)" -eq 20
-	have_want "ports" "$(in_pod b /usr/lib/tcpip-bypass/status.sh --json | jq -c .exclude_ports)" = '["7001"]'
+	have_want "on the bypass" "$(in_map)" -eq 22
+	have_want "ports" "$(status_in b '.exclude_ports[]')" = 7001
 	# Its container is started again.
 	end_pod b KILL
 	pod a ""
-	have_want "on the bypass" "$(in_map)" -eq 20
+	have_want "on the bypass" "$(in_map)" -eq 22
+	have_want "messages over TCP" "$(counter passed_messages)" -eq 0
 	end_pod a TERM
-	grep -q "^connections taken off the bypass: 10" "$BOX_TMP/a.log"
+	grep -q "^connections taken off the bypass: 11" "$BOX_TMP/a.log"
 	many_talk 2
 	exec 8>&-
 	wait "$MANY"
+	touch "$BOX_TMP/until"
+	wait "$talk"
 	assert_no_pins
 }
 
