@@ -91,13 +91,16 @@ write_metrics() {
 }
 
 main() {
-	local never ended=
+	local signals ended=
 	if [[ ${1:-} == --loaded ]]; then
 		[[ -e $READY ]] && is_loaded
 		return
 	fi
 	rm -f "$READY"
-	trap 'ended=1' TERM INT
+	# A line in it ends the rest below.  No more than that in a trap: the time that a read was given
+	# would end the trap's commands as well.
+	exec {signals}<> <(:)
+	trap 'ended=1; echo >&"$signals"' TERM INT
 	check_bpffs || exit 1
 	join
 	if ! on_node true 2>/dev/null; then
@@ -106,14 +109,12 @@ main() {
 	fi
 	load || exit
 	: >"$READY"
-	trap end TERM INT
-	[[ -z $ended ]] || end
-	# By the shell itself: with the node's pids nothing ends with it.
-	exec {never}<> <(:)
-	while is_loaded; do
+	while [[ -z $ended ]] && is_loaded; do
 		write_metrics
-		read -rt "$SECONDS_BETWEEN" -u "$never" || true
+		# By the shell itself: with the node's pids nothing ends with it.
+		read -rt "$SECONDS_BETWEEN" -u "$signals" || true
 	done
+	[[ -z $ended ]] || end
 	warn "unloaded by somebody else: the container is to be started again"
 	exit 1
 }

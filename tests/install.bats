@@ -269,6 +269,23 @@ end_pod() {
 }
 
 # bats test_tags=long,rests
+@test "Kubernetes manifest: a container ends also when that takes longer than it rests between looks" {
+	local OPTIONS=
+	make -C "$ROOT" -s install PREFIX="$BOX_TMP/usr"
+	sed -i 's/^SECONDS_BETWEEN=15$/SECONDS_BETWEEN=1/; s/^LINGER_SECONDS=30 /LINGER_SECONDS=1 /' \
+		"$BOX_TMP/usr/lib/tcpip-bypass/lib/pod.sh"
+	pod a
+	hold_many 2 1 # what is unread is given 10 s
+	end_pod a TERM
+	grep -q "unread by the client" "$BOX_TMP/a/log"
+	grep -q "^tcpip_bypass_loaded 0" "$BOX_TMP/a/tcpip-bypass.prom"
+	assert_no_pins
+	many_talk 1
+	exec 8>&-
+	wait "$MANY"
+}
+
+# bats test_tags=long,rests
 @test "Kubernetes manifest: a container whose pair is unloaded by somebody else ends, to be started again" {
 	local OPTIONS=
 	make -C "$ROOT" -s install PREFIX="$BOX_TMP/usr"
