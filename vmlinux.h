@@ -312,6 +312,7 @@ typedef struct {
 
 struct rlimit {
 	unsigned long rlim_cur;
+	unsigned long rlim_max;
 };
 
 struct proto {

@@ -12,7 +12,7 @@
 . tests/sandbox.bash
 
 BENCH=$ROOT/build/bench
-RUN=0.1   # seconds of that clock, 100,000,000 instructions
+RUN=0.1   # seconds of that clock, 100,000,000 instructions; connections spread by 1 % then
 SETTLE=30 # what a kernel does after its start has ended then; a pause takes no time here
 
 # figure WHAT VARIANT INSTRUCTIONS
@@ -35,7 +35,7 @@ trips() {
 	count rr_64 "$1" bench "${@:2}" rr 64
 	count rr_16k "$1" bench "${@:2}" rr 16384
 	count rr_256k "$1" bench "${@:2}" rr 262144
-	count connection "$1" bench "${@:2}" crr 64
+	RUN=0.2 count connection "$1" bench "${@:2}" crr 64
 	RUN=0.4 count stream_mb "$1" bench "${@:2}" stream 65536
 }
 
@@ -68,6 +68,16 @@ load() {
 	in_box "$ROOT/load.sh" --quiet "$@" >/dev/null 2>&1 || exit
 }
 
+# empty: with a sock_ops program that does nothing.
+empty() {
+	in_box bpftool prog load "$ROOT/build/other/empty.bpf.o" /sys/fs/bpf/empty type sockops
+	in_box bpftool cgroup attach "$(box_root)" sock_ops pinned /sys/fs/bpf/empty
+	RUN=0.2 count connection empty bench crr 64
+	RUN=0.2 count outside empty to_outside crr
+	in_box bpftool cgroup detach "$(box_root)" sock_ops pinned /sys/fs/bpf/empty
+	in_box rm /sys/fs/bpf/empty
+}
+
 measure() {
 	box_up
 	sleep "$SETTLE"
@@ -76,7 +86,8 @@ measure() {
 	trips plain
 	trips unix --unix
 	count pipe plain bench pipe 1
-	count outside plain to_outside crr
+	RUN=0.2 count outside plain to_outside crr
+	empty
 	load_classic
 	trips classic
 	send classic
@@ -84,9 +95,9 @@ measure() {
 	load --no-guard
 	trips ours
 	send ours
-	count outside ours to_outside crr
+	RUN=0.2 count outside ours to_outside crr
 	load --reload --no-guard --all-connections
-	RUN=0.4 count connection all bench crr 64 # spreads by 1.5 % otherwise
+	RUN=0.2 count connection all bench crr 64
 	load --reload
 	count rr_64 guard bench rr 64
 	count pipe guard bench pipe 1

@@ -91,10 +91,10 @@ table() {
 			names = "rr_64,round trip of 64 B|rr_16k,of 16 KiB|rr_256k,of 256 KiB|send,program of a send|" \
 				"connection,connection with one request|outside,the same to a peer outside of the cgroup|" \
 				"stream_mb,MB of a stream|pipe,write(2) and read(2) of 1 B in a pipe"
-			variants = "plain,ours,all,guard,trace,classic,unix"
+			variants = "plain,ours,all,guard,trace,classic,empty,unix"
 			split(variants, variant, ",")
-			print "| instructions | kernel | plain TCP | ours | `--all-connections` | guard | by tracing | classic | unix |"
-			print "|---|---|--:|--:|--:|--:|--:|--:|--:|"
+			print "| instructions | kernel | plain TCP | ours | `--all-connections` | guard | by tracing | classic | empty | unix |"
+			print "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|"
 		}
 		FNR > 1 {
 			value[$1, $3, $4] = $5

@@ -30,16 +30,30 @@ enum special_kfunc_type___ours { KF_bpf_rdonly_cast___ours };
 #define cast(type, address)                                                                        \
 	((type *)bpf_rdonly_cast((const void *)(address), bpf_core_type_id_kernel(type)))
 
+/* Else clang lets the load and the helper share an address, calculated beforehand. */
+#define load_member(object, member)                                                                \
+	({                                                                                         \
+		typeof((object)->member) val__ = (object)->member;                                 \
+		asm volatile("" : "+r"(val__));                                                    \
+		val__;                                                                             \
+	})
+#define copy_member(object, member)                                                                \
+	({                                                                                         \
+		typeof((object)->member) val__ = 0;                                                \
+		bpf_core_read((void *)&val__, sizeof(val__), &(object)->member);                   \
+		val__;                                                                             \
+	})
+
 #define read_kernel(type, address, member)                                                         \
 	({                                                                                         \
 		type *p__ = (type *)(address);                                                     \
-		typeof(p__->member) val__ = 0;                                                     \
-		if (can_cast())                                                                    \
-			val__ = cast(type, p__)->member;                                           \
-		else                                                                               \
-			bpf_core_read((void *)&val__, sizeof(val__), &p__->member);                \
-		val__;                                                                             \
+		can_cast() ? load_member(cast(type, p__), member) : copy_member(p__, member);      \
 	})
+
+/* Of several members of one object: look_at() it once. */
+#define look_at(type, address) (can_cast() ? cast(type, address) : (type *)(address))
+#define read_member(object, member)                                                                \
+	(can_cast() ? load_member(object, member) : copy_member(object, member))
 
 #define read_kernel_bit(type, address, member)                                                     \
 	({                                                                                         \
@@ -159,10 +173,10 @@ static __always_inline int in_repair(__u64 sk)
 }
 
 /* 16 bits before 6.8; only a load is resized by libbpf. */
-static __always_inline int timestamping(__u64 sk)
+static __always_inline int timestamping(struct sock *sk)
 {
-	return can_cast() ? read_kernel(struct sock, sk, sk_tsflags) != 0
-			  : read_kernel_bit(struct sock, sk, sk_tsflags) != 0;
+	return can_cast() ? load_member(sk, sk_tsflags) != 0
+			  : BPF_CORE_READ_BITFIELD_PROBED(sk, sk_tsflags) != 0;
 }
 
 static __always_inline unsigned long flags_of(__u64 sk)
@@ -177,16 +191,15 @@ static __always_inline unsigned long flags_of(__u64 sk)
  * SO_ZEROCOPY, SO_PEEK_OFF, SO_RCVLOWAT, SO_ATTACH_FILTER or SO_MAX_PACING_RATE?  Not
  * sk_pacing_status, which bbr sets.  SO_ZEROCOPY alone may be admitted.
  */
-static __always_inline int needs_tcp(__u64 sk, int zerocopy_admitted)
+static __always_inline int needs_tcp(__u64 address, int zerocopy_admitted)
 {
-	unsigned long flags = flags_of(sk);
+	struct sock *sk = look_at(struct sock, address);
+	unsigned long flags = read_member(sk, __sk_common.skc_flags);
 
 	return has_flag(flags, SOCK_RCVTSTAMP) ||
 	       (has_flag(flags, SOCK_ZEROCOPY) && !zerocopy_admitted) || timestamping(sk) ||
-	       read_kernel(struct sock, sk, sk_peek_off) >= 0 ||
-	       read_kernel(struct sock, sk, sk_rcvlowat) > 1 ||
-	       read_kernel(struct sock, sk, sk_filter) ||
-	       read_kernel(struct sock, sk, sk_max_pacing_rate) != ~0UL;
+	       read_member(sk, sk_peek_off) >= 0 || read_member(sk, sk_rcvlowat) > 1 ||
+	       read_member(sk, sk_filter) || read_member(sk, sk_max_pacing_rate) != ~0UL;
 }
 
 /*
@@ -194,12 +207,12 @@ static __always_inline int needs_tcp(__u64 sk, int zerocopy_admitted)
  * connected: iSCSI then reads it with callbacks, past the psock, and nbd gives up at an
  * EAGAIN.  These set sk_data_ready and sk_allocation; programs cannot.
  */
-static __always_inline int same_handlers(__u64 sk, __u64 peer_sk)
+static __always_inline int same_handlers(__u64 address, __u64 peer_address)
 {
-	return read_kernel(struct sock, sk, sk_data_ready) ==
-		       read_kernel(struct sock, peer_sk, sk_data_ready) &&
-	       read_kernel(struct sock, sk, sk_allocation) ==
-		       read_kernel(struct sock, peer_sk, sk_allocation);
+	struct sock *sk = look_at(struct sock, address), *peer = look_at(struct sock, peer_address);
+
+	return read_member(sk, sk_data_ready) == read_member(peer, sk_data_ready) &&
+	       read_member(sk, sk_allocation) == read_member(peer, sk_allocation);
 }
 
 /* What waits in TCP's queue, in bytes; a FIN counts as one. */

@@ -70,7 +70,7 @@ struct sock_view {
 	__u64 waits_for_lock;
 };
 
-_Static_assert(sizeof(struct sock_view) % sizeof(struct in6_addr) == 0,
+_Static_assert(sizeof(struct sock_view) % sizeof(struct rlimit) == 0,
 	       "copy_from_record() copies it whole");
 _Static_assert(__builtin_offsetof(struct sock_view, left) % sizeof(__u32) == 0 &&
 		       __builtin_offsetof(struct sock_view, threads) -
@@ -142,17 +142,17 @@ static __always_inline int is_mapped(const __be32 ip[4])
 	return !ip[0] && !ip[1] && ip[2] == bpf_htonl(0xffff);
 }
 
-/* The kernel has no type for a record; in6_addr is 16 bytes of plain words. */
+/* The kernel has no type for a record; rlimit is two plain words of 64 bits. */
 static __always_inline void copy_from_record(void *to, __u64 from, __u32 size)
 {
-	struct in6_addr *word = to;
+	struct rlimit *words = to;
 
 	if (!can_cast()) {
 		bpf_probe_read_kernel(to, size, (void *)from);
 		return;
 	}
-	for (__u32 i = 0; i < size / sizeof(*word); i++)
-		word[i] = *cast(struct in6_addr, from + i * sizeof(*word));
+	for (__u32 i = 0; i < size / sizeof(*words); i++)
+		words[i] = *cast(struct rlimit, from + i * sizeof(*words));
 }
 
 static __always_inline void read_view(struct sock_view *view, __u64 record)
