@@ -4,6 +4,7 @@
 # The two objects, and the small vmlinux.h that they are built with.
 
 bats_require_minimum_version 1.5.0
+# bats file_tags=beside
 load assert.bash
 
 setup() {

@@ -20,7 +20,7 @@
 # the short tests run; the last tests, named "long", look at how they have ended.
 
 bats_require_minimum_version 1.5.0
-# bats file_tags=rests
+# bats file_tags=beside
 load sandbox.bash
 load scenarios.bash
 

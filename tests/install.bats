@@ -268,7 +268,7 @@ end_pod() {
 	assert_no_pins
 }
 
-# bats test_tags=long,rests
+# bats test_tags=long,beside
 @test "Kubernetes manifest: a container ends also when that takes longer than it rests between looks" {
 	local OPTIONS=
 	make -C "$ROOT" -s install PREFIX="$BOX_TMP/usr"
@@ -285,7 +285,7 @@ end_pod() {
 	wait "$MANY"
 }
 
-# bats test_tags=long,rests
+# bats test_tags=long,beside
 @test "Kubernetes manifest: a container whose pair is unloaded by somebody else ends, to be started again" {
 	local OPTIONS=
 	make -C "$ROOT" -s install PREFIX="$BOX_TMP/usr"

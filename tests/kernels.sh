@@ -57,7 +57,8 @@ options                | 5.10 6.1          | guest/semantics | options:
 kTLS                   | 6.1               | guest/semantics | kTLS:
 held socket, repair    | 5.10 6.1          | guest/semantics | held:
 nbd, socket taken over | 5.10              | guest/nbd   | data is right|plain TCP, netlink
-guard                  | 6.1 newest arm64 6.1-nolsm newest-nolsm | guest/guard | without it a proxy|sees all|loses one|never remembered|takes it off|does not stay|no address|says by what|TCP_REPAIR
+guard                  | 6.1 newest arm64 6.1-nolsm newest-nolsm | guest/guard | without it a proxy|sees all|loses one|no address|TCP_REPAIR
+guard, its programs    | 6.1 newest 6.1-nolsm | guest/guard | never remembered|takes it off|does not stay|says by what
 guard, exchanged       | 6.1 newest arm64 newest-nolsm | guest/guard | another version
 guard, proxies         | 6.1 newest 6.1-nolsm | guest/guard | docker-proxy, which|Go proxy|HAProxy|systemd-socket
 Kubernetes, the pod    | 5.10 6.1-nolsm    | guest/pod   | .
@@ -88,6 +89,7 @@ what bpftool shows     | 5.10     | bpftool 7.1 cannot list what is attached to 
 partial states         | 5.10     | the same: a program that is attached, but not pinned, is not seen
 Multipath TCP          | 5.10     | has no MPTCP
 guard                  | 5.10     | needs 5.15
+guard, its programs    | 5.10     | the same
 guard, proxies         | 5.10     | the same
 guard, exchanged       | 5.10     | the same
 '

@@ -11,6 +11,7 @@
 #           from machine_up on in_box runs there
 
 bats_require_minimum_version 1.5.0
+# bats file_tags=beside
 load sandbox.bash
 load scenarios.bash
 

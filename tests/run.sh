@@ -11,8 +11,8 @@
 # --kernels=all, and with bench/count.sh, which counts instructions in the same virtual machines.
 # With files, only these tests.  Closes with the line `N passed, M failed`.
 #
-# Tests with the tag `rests` wait for time-outs for minutes, and hardly need a CPU: they are played
-# beside the others.
+# Tests with the tag `beside` wait for time-outs for minutes, and hardly need a CPU, or build and
+# search, and do not mind how long that takes: they are played beside the others.
 
 set -euo pipefail
 export LC_ALL=C
@@ -69,13 +69,13 @@ if [[ ${#files[@]} -eq 0 ]]; then
 fi
 
 log=$(mktemp)
-fetching='' resting=''
+fetching='' beside=''
 end() {
 	local job
-	for job in $fetching $resting; do
+	for job in $fetching $beside; do
 		kill -- "-$job" 2>/dev/null || true
 	done
-	rm -f "$log" "$log".rests
+	rm -f "$log" "$log".beside
 }
 trap end EXIT
 
@@ -106,16 +106,16 @@ export BATS_TEST_TIMEOUT=600
 setup_suite
 export AROUND=$$
 set -m
-play rests >"$log.rests" 2>&1 </dev/null &
-resting=$!
+play beside >"$log.beside" 2>&1 </dev/null &
+beside=$!
 set +m
 status=0
-play '!rests' | tee "$log" || status=$?
+play '!beside' | tee "$log" || status=$?
 count "$status"
 status=0
-wait "$resting" || status=$?
-resting=
-tee "$log" <"$log.rests"
+wait "$beside" || status=$?
+beside=
+tee "$log" <"$log.beside"
 count "$status"
 unset AROUND
 teardown_suite || failed=$((failed + 1))
