@@ -40,16 +40,11 @@ without_process() {
 # sockets MAP: what sock_ops_status prints (status_line.h).  Where the host's policy refuses
 # iterators over maps, sock_ops_open tells the same of the sockets that processes hold.
 sockets() {
-	local said status=0
-	said=$(iterate "$STATUS" "$@") || status=$?
-	case $status in
-	0) say "$said" ;;
-	2)
-		open_sockets | awk -v id="$(id_of map "$@")" 'NR == 1 || index("," $6, "," id ",")' |
-			without_process
-		;;
-	*) return 1 ;;
-	esac
+	local status=0
+	iterate "$STATUS" "$@" || status=$?
+	((status == 2)) || return "$status"
+	open_sockets | awk -v id="$(id_of map "$@")" 'NR == 1 || index("," $6, "," id ",")' |
+		without_process
 }
 
 # map_is_empty MAP: also of what sockets() cannot see.
@@ -70,43 +65,43 @@ pair_up() {
 	awk "$AWK_HEX$AWK_ADDRESS$AWK_FIELDS"'
 		NR == 1 {
 			for (i = columns = NF; i; i--)
-				column[i] = $i
+				at[$i] = i
 			next
 		}
 		# The kernel may list a socket twice; the last line may be cut off.
-		NF == columns && !($1 in listed) {
-			listed[$1]
-			for (i = 1; i <= NF; i++)
-				socket[$1, column[i]] = $i
-			with_id[of($1, "id")] = $1
-			known_by[of($1, "peer")] = $1
+		NF == columns && !($1 in line) {
+			line[$1] = $0
+			with_id[$at["id"]] = $1
+			known_by[$at["peer"]] = $1
 		}
 		END {
 			delete with_id[0]
 			delete known_by[0]
-			for (end in listed) {
+			for (end in line) {
 				if (end in done)
 					continue
-				peer = partner(end)
+				split(line[end], own, " ")
+				peer = partner(end, own)
 				done[end]
 				done[peer]
 				# Of an end alone its own side.
-				if (of(end, "server") + 0)
-					show(peer, end)
+				split(peer in line ? line[peer] : "", other, " ")
+				if (own[at["server"]] + 0)
+					show(other, own)
 				else
-					show(end, peer)
+					show(own, other)
 			}
 		}
-		function partner(end,    peer) {
-			peer = with_id[of(end, "peer")]
-			if (!(peer in listed))
-				peer = known_by[of(end, "id")]
-			return peer in listed && !(peer in done) && mutual(end, peer) ? peer : "-"
-		}
-		# Has the peer not met anybody else?
-		function mutual(end, peer,    other) {
-			other = with_id[of(peer, "peer")]
-			return other == end || !(other in listed)
+		function partner(end, own,    peer, its, third) {
+			peer = with_id[own[at["peer"]]]
+			if (!(peer in line))
+				peer = known_by[own[at["id"]]]
+			if (!(peer in line) || peer in done)
+				return "-"
+			# Has the peer not met anybody else?
+			split(line[peer], its, " ")
+			third = with_id[its[at["peer"]]]
+			return third == end || !(third in line) ? peer : "-"
 		}
 		function show(client, server,    age) {
 			age = of(client, "age_ms")
@@ -115,20 +110,26 @@ pair_up() {
 		}
 		# Of two ends it is enough that one knows the other.
 		function idle(client, server) {
-			if (!(client in listed) || !(server in listed))
-				return of(client in listed ? client : server, "idle")
+			if (!known(client))
+				return of(server, "idle")
+			if (!known(server))
+				return of(client, "idle")
 			return of(client, "idle") && of(server, "idle") && (of(client, "pair") || of(server, "pair"))
 		}' OFS='\t'
 }
 
-# fields(END, PEER), for awk: what is known of an end, of the sockets that pair_up() has read.
+# fields(END, PEER), for awk: of the columns of a socket, as pair_up() has them, and of the other
+# end's; those of an end that is not known are empty.
 AWK_FIELDS='
-	function of(end, field) {
-		return end in listed ? socket[end, field] : "-"
+	function known(end) {
+		return 1 in end
+	}
+	function of(end, column) {
+		return known(end) ? end[at[column]] : "-"
 	}
 	# What is unread here, the other end has sent.
 	function fields(end, peer) {
-		return (end in listed ? local(end) : remote(peer)) OFS remote(peer) OFS \
+		return (known(end) ? local(end) : remote(peer)) OFS remote(peer) OFS \
 			of(end, "key") OFS of(end, "netns") OFS of(end, "unread") (of(end, "more") + 0 ? "+" : "") OFS \
 			of(peer, "sent_ms") OFS of(end, "over_tcp") OFS of(end, "inode") OFS \
 			of(end, "uid") OFS of(end, "held")
@@ -137,7 +138,7 @@ AWK_FIELDS='
 		return address(substr(of(end, "key"), 9, 32), of(end, "local_port"))
 	}
 	function remote(end) {
-		return end in listed ? address(substr(of(end, "key"), 41, 32), of(end, "remote_port")) : "-"
+		return known(end) ? address(substr(of(end, "key"), 41, 32), of(end, "remote_port")) : "-"
 	}'
 
 # address(IP, PORT), for awk: of 32 digits, with AWK_HEX.  The longest run of zero groups of IPv6,

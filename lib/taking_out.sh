@@ -36,6 +36,7 @@ DELETE_MS=3000 # for going on behind keys that are gone,
 STARTS=40      # and so many times at least
 
 FOUND=0               # connections
+SEEN=                 # of a map, as connections() prints them
 LEFT=                 # those that had to stay, as connections() prints them
 declare -A COUNTED=() # maps
 # shellcheck disable=SC2034 # for release.sh
@@ -56,11 +57,12 @@ look() {
 }
 
 # let_them_go END MAP: until all are idle in two looks in a row (an upload may pause), or until END.
+# The first look is the one before, in SEEN.
 let_them_go() {
 	local end=$1 looks=0 idle=0
 	shift
 	! map_is_empty "$@" || return 0
-	while has_time "$end" && look "$@"; do
+	while has_time "$end" && { ((!looks)) || look "$@"; }; do
 		if [[ -z $SEEN ]] && ! map_is_empty "$@"; then
 			idle=0 # they cannot be seen
 		elif of_connections 'NF && !$at["idle"] { exit 1 }' < <(say "$SEEN"); then
