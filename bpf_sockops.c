@@ -164,9 +164,9 @@ static __always_inline int admit(struct bpf_sock_ops *skops, __u64 sk, struct so
 	rec->admitted_ns = bpf_ktime_get_ns();
 	if (peer) {
 		rec->server = 1;
-		rec->view.account = account_of(sk);
 		rec->peer = peer;
 		rec->peer_sk = sock_of(peer);
+		rec->view.account = runs_in_client(rec->peer_sk) ? account_of(sk) : NO_ACCOUNT;
 		rec->peer_key = *peer_key;
 	}
 

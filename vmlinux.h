@@ -513,8 +513,13 @@ struct css_set {
 
 struct files_struct;
 
+struct cred {
+	kuid_t uid;
+};
+
 struct task_struct {
 	struct css_set *cgroups;
+	const struct cred *cred;
 	struct files_struct *files;
 	int tgid;
 	struct task_struct *group_leader;

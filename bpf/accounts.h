@@ -34,7 +34,7 @@
 #define ACCOUNT_BITS 12
 #define MAX_ACCOUNTS (1 << ACCOUNT_BITS)
 
-_Static_assert(ACCOUNT_BITS <= 8 * sizeof(((struct sock_view *)0)->account), "it has room");
+_Static_assert(ACCOUNT_BITS < 8 * sizeof(((struct sock_view *)0)->account), "it has room");
 
 struct sock_account {
 	__u64 window; /* the last one with a short connection */
@@ -94,10 +94,13 @@ static __always_inline __u32 key_secret(void)
 	return secret ? mix(secret[0] ^ mix(secret[1])) : 0;
 }
 
+/* Of a connection that is nobody's: it spends nothing, and pays nothing. */
+#define NO_ACCOUNT MAX_ACCOUNTS
+
 /*
  * The account of a server's socket, or of its request sock: by network namespace, port, and the
  * process that connects.  Over loopback and veth all packets of a handshake are handled in its
- * connect(); where they are not, in whatever runs then.
+ * connect(); where they are not, in whatever runs then (runs_in_client).
  */
 static __always_inline __u32 account_of(__u64 sk)
 {
@@ -110,6 +113,22 @@ static __always_inline __u32 account_of(__u64 sk)
 		return 0;
 	return mix(mix(netns << 16 ^ port ^ secret[0]) ^ process ^ secret[1]) >>
 	       (64 - ACCOUNT_BITS);
+}
+
+/*
+ * Does a program run that may be the one of this client's socket, by its user and cgroup?  A
+ * stranger can have the timer of a delayed ACK send the last packet of his handshake, in whatever
+ * runs on that CPU: what he spends must not be another program's.
+ */
+static __always_inline int runs_in_client(__u64 client)
+{
+	__u64 task = bpf_get_current_task(), cgroup = cgroup_of(client);
+	__u64 cred = (__u64)read_kernel(struct task_struct, task, cred);
+	__u64 set = (__u64)read_kernel(struct task_struct, task, cgroups);
+
+	return read_kernel(struct cred, cred, uid.val) ==
+		       read_kernel(struct sock, client, sk_uid.val) &&
+	       (!cgroup || (__u64)read_kernel(struct css_set, set, dfl_cgrp) == cgroup);
 }
 
 /* Have connections like this one spent their budget? */
@@ -126,7 +145,7 @@ static __always_inline void pay(__u32 index, __u64 answers)
 {
 	struct sock_account *account = account_at(index);
 
-	if (account && account->spent)
+	if (account && account->spent && index != NO_ACCOUNT)
 		account->spent -= account->spent < answers ? account->spent : answers;
 }
 
@@ -135,7 +154,7 @@ static __always_inline void spend(__u32 index)
 	struct sock_account *account = account_at(index);
 	__u64 window = bpf_ktime_get_ns() >> WINDOW_BITS;
 
-	if (!account)
+	if (!account || index == NO_ACCOUNT)
 		return;
 	if (account->window != window) {
 		account->window = window;

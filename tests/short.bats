@@ -149,6 +149,16 @@ most_of_one_program() {
 	wait_until 10 "its end" grep -q 100 "$BOX_TMP/chosen"
 }
 
+@test "short connections: nor that of the program in whose time his handshakes end" {
+	load_pair --quiet
+	mkfifo "$BOX_TMP/go"
+	in_box python3 "$ROOT/tests/programs/delayed.py" <"$BOX_TMP/go" >"$BOX_TMP/said" 3>&- &
+	exec 8>"$BOX_TMP/go"
+	wait_until 30 "its own connections" grep -q held "$BOX_TMP/said"
+	have_want "its connections on the bypass" "$(most_of_one_program)" -eq 20
+	exec 8>&-
+}
+
 # Its client resets the connection later; the record of its server is memory of a stranger then.
 @test "short connections: no memory that was a record's decides which budget is spent" {
 	local before
