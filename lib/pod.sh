@@ -65,11 +65,15 @@ load() {
 
 # unload: all processes end with the container, also the one that unload.sh leaves for what is unread.
 unload() {
-	local i
+	local i pin
 	on_node "$HERE/unload.sh" || true
 	for ((i = 0; i < LINGER_SECONDS; i++)); do
 		[[ -n $(compgen -G "$BPFFS/$STATUS-*") ]] || break
 		sleep 1
+	done
+	# Else it would pin its lists again.  Others' have the name of the map for its number.
+	for pin in "$BPFFS/$STATUS"-[0-9]*; do
+		! has_maker "$pin" || kill -KILL "${pin##*-}"
 	done
 	rm -f "$BPFFS/$STATUS"-* "$BPFFS/$OPEN"-* "$BPFFS/$RELEASE"-*
 	rmdir "$PODS"

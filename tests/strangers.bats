@@ -483,7 +483,8 @@ time.sleep(120)' "$(box_root)/$deep"/{1..70} "$(box_root)/$long"
 		done
 		iterate "$OPEN"
 		end_lists' list "$ROOT"
-	have_want "lines" "$(grep -c . <<<"$output")" -eq 11
+	have_want "lines" "$(grep -c . <<<"$output")" -ge 11
+	have_want "records that it has again" "$(awk '{ print $(NF - 1) }' <<<"$output" | sort | uniq -d)" = ""
 	exec 8>&-
 }
 
