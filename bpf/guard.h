@@ -38,10 +38,17 @@
 #define TCP_QUEUE_SEQ	     21
 #define TCP_ZEROCOPY_RECEIVE 35
 
-/* x86's 64-bit and 32-bit ones, and arm64's: no other call of these numbers reads a socket. */
-#define SYS_SPLICE_X86	 275
-#define SYS_SPLICE_IA32	 313
-#define SYS_SPLICE_ARM64 76
+/*
+ * splice(2), and sendfile(2), which from 5.12 on takes a socket, into a pipe: x86's 64-bit and
+ * 32-bit ones, and arm64's.  No other call of these numbers reads a socket.
+ */
+#define SYS_SPLICE_X86	    275
+#define SYS_SPLICE_IA32	    313
+#define SYS_SPLICE_ARM64    76
+#define SYS_SENDFILE_X86    40
+#define SYS_SENDFILE_IA32   187
+#define SYS_SENDFILE64_IA32 239
+#define SYS_SENDFILE_ARM64  71
 
 struct pt_regs___x86 {
 	unsigned long orig_ax;
@@ -58,10 +65,14 @@ static __always_inline int in_splice(void)
 
 	if (bpf_core_field_exists(((struct pt_regs___x86 *)0)->orig_ax)) {
 		call = ((struct pt_regs___x86 *)regs)->orig_ax;
-		return call == SYS_SPLICE_X86 || call == SYS_SPLICE_IA32;
+		return call == SYS_SPLICE_X86 || call == SYS_SPLICE_IA32 ||
+		       call == SYS_SENDFILE_X86 || call == SYS_SENDFILE_IA32 ||
+		       call == SYS_SENDFILE64_IA32;
 	}
-	if (bpf_core_field_exists(((struct pt_regs___arm64 *)0)->syscallno))
-		return ((struct pt_regs___arm64 *)regs)->syscallno == SYS_SPLICE_ARM64;
+	if (bpf_core_field_exists(((struct pt_regs___arm64 *)0)->syscallno)) {
+		call = ((struct pt_regs___arm64 *)regs)->syscallno;
+		return call == SYS_SPLICE_ARM64 || call == SYS_SENDFILE_ARM64;
+	}
 	return 0;
 }
 

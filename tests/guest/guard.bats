@@ -136,7 +136,7 @@ said() {
 
 @test "guard: what reads past the psock sees all bytes, as over TCP; bypassed ones that wait are EINVAL" {
 	local case over_tcp=() without
-	for case in splice_from zerocopy_receives; do
+	for case in splice_from zerocopy_receives sendfile_from; do
 		over_tcp+=("$(said "$case")")
 	done
 	load_pair --quiet --no-guard
@@ -144,11 +144,14 @@ said() {
 	have_want "without the guard" "$without" != "${over_tcp[0]}"
 	without=$(said zerocopy_receives)
 	have_want "without the guard" "$without" != "${over_tcp[1]}"
+	without=$(said sendfile_from)
+	have_want "without the guard" "$without" != "${over_tcp[2]}"
 	[[ $(said splice_behind) != *EINVAL* && $(said zerocopy_receive) != *EINVAL* ]]
 	unload_pair
 	load_pair --quiet
 	have_want "with it" "$(said splice_from)" = "${over_tcp[0]}"
 	have_want "with it" "$(said zerocopy_receives)" = "${over_tcp[1]}"
+	have_want "with it" "$(said sendfile_from)" = "${over_tcp[2]}"
 	have_want "calls that got EINVAL" "$(counter guarded_unread)" -eq 0
 	[[ $(said zerocopy_receive) == *"server TCP_ZEROCOPY_RECEIVE -> EINVAL"*'recv DONTWAIT 100 -> 5 "hello"'* ]]
 	have_want "its program, which then has read them, stays on TCP" "$(counter remembered)" -eq 0

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Cases: splice(2). */
+/* Cases: splice(2), and sendfile(2) from a socket. */
 #include "semantics.h"
 #include <fcntl.h>
+#include <sys/sendfile.h>
 
 CASE(splice_to, bypass, "splice(2) to the socket")
 {
@@ -48,6 +49,35 @@ CASE(splice_from, bypass, "splice(2) from the socket")
 	shut(c.client);
 	splice_out(c.server, p);
 	close(c.server);
+}
+
+static void sendfile_out(int fd, int p[2])
+{
+	char buf[100];
+	long r = sendfile(p[1], fd, NULL, sizeof(buf));
+
+	tell("%s to pipe sendfile -> %s", names[fd], res(r));
+	if (r > 0) {
+		r = read(p[0], buf, sizeof(buf));
+		tell("pipe: \"%.*s\"", (int)r, buf);
+	}
+}
+
+/* Into a pipe, from 5.12 on. */
+CASE(sendfile_from, bypass, "sendfile(2) from the socket")
+{
+	struct conn c = dial();
+	int p[2];
+
+	if (pipe(p))
+		fail("pipe");
+	nonblock(c.server, 1);
+	sendfile_out(c.server, p);
+	put(c.client, "into a pipe", 0);
+	settle();
+	sendfile_out(c.server, p);
+	get(c.server, 100, MSG_DONTWAIT);
+	hang_up(c);
 }
 
 /* From t->fd to the socket `want`, until the end of the stream or an error. */
