@@ -93,11 +93,19 @@ another_layout() {
 	make -s -C "$OTHER" all
 }
 
+# first_version: the scripts and objects of 1.1, the first version that pins its lists, as `make install`
+# has put them, without debugging symbols.
+first_version() {
+	tar -xJf "$ROOT/tests/tcpip-bypass-1.1.tar.xz" -C "$BOX_TMP"
+	FIRST=$BOX_TMP/tcpip-bypass-1.1
+}
+
 # bats test_tags=long
-@test "versions: each shows and unloads what another one has loaded, with another layout" {
+@test "versions: each shows and unloads what another one has loaded, with another layout, or the first one" {
 	local scripts with by id
 	another_layout
-	for scripts in "$OTHER $ROOT" "$ROOT $OTHER"; do
+	first_version
+	for scripts in "$OTHER $ROOT" "$ROOT $OTHER" "$FIRST $ROOT" "$ROOT $FIRST"; do
 		read -r with by <<<"$scripts"
 		in_box "$with/load.sh" --quiet
 		id=$(program_id bpf_tcpip_bypass)
