@@ -55,7 +55,7 @@ usage() {
 		                       default: $TIMEOUT.  Connections that still hold unread bytes then
 		                       are listed and left alone.  A process in the background takes them
 		                       off the bypass once they are read.  The rest takes a few seconds,
-		                       whatever programs do.
+		                       some 15 with 30,000 connections, whatever programs do.
 		    --cgroup PATH      detach from this cgroup as well; needed only when the pins in
 		                       $BPFFS, which tell where load.sh attached, are lost
 		    --help             show this text
