@@ -314,7 +314,7 @@ static __always_inline enum counter vet_server(__u64 sk, struct sock_key *key, _
 		return refused_short;
 	if (!in_scope(read_kernel(struct sock_common, sk, skc_num), terms))
 		return refused_port;
-	is_own = is_kernels(sk) && !take_note_to_self(key, NOTE_MPTCP_LISTENER);
+	is_own = is_kernels(sk) && !take_note_to_self(key);
 	if (!find_client(sk, key, peer, peer_key)) {
 		/*
 		 * A Fast Open server is established at the SYN: its client is
@@ -333,7 +333,7 @@ static __always_inline enum counter vet_server(__u64 sk, struct sock_key *key, _
 	 * first send removes it as well, and stays alone.
 	 */
 	read_view(&view, *peer);
-	if (read_number(*peer + offsetof(struct sock_record, scope)) != scope_in(terms))
+	if ((__u32)read_number(*peer + offsetof(struct sock_record, scope)) != scope_in(terms))
 		return refused_no_client; /* admitted in another scope than this one */
 	return view.left || !take_note(&client) ? refused_client_left : NO_REASON;
 }

@@ -6,7 +6,8 @@
  *                             them into sock_ops_map, and takes them out once both
  *                             directions are back on TCP.
  *   bpf_tcpip_bypass (sk_msg) redirects each send to the other end's socket.
- *   bpf_guard (lsm_cgroup)    puts a direction back on TCP when its reader goes past the psock.
+ *   bpf_guard                 puts a direction back on TCP when its reader goes past the psock
+ *                             (lsm_cgroup, or fentry and fmod_ret).
  *   sock_ops_status (iter)    lists the map, for status.sh and unload.sh.
  *   sock_ops_open (iter)      lists the sockets that processes hold and that have been in the
  *                             map, with the processes, for both.
@@ -27,14 +28,14 @@
  *   handover.h         how a direction goes from the bypass to TCP: why no byte is lost
  *   ports.h            the scope: which servers,
  *   cgroups.h          and whose sockets stay on TCP
+ *   excluded.h         programs whose sockets stay on TCP
+ *   accounts.h         short connections are left to TCP
  *   keepalive.h        the clock of sockets that send no packet
  *   release.h          what a socket gets back when it has left the map
  *
  * those of bpf_sockops.c:
  *
  *   effective_programs.h  which other sock_ops programs run for a socket
- *   excluded.h            programs whose sockets stay on TCP
- *   accounts.h            short connections are left to TCP
  *   packets.h             the packets of a socket in the map, and how it leaves with one
  *
  * those of bpf_tcpip_bypass.c:
@@ -43,6 +44,10 @@
  *   burst.h    how much a direction sends at once
  *   backlog.h  how much of it is unread
  *   waits.h    what a send waits for
+ *
+ * that of the guard:
+ *
+ *   guard.h    which calls read a socket past its psock, and what they are answered
  *
  * and of the iterators:
  *
@@ -134,7 +139,7 @@ struct sock_config {
 enum {
 	ADMIT_MPTCP = 1,       /* to a listener of Multipath TCP */
 	ADMIT_SHORT = 2,       /* although those before were short (accounts.h) */
-	ADMIT_ALL_CGROUPS = 4, /* no cgroup is excluded (excluded.h) */
+	ADMIT_ALL_CGROUPS = 4, /* no cgroup is excluded (cgroups.h) */
 	ADMIT_NEW_ALONE = 8,   /* fewer: only to listeners that called listen(2) since it was set */
 	ADMIT_ZEROCOPY = 16,   /* of sockets with SO_ZEROCOPY */
 };

@@ -51,9 +51,9 @@ static __always_inline void tally(struct send *s)
 /* ---- what it decides ---- */
 
 /*
- * Fails where the peer has no psock any more: a redirect would find nothing, and its socket and its
- * queue may be memory of others, in which a program has chosen the addresses that looks at it
- * follow.  Nobody knows the address of the psock, which it would have to hold in the right place.
+ * Fails if the peer has lost its psock: a redirect would find nothing.  Its socket and its queue
+ * may then be memory that a program has filled with addresses of its choice, which we would follow.
+ * No program knows the psock's address, which that memory would have to hold in sk_user_data.
  */
 static __always_inline int find_queues(struct sock_record *rec)
 {

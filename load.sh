@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Compile, load, attach and pin the two programs.  Everything is checked before
-# anything is changed; what was done is undone when a later step fails.
+# Load the pair, the guard and the lists, or change what is loaded (--reload).  Everything is
+# checked before anything is changed; what was done is undone when a later step fails.
 
 set -euo pipefail
 HERE=$(readlink -f "${BASH_SOURCE[0]}")

@@ -5,10 +5,10 @@
 # unread, detach and unpin.  Works from any partial state, and also ends what an
 # earlier run had to leave behind.
 #
-# First directions are let go of where that disturbs no thread that waits in a
-# recv.  Once off, each goes back to TCP at its first send that finds its reader's
-# queue empty, and nothing is redirected to an empty queue any more: a connection that
-# is idle in two looks in a row can be taken out.
+# First each direction goes back to TCP, unless a thread waits in a recv on its socket.  Once
+# the switch is off, it goes back in any case, at the first send that finds its reader's queue
+# empty.  From then on nothing is redirected to an empty queue: a connection that is idle in two
+# looks in a row can be taken out.
 #
 # Any user chooses how many connections, processes and namespaces there are, when a connection is
 # closed, and how long a socket is locked.  So each loop looks at its end first, and what needs a

@@ -5,7 +5,8 @@
  * By name (--exclude-program), whatever their cgroup, also if they are started later.  A program
  * shows itself when it calls listen(2) or connect(2).  If it is excluded, that socket gets a mark,
  * which it keeps until it is freed.  Sockets that are accepted from a marked listener inherit the
- * mark.  The name is that of the process, that is, of its main thread.
+ * mark.  The name is that of the process, that is, of its main thread.  With ADMIT_NEW_ALONE,
+ * listeners get another mark, which says that they have called listen(2) in this scope.
  *
  *   sock_ops_names       the names
  *   sock_ops_excluded    the marks
@@ -33,7 +34,6 @@ struct {
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } sock_ops_names SEC(".maps");
 
-/* No user can take the places of others here: a mark goes with its socket. */
 enum {
 	MARK_EXCLUDED = 1, /* of an excluded program */
 	MARK_NEW = 2, /* a listener that has called listen(2) while ADMIT_NEW_ALONE: mark_new() */
@@ -45,6 +45,7 @@ static __always_inline __u32 mark_new(__u32 terms)
 	return scope_in(terms) << SCOPE_SHIFT | MARK_NEW;
 }
 
+/* No user can take the places of others here: a mark goes with its socket. */
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);

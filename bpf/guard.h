@@ -3,13 +3,14 @@
  * The guard: what sees the calls coming that read a socket past its psock, where bypassed bytes
  * would never be seen:
  *
- *   splice(2)             waits in tcp_splice_read for bytes of TCP alone
+ *   splice(2), and sendfile(2) into a pipe
+ *                         wait in tcp_splice_read for bytes of TCP alone
  *   TCP_ZEROCOPY_RECEIVE  maps and copies bytes of TCP alone
  *
  * From the first such call on, the other end sends over TCP.  If bypassed bytes wait already, the
  * call gets EINVAL.  From splice(2) that means a file that cannot be spliced, from
- * TCP_ZEROCOPY_RECEIVE memory that it cannot use: most programs then read and copy.  And one that
- * copies a part of what is unread: ebusy_of().
+ * TCP_ZEROCOPY_RECEIVE memory that it cannot use: most programs then read and copy.  CRIU, which
+ * would copy only a part of what is unread, gets EBUSY (ebusy_of).
  *
  * A program that takes EINVAL for an error is excluded by name, or by its cgroup once it has done
  * so (excluded.h).  A program that was handed its listener never calls listen(2):
@@ -187,7 +188,7 @@ static __always_inline int is_tcp_listener(struct sock *sk)
 
 /* ---- the two calls ---------------------------------------------------------- */
 
-/* The socket that a splice(2) reads, 0: this is none. */
+/* The socket that a splice(2), or a sendfile(2), reads; 0: this is neither. */
 static __always_inline struct sock *spliced(struct file *file, int mask)
 {
 	struct socket *socket;

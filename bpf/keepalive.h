@@ -15,7 +15,8 @@
  * keepalive of its own, probes that find no answer do not count, and TCP_USER_TIMEOUT, by
  * which the kernel would judge them, waits as long as TCP has nothing under way.  A program's
  * own keepalive is only made more frequent; not while a probe is unanswered, nor with
- * TCP_USER_TIMEOUT, nor where it counts two probes or fewer.
+ * TCP_USER_TIMEOUT, nor where it counts two probes or fewer.  These exceptions are for the clock of
+ * conntrack: the leaving one probes in any case, and TCP_USER_TIMEOUT waits meanwhile.
  *
  * SO_KEEPALIVE cannot tell who has switched it on.  It is switched off again, unless the
  * program has set TCP_KEEPIDLE meanwhile.

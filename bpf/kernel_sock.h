@@ -74,16 +74,16 @@ static __always_inline __u64 after(__u64 value, __u64 address)
 #define offset_of(type, member) ((__u64)__builtin_preserve_access_index(&((type *)0)->member))
 
 /*
- * A socket's psock, 0: none, or what another subsystem has put there, as iscsi_tcp does when it
- * takes a socket over.  The lower bits of sk_user_data are flags (SK_USER_DATA_PTRMASK in
- * net/sock.h).
+ * What is in sk_user_data, without its flags in the lower bits (SK_USER_DATA_PTRMASK in
+ * net/sock.h): the psock, or what another subsystem has put there, as iscsi_tcp does when it takes
+ * a socket over.
  */
 static __always_inline __u64 user_data_of(__u64 sk)
 {
 	return (__u64)read_kernel(struct sock, sk, sk_user_data) & ~7ULL;
 }
 
-/* A socket's psock, 0 when it has none. */
+/* A socket's psock; 0: it has none, or sk_user_data is somebody else's. */
 static __always_inline __u64 psock_of(__u64 sk)
 {
 	__u64 psock = user_data_of(sk);

@@ -68,11 +68,11 @@ static __always_inline int take_note(const struct meet_key *key)
 }
 
 /* What the server's end has found out at the SYN, of its listener. */
-static __always_inline int take_note_to_self(const struct sock_key *key, __u32 which)
+static __always_inline int take_note_to_self(const struct sock_key *key)
 {
 	struct meet_key note = own_note(key);
 
-	note.note = which;
+	note.note = NOTE_MPTCP_LISTENER;
 	return take_note(&note);
 }
 

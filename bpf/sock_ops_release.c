@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * sock_ops_release: an iter/tcp program, for unload.sh.  unload.sh takes sockets out of
- * sock_ops_map from outside, so that bpf_sockops sees nothing of it: what a socket has got
- * with its place in the map is put back here.  It goes through the sockets of one network
- * namespace, that of the process that reads it, and prints nothing.
+ * sock_ops_map from outside, so that bpf_sockops sees nothing of it: what the programs have set on
+ * such a socket is undone here.  It goes through the sockets of one network namespace, that of the
+ * process that reads it, and prints nothing.
  *
  * Needs 5.15 (bpf_setsockopt in iter/tcp), and 6.12 for the callback flags.
  */

@@ -74,7 +74,10 @@ static __always_inline __u64 cgroup_of_task(__u64 task)
 	return (__u64)read_kernel(struct css_set, set, dfl_cgrp);
 }
 
-/* As many as in_excluded_cgroup() looks at: for it what is deeper is excluded. */
+/*
+ * The same number as in cgroups.h, counted down from the cgroup that the programs are attached to:
+ * what is deeper, in_excluded_cgroup() takes for excluded.
+ */
 #define MAX_LEVELS 32
 
 enum { OUTSIDE, TOP, BELOW, DEEP };

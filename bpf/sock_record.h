@@ -86,9 +86,10 @@ _Static_assert(__builtin_offsetof(struct sock_view, left) % sizeof(__u32) == 0 &
  *   B  bpf_tcpip_bypass  for sends
  *   R  sock_ops_release  at an unload
  *
- * and read by these.  The peer's programs read `view`, and `key` when they meet, without a lock; so
- * do sock_ops_status and sock_ops_open, which read the fields marked S as well.  Only bpf_guard
- * writes without the lock: reads_tcp, which nobody takes back, `einval_*`, and `fence`, atomically.
+ * and read by these.  The peer's programs read `view`, and `key` and `scope` when they meet,
+ * without a lock; so do sock_ops_status and sock_ops_open, which read the fields marked S as well,
+ * and the guard.  Only the guard writes without the lock: reads_tcp, which nobody takes back,
+ * `einval_*`, and `fence`, atomically.
  */
 struct sock_record {
 	struct sock_view view;	  /* first, a pointer to the record is one to it: O, B; S */
@@ -108,12 +109,12 @@ struct sock_record {
 	__u64 wait_at;		  /* B: the burst at which the next wait_for_reader() is due */
 	__u64 unread;		  /* B: bytes that may be unread, plus MESSAGE_COST each */
 	__u64 messages;		  /* B: how many these are, at most */
-	__u64 fence;		  /* O, B: for the atomic operation of fence() */
+	__u64 fence;		  /* O, B, guard: for the atomic operation of fence() */
 	__u32 peer_turn;	  /* B: the peer's turn at the last send */
 	__u32 write_seq;	  /* O: tcp_sock.write_seq while nothing went over TCP */
 	__u32 thread;		  /* B: id of the thread that sent last */
 	__u32 put_offs;		  /* B: sends past all bounds, since the peer had read all */
-	__u32 cb_flags;		  /* O: callback flags that we have set on the socket */
+	__u32 cb_flags;		  /* O, R: callback flags that we have set on the socket */
 	__u32 scope;		  /* O, B: in which this end was judged last (scope_in) */
 	/* O, R: what keepalive.h has set, and what the program had set before; 0: nothing. */
 	__u32 probe_idle;	/* jiffies */

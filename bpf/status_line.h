@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * The line that sock_ops_status and sock_ops_open write about a socket, for status.sh and
- * unload.sh, also for those of other versions: columns keep their meaning and their places, and new
- * ones come before `id`.  COLUMNS names them, all numbers:
+ * unload.sh, also for those of other versions: columns keep their names and meaning, those before
+ * `id` their places, and `id` and `peer` stay the last two.  COLUMNS names them, all numbers:
  *
  *   key          struct sock_key: 96 hexadecimal digits, in the order of its bytes
  *   local_port, remote_port
@@ -20,8 +20,7 @@
  *   held         1: a thread has its lock, inside recv(2) or send(2) as a rule; 2: and another one
  *                waits for it
  *   due          1: unload.sh has taken it out of the map, and not yet put back what it had before
- *   id, peer     of its record and of the other end's, unique among those that are listed; 0: none,
- * or not met
+ *   id, peer     of its record and of the other end's, unique among those that are listed; 0: none
  *
  * These programs share no map with the others, and so work for any sock_ops_map, also for one
  * that an earlier load has left behind.  They take no socket's lock: its program may hold it for

@@ -23,7 +23,7 @@
 #define CLOCK_READS_BETWEEN 8
 
 /*
- * How long, in nanoseconds, a send waits for the other end to give its socket free: longer than
+ * How long, in nanoseconds, a send waits for the other end to release its socket: longer than
  * its calls take, unless it stands in a page fault or has been preempted.  It may be copying what
  * it has been sent: HELD_BYTE_NS more for each byte of the message at the head of its queue, up to
  * HELD_BYTES, and anew as long as that gets less, HELD_PERIODS times in all.  In each the first

@@ -45,7 +45,7 @@ cgroup_path() {
 
 # cgroup_paths: of numbers of cgroups, which it reads, those that are to be seen, as lines `NUMBER
 # PATH`.  In one walk: there may be thousands, and any user to whom a cgroup is delegated can make
-# some, as deep as he likes.  No excluded cgroup is deeper than 32 levels (excluded.h).
+# some, as deep as he likes.  No excluded cgroup is deeper than 32 levels (cgroups.h).
 cgroup_paths() {
 	local dir ids
 	ids=$(sed "/^$/d")

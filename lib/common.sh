@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# What load.sh, unload.sh and status.sh share: names, messages, the filter for what others choose,
+# What all scripts share, also those of a pod and of the Debian package: names, messages, the filter for what others choose,
 # and the lock.  Sourced first, after `set -euo pipefail`, with HERE set.
 #
 # shellcheck disable=SC2034 # names that only some of them use
@@ -50,7 +50,7 @@ CGROUPS_PIN=$BPFFS/sock_ops_cgroups
 NAMES_PIN=$BPFFS/sock_ops_names
 ACCOUNTS_PIN=$BPFFS/sock_ops_accounts
 REMEMBERED_PIN=$BPFFS/sock_ops_remembered
-# libbpf pins the maps when it loads the first program (bpf_sockops.h).
+# libbpf pins the maps when it loads the first program (bpf/sock_record_map.h).
 MAP_PINS=("$MAP_PIN" "$RECORD_PIN" "$BPFFS/sock_ops_meet" "$ACCOUNTS_PIN" "$STATS_PIN" "$CONFIG_PIN"
 	"$PORTS_PIN" "$CGROUPS_PIN" "$NAMES_PIN" "$BPFFS/sock_ops_excluded" "$REMEMBERED_PIN")
 PINS=("$BYPASS_PIN" "$SOCKOPS_PIN" "${MAP_PINS[@]}")
@@ -185,7 +185,7 @@ echoed() {
 
 # cmd [-t | -q] COMMAND...: echo a command that changes the system's state, then run it.
 #   -t  where it may be that nothing is to be done: echoed when it has succeeded
-#   -q  not echoed; a comment says why
+#   -q  not echoed: what only the scripts themselves use
 cmd() {
 	case $1 in
 	-t)

@@ -8,17 +8,17 @@
 # versions of it are at work then, which the same LAYOUT allows.  Of the sock_ops programs none
 # admits a connection from the moment at which the new one is attached until the switch of scopes:
 # the old one is not the last one any more, and the new one is not the one of sock_config (runs_last).
-# Each sees the packets of sockets in the map: what on_packet() does twice, it does once.
+# Both run for each packet of a socket in the map: a second on_packet() changes nothing.
 #
 # shellcheck disable=SC2034 # names that load.sh uses
 
-# load_new: both programs, and pins them.
+# load_new: load both new programs, and pin them.
 load_new() {
 	load_program "$SOCKOPS" sockops "$NEW_SOCKOPS_PIN"
 	load_program "$BYPASS" sk_msg "$NEW_BYPASS_PIN"
 }
 
-# attach_new: these, and detach the old sock_ops program.
+# attach_new: attach them, and detach the old sock_ops program.
 attach_new() {
 	cmd bpftool prog attach pinned "$NEW_BYPASS_PIN" msg_verdict pinned "$MAP_PIN"
 	undo_with "the new $BYPASS" bpftool prog attach pinned "$BYPASS_PIN" msg_verdict pinned "$MAP_PIN"
@@ -30,7 +30,7 @@ attach_new() {
 	PROGRAM_ID=$(id_of prog pinned "$NEW_SOCKOPS_PIN")
 }
 
-# take_places: the new pins, those of the old ones.  Also for a load.sh that was killed before.
+# take_places: move the new pins over the old ones, also those of a load.sh that was killed.
 take_places() {
 	[[ ! -e $NEW_BYPASS_PIN ]] || cmd mv "$NEW_BYPASS_PIN" "$BYPASS_PIN"
 	# Last: while it is there, this is not done.

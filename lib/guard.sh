@@ -39,7 +39,7 @@ why_no_trace() {
 	if [[ $(uname -m) == aarch64 ]] && kernel_before 6.4; then
 		say "tracing programs for it need kernel 6.4 or newer on arm64"
 	elif [[ $(bpftool prog help 2>&1) != *autoattach* ]]; then
-		say "to attach tracing programs takes the bpftool of Linux 6.2 or newer"
+		say "attaching tracing programs takes the bpftool of Linux 6.2 or newer"
 	fi
 }
 

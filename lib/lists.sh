@@ -88,7 +88,7 @@ iterate() {
 	fi
 	read_pin "$seconds" "$pin" || status=$?
 	if ((status == 124)); then
-		warn "not all sockets are listed: there are more than $LIST_LINES, or to find them takes longer than $seconds s"
+		warn "not all sockets are listed: there are more than $LIST_LINES, or finding them takes longer than $seconds s"
 	elif ((status)); then
 		warn "cannot list the sockets"
 		return 1

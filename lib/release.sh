@@ -16,6 +16,7 @@ MAX_HELD_LATER=4096 # and in the background: any user can take these places for 
 
 HELD=()            # `MAP-ID FD INODE` of those that are at it; FD ends with the process
 declare -A REST=() # inodes of namespaces that are still to come, by map id
+RELEASES=()        # ids of maps whose iterator pin_release() has pinned
 UNENTERED=0        # namespaces that could not be entered
 
 # release_path MAP-ID: where the iterator is pinned that restores the sockets of this map.

@@ -4,7 +4,7 @@
 # Which programs stay on TCP: those that read their sockets with splice(2), which would hang on the
 # bypass without the guard, and those of --exclude-program.  What listens or connects from now on is
 # known by its name.  What runs already is excluded by its cgroup, and by that of its listeners.
-# Sourced by load.sh, after common.sh.
+# Sourced by load.sh, after cgroups.sh, lists.sh and scope.sh.
 #
 # Go programs cannot be recognised cheaply, except these.  The kernel keeps 15 bytes of a name.
 #
@@ -25,7 +25,7 @@ LOOK_SECONDS=5  # for all processes
 JUDGE_SECONDS=5 # for the configurations of all that are called haproxy
 
 LEFT_OUT=() # what to say of them, a line each
-DEEP=       # one is in a cgroup that is too deep to be looked at (excluded.h)
+DEEP=       # one is in a cgroup that is too deep to be looked at (cgroups.h)
 
 left_out() {
 	LEFT_OUT+=("$*")

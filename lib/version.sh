@@ -8,7 +8,7 @@
 
 VERSION=1.1
 
-# What the programs and the scripts agree upon: records, keys, and maps, as tests/layout.expected
-# has them (tests/versions.bats).  Pairs with the same number can be changed by the scripts of each
+# What the programs and the scripts agree upon: the layout of records, keys and maps, which is in
+# tests/layout.expected (tests/versions.bats).  Pairs with the same number can be changed by the scripts of each
 # other.  Raise it with each change there, up to 255.
 LAYOUT=1
