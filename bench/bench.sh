@@ -24,9 +24,9 @@ HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 # shellcheck source=tests/packages.bash
 . "$HERE/../tests/packages.bash"
 
-GROUPS_ALL=(rr mixed stream warm crr connections veth dnat redis pgbench nginx memcached sockperf foreign memory cost)
+GROUPS_ALL=(rr mixed stream warm crr connections veth dnat redis pgbench nginx memcached grpc sockperf foreign memory cost)
 PACKAGES=(bpftool clang gcc gnuplot-nox iproute2 jq libbpf-dev libmemcached-tools make memcached nftables
-	nginx postgresql procps redis-server sockperf util-linux wrk)
+	nginx postgresql procps python3-grpcio redis-server sockperf util-linux wrk)
 
 usage() {
 	cat <<-END
@@ -47,8 +47,8 @@ usage() {
 		    --help           show this
 
 		GROUPS
-		    ${GROUPS_ALL[*]:0:11}
-		    ${GROUPS_ALL[*]:11}; default: all
+		    ${GROUPS_ALL[*]:0:10}
+		    ${GROUPS_ALL[*]:10}; default: all
 
 		EXIT STATUS
 		    0 all was measured; 1 a run of plain TCP or of ours failed, or ours was not in
@@ -268,6 +268,7 @@ programs() {
 	pgbench) echo pgbench ;;
 	nginx) echo nginx wrk ;;
 	memcached) echo memcached memcslap ;;
+	grpc) echo /usr/bin/python3 ;;
 	sockperf) echo sockperf ;;
 	dnat) echo nft ;;
 	esac
@@ -504,6 +505,24 @@ figures_memcached() {
 	measure "memcached get" 400 4 "$(nproc)" 1/s client '
 		/^Time to get/ { printf "%.1f,,,%.3f\n", $4 / $(NF - 1), cpu / ($4 + '"$keys"') }' \
 		memcslap -s "$server" -N -c 4 -e "$keys" -t get
+}
+
+# Its listener sets SO_ZEROCOPY.
+before_grpc() {
+	OPTIONS=(--admit-zerocopy)
+	start grpc 8080 taskset -c 0 /usr/bin/python3 "$PROGRAMS/rpc.py" serve 8080
+}
+
+after_grpc() {
+	OPTIONS=()
+}
+
+# On one core, as sockperf.
+figures_grpc() {
+	local calls=$((REQUESTS / 20))
+	measure "gRPC unary (Python)" 100 1 1 1/s client '
+		/^[0-9.]+,[0-9.]+,[0-9.]+$/ { printf "%s,%.3f\n", $0, cpu / '"$calls"' }' \
+		taskset -c 0 /usr/bin/python3 "$PROGRAMS/rpc.py" time 8080 "$calls"
 }
 
 before_sockperf() {

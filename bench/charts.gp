@@ -74,7 +74,7 @@ if (figures("stream", "1") > 0) {
 
 # ---- real programs ----
 
-programs = "redis|pgbench|nginx|memcached|sockperf"
+programs = "redis|pgbench|nginx|memcached|grpc|sockperf"
 rows = figures(programs, "")
 bars(variant) = sprintf( \
 	"< awk -F, -v OFS=, '$1 ~ /^(%s)$/ { figure = $2 FS $3 FS $4; if (!(figure in row)) row[figure] = n++ } " \
