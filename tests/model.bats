@@ -5,7 +5,6 @@
 # DEPTH=full` searches larger instances as well.
 
 bats_require_minimum_version 1.5.0
-# bats file_tags=beside
 load assert.bash
 
 setup() {

@@ -11,8 +11,8 @@
 # --kernels=all, and with bench/count.sh, which counts instructions in the same virtual machines.
 # With files, only these tests.  Closes with the line `N passed, M failed`.
 #
-# Tests with the tag `beside` wait for time-outs for minutes, and hardly need a CPU, or build and
-# search, and do not mind how long that takes: they are played beside the others.
+# Tests with the tag `beside` wait for time-outs for minutes, and hardly need a CPU, or build,
+# and do not mind how long that takes: they are played beside the others.
 
 set -euo pipefail
 export LC_ALL=C

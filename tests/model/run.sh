@@ -37,7 +37,7 @@ search() {
 	[[ $1 != *_full ]] || how=(-O1 -DCOLLAPSE)
 	# SAFETY: no search for cycles.
 	"${CLANG:-clang}" "${how[@]}" -w -DSAFETY -DVECTORSZ=1024 -DMEMLIM="$MEM" -o pan pan.c
-	nice -n 19 timeout "$LIMIT" ./pan -n -w20 -m"$DEPTH" >out 2>&1 || true
+	timeout "$LIMIT" ./pan -n -w20 -m"$DEPTH" >out 2>&1 || true
 }
 
 # outcome: `holds`, `fails ASSERTION`, or what else happened.
