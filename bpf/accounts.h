@@ -61,9 +61,14 @@ struct {
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } sock_ops_accounts SEC(".maps");
 
-/* Entries of an array always exist: the NULL is the verifier's. */
+/* Of a connection that is nobody's: it spends nothing, and pays nothing. */
+#define NO_ACCOUNT MAX_ACCOUNTS
+
+/* NULL for NO_ACCOUNT; else the entry exists. */
 static __always_inline struct sock_account *account_at(__u32 index)
 {
+	if (index == NO_ACCOUNT)
+		return 0;
 	index &= MAX_ACCOUNTS - 1;
 	return bpf_map_lookup_elem(&sock_ops_accounts, &index);
 }
@@ -93,9 +98,6 @@ static __always_inline __u32 key_secret(void)
 
 	return secret ? mix(secret[0] ^ mix(secret[1])) : 0;
 }
-
-/* Of a connection that is nobody's: it spends nothing, and pays nothing. */
-#define NO_ACCOUNT MAX_ACCOUNTS
 
 /*
  * The account of a server's socket, or of its request sock: by network namespace, port, and the
@@ -145,7 +147,7 @@ static __always_inline void pay(__u32 index, __u64 answers)
 {
 	struct sock_account *account = account_at(index);
 
-	if (account && account->spent && index != NO_ACCOUNT)
+	if (account && account->spent)
 		account->spent -= account->spent < answers ? account->spent : answers;
 }
 
@@ -154,7 +156,7 @@ static __always_inline void spend(__u32 index)
 	struct sock_account *account = account_at(index);
 	__u64 window = bpf_ktime_get_ns() >> WINDOW_BITS;
 
-	if (!account || index == NO_ACCOUNT)
+	if (!account)
 		return;
 	if (account->window != window) {
 		account->window = window;

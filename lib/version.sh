@@ -9,6 +9,6 @@
 VERSION=1.1
 
 # What the programs and the scripts agree upon: the layout of records, keys and maps, which is in
-# tests/layout.expected (tests/versions.bats).  Pairs with the same number can be changed by the scripts of each
-# other.  Raise it with each change there, up to 255.
+# tests/layout.expected (tests/versions.bats).  Pairs with the same number can be changed by the
+# scripts of each other.  Raise it with each change there, up to 255.
 LAYOUT=1

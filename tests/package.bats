@@ -263,13 +263,7 @@ connections_end() {
 	have_want "in the map" "$(in_map)" -eq 40
 	puts_in 9.9
 	takes_out -r
-	output_has "connections taken off the bypass: 17"
-	have_want "lines that name one" \
-		"$(grep -c ', 3000 bytes unread by the client (many/[0-9]*) for ' <<<"$output")" -eq 3
-	many_talk 1
-	wait_until 15 "the process in the background" is_gone "$id"
-	wait_until 15 "its pins to go" eval 'assert_no_pins 2>/dev/null'
-	many_talk 2
+	assert_three_stay "$id"
 	connections_end
 	assert_purged
 }

@@ -98,6 +98,19 @@ assert_stayed() {
 	have_want "redirected messages" "$messages" -ge $(($1 * 9 / 10))
 }
 
+# assert_three_stay ID: of `hold_many 20 3`, as an unload has just said: until they are read, and with
+# them the sk_msg program of that id.
+# shellcheck disable=SC2154 # `run` sets $output
+assert_three_stay() {
+	output_has "connections taken off the bypass: 17"
+	have_want "lines that name one" \
+		"$(grep -c ', 3000 bytes unread by the client (many/[0-9]*) for ' <<<"$output")" -eq 3
+	many_talk 1
+	wait_until 15 "the process in the background" is_gone "$1"
+	wait_until 15 "its pins to go" eval 'assert_no_pins 2>/dev/null'
+	many_talk 2
+}
+
 # admitted PORT, not_admitted PORT: what becomes of a new connection to a server there.
 admitted() {
 	zero_counters

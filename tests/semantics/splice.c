@@ -21,16 +21,21 @@ CASE(splice_to, bypass, "splice(2) to the socket")
 	hang_up(c);
 }
 
-static void splice_out(int fd, int p[2])
+/* What a call that moves bytes from a socket into a pipe has returned, and moved. */
+static void tell_moved(int fd, int p[2], const char *call, long r)
 {
 	char buf[100];
-	long r = splice(fd, NULL, p[1], NULL, 100, SPLICE_F_NONBLOCK);
 
-	tell("%s to pipe splice -> %s", names[fd], res(r));
+	tell("%s to pipe %s -> %s", names[fd], call, res(r));
 	if (r > 0) {
 		r = read(p[0], buf, sizeof(buf));
 		tell("pipe: \"%.*s\"", (int)r, buf);
 	}
+}
+
+static void splice_out(int fd, int p[2])
+{
+	tell_moved(fd, p, "splice", splice(fd, NULL, p[1], NULL, 100, SPLICE_F_NONBLOCK));
 }
 
 CASE(splice_from, bypass, "splice(2) from the socket")
@@ -53,14 +58,7 @@ CASE(splice_from, bypass, "splice(2) from the socket")
 
 static void sendfile_out(int fd, int p[2])
 {
-	char buf[100];
-	long r = sendfile(p[1], fd, NULL, sizeof(buf));
-
-	tell("%s to pipe sendfile -> %s", names[fd], res(r));
-	if (r > 0) {
-		r = read(p[0], buf, sizeof(buf));
-		tell("pipe: \"%.*s\"", (int)r, buf);
-	}
+	tell_moved(fd, p, "sendfile", sendfile(p[1], fd, NULL, 100));
 }
 
 /* Into a pipe, from 5.12 on. */
