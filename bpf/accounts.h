@@ -14,6 +14,7 @@
 #ifndef ACCOUNTS_H
 #define ACCOUNTS_H
 
+#include "kernel_task.h"
 #include "sock_record.h"
 
 /* A connection is short when its server has answered so many times, at most. */
@@ -126,11 +127,10 @@ static __always_inline int runs_in_client(__u64 client)
 {
 	__u64 task = bpf_get_current_task(), cgroup = cgroup_of(client);
 	__u64 cred = (__u64)read_kernel(struct task_struct, task, cred);
-	__u64 set = (__u64)read_kernel(struct task_struct, task, cgroups);
 
 	return read_kernel(struct cred, cred, uid.val) ==
 		       read_kernel(struct sock, client, sk_uid.val) &&
-	       (!cgroup || (__u64)read_kernel(struct css_set, set, dfl_cgrp) == cgroup);
+	       (!cgroup || cgroup_of_task(task) == cgroup);
 }
 
 /* Have connections like this one spent their budget? */

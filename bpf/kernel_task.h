@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * How to look at a task of the kernel by its address, for the iterators over open files.
+ * How to look at a task of the kernel by its address.
  */
 #ifndef KERNEL_TASK_H
 #define KERNEL_TASK_H
@@ -16,6 +16,14 @@ static __always_inline __u32 pid_of(__u64 task)
 
 	pid += offset_of(struct pid, numbers) + level * bpf_core_type_size(struct upid);
 	return read_kernel(struct upid, pid, nr);
+}
+
+/* Of cgroup v2. */
+static __always_inline __u64 cgroup_of_task(__u64 task)
+{
+	__u64 set = (__u64)read_kernel(struct task_struct, task, cgroups);
+
+	return (__u64)read_kernel(struct css_set, set, dfl_cgrp);
 }
 
 #endif /* KERNEL_TASK_H */

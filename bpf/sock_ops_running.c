@@ -67,13 +67,6 @@ static __always_inline __u64 listener_of(__u64 file)
 	return family == INET || family == INET6 ? sk : 0;
 }
 
-static __always_inline __u64 cgroup_of_task(__u64 task)
-{
-	__u64 set = (__u64)read_kernel(struct task_struct, task, cgroups);
-
-	return (__u64)read_kernel(struct css_set, set, dfl_cgrp);
-}
-
 /*
  * The same number as in cgroups.h, counted down from the cgroup that the programs are attached to:
  * what is deeper, in_excluded_cgroup() takes for excluded.
