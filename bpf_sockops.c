@@ -19,8 +19,7 @@
 #include "effective_programs.h"
 #include "packets.h"
 #include "ports.h"
-
-#define AF_INET6 10
+#include "uapi.h"
 
 /*
  * The struct sock that this call is about: also a request sock, which the context does not show.

@@ -17,6 +17,7 @@
  * Whatever goes wrong, the bytes go over plain TCP.  The headers are in bpf/, and each builds on
  * some of those before it:
  *
+ *   uapi.h             constants of the kernel's UAPI
  *   kernel_sock.h      how to look at a socket of the kernel; no maps
  *   holders.h          who else is at work on a socket
  *   memcg.h            the memory cgroup of a socket
@@ -51,6 +52,7 @@
  *
  * and of the iterators:
  *
+ *   open_files.h   from an open file to its process and its socket
  *   status_line.h  what sock_ops_status and sock_ops_open print of a socket
  */
 #ifndef BPF_SOCKOPS_H

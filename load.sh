@@ -29,6 +29,8 @@ HERE=${HERE%/*}
 . "$HERE/lib/scope.sh"
 # shellcheck source=lib/open_before.sh
 . "$HERE/lib/open_before.sh"
+# shellcheck source=lib/haproxy.sh
+. "$HERE/lib/haproxy.sh"
 # shellcheck source=lib/splicers.sh
 . "$HERE/lib/splicers.sh"
 
@@ -300,13 +302,20 @@ identify() {
 	[[ -n $PROGRAM_ID ]] || die "bpftool does not say the id of $SOCKOPS_PIN"
 }
 
-config_for() {
-	config_value "$CGROUP_INODE" "$1" "$QUIET" "$PROGRAM_ID" $((ADMIT | SCOPE << SCOPE_SHIFT))
+# config_command VALUE...: in CONFIG_COMMAND, what writes these (config_value) into sock_ops_config.
+config_command() {
+	# shellcheck disable=SC2207 # words
+	CONFIG_COMMAND=(bpftool map update pinned "$CONFIG_PIN" key 0 0 0 0 value $(config_value "$@"))
+}
+
+# switch_command STATE: the same, with this load's options.
+switch_command() {
+	config_command "$CGROUP_INODE" "$1" "$QUIET" "$PROGRAM_ID" $((ADMIT | SCOPE << SCOPE_SHIFT))
 }
 
 set_switch() {
-	# shellcheck disable=SC2046 # words
-	cmd bpftool map update pinned "$CONFIG_PIN" key 0 0 0 0 value $(config_for "$1")
+	switch_command "$1"
+	cmd "${CONFIG_COMMAND[@]}"
 }
 
 # The random numbers of accounts.h.
@@ -343,9 +352,8 @@ attach_bypass() {
 # would never run it.
 switch_on() {
 	# Also if bpftool fails: it may be on, and must not stay on once all is detached.
-	# shellcheck disable=SC2046 # words
-	undo_with "the switch, which is on" \
-		bpftool map update pinned "$CONFIG_PIN" key 0 0 0 0 value $(config_for "$OFF")
+	switch_command "$OFF"
+	undo_with "the switch, which is on" "${CONFIG_COMMAND[@]}"
 	set_switch "$ON"
 }
 
@@ -417,37 +425,41 @@ not_in_place() {
 
 # check_loaded: by these scripts, or by others that write the maps as these do.
 check_loaded() {
-	local values dump layout=''
+	local dump layout=''
 	check_bpffs || exit 1
 	one_at_a_time
 	is_loaded || die "not loaded; to load: sudo $0"
 	dump=$(bpftool -j map dump pinned "$CONFIG_PIN")
-	read -ra values < <(config_in "$dump")
+	read -ra LOADED_VALUES < <(config_in "$dump")
 	read -r layout LOADED_VERSION < <(version_in "$dump") || true
 	[[ $layout == "$LAYOUT" ]] ||
 		not_in_place "loaded by ${LOADED_VERSION:+version $LOADED_VERSION, }another one than these scripts," \
 			"of $VERSION, can change in place"
-	[[ -z $CGROUP || $(stat -c %i "$CGROUP") -eq ${values[0]} ]] ||
+	[[ -z $CGROUP || $(stat -c %i "$CGROUP") -eq ${LOADED_VALUES[0]} ]] ||
 		not_in_place "loaded for another cgroup, which cannot be changed in place"
-	CGROUP_INODE=${values[0]}
-	PROGRAM_ID=${values[3]}
-	SCOPE=$(((values[4] >> SCOPE_SHIFT) + 1 & 0xffffff))
+	CGROUP_INODE=${LOADED_VALUES[0]}
+	PROGRAM_ID=${LOADED_VALUES[3]}
 	name_cgroup "$(cgroup_path "$CGROUP_INODE")"
 	[[ -n $CGROUP ]] ||
 		die "the cgroup that it is attached to has been removed, or cannot be seen from here"
+}
+
+# begin_scope: the one after the scope that is in force.
+begin_scope() {
+	SCOPE=$(((LOADED_VALUES[4] >> SCOPE_SHIFT) + 1 & 0xffffff))
 	end_former
 	read_excluded || die "cannot read what is excluded"
 	# Also if bpftool fails: the new scope may be in force, and what it excludes is taken back.  With
 	# a number of its own, since connections may have been admitted in the new one.
-	((values[4] = (values[4] + (2 << SCOPE_SHIFT)) & 0xffffffff)) || true
-	# shellcheck disable=SC2046 # words
-	undo_with "the new scope" bpftool map update pinned "$CONFIG_PIN" key 0 0 0 0 \
-		value $(config_value "${values[@]}")
+	((LOADED_VALUES[4] = (LOADED_VALUES[4] + (2 << SCOPE_SHIFT)) & 0xffffffff)) || true
+	config_command "${LOADED_VALUES[@]}"
+	undo_with "the new scope" "${CONFIG_COMMAND[@]}"
 }
 
 reload() {
 	local other=0
 	check_loaded
+	begin_scope
 	[[ $LOADED_VERSION == "$VERSION" ]] || other=1
 	STARTED=1
 	build

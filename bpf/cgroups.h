@@ -40,9 +40,6 @@ struct {
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } sock_ops_remembered SEC(".maps");
 
-/* Levels that are looked at. */
-#define MAX_LEVELS 32
-
 /*
  * Is a socket's cgroup one of these, or below one of load.sh's?  Where that cannot be seen the
  * answer is yes: for a cgroup that is deeper, or not known (cgroup_of).
@@ -61,8 +58,7 @@ static __noinline __attribute__((unused)) int in_excluded_cgroup(__u64 sk, __u32
 		id = cgroup_id(cgroup);
 		if (bpf_map_lookup_elem(&sock_ops_cgroups, &id))
 			return 1;
-		/* The first member of a cgroup, so that its address is the cgroup's. */
-		cgroup = (__u64)read_kernel(struct cgroup, cgroup, self.parent);
+		cgroup = parent_of(cgroup);
 	}
 	return cgroup != 0;
 }

@@ -28,14 +28,13 @@
 
 #include "excluded.h"
 #include "handover.h"
+#include "uapi.h"
 
 #define MAY_READ	     4
 #define EBUSY		     16
 #define EINVAL		     22
-#define SOL_SOCKET	     1
 #define SO_ACCEPTCONN	     30
 #define TCP_LISTEN	     10
-#define IPPROTO_TCP	     6
 #define TCP_QUEUE_SEQ	     21
 #define TCP_ZEROCOPY_RECEIVE 35
 

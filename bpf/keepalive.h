@@ -32,6 +32,7 @@
 #define KEEPALIVE_H
 
 #include "sock_record.h"
+#include "uapi.h"
 
 #define CONNTRACK_SECONDS 59 /* less than covered time-outs; few programs set just this */
 #define LEAVING_SECONDS	  1  /* the shortest that TCP_KEEPIDLE takes */
@@ -39,9 +40,7 @@
 #define MAX_UNANSWERED 100 /* probes, then there are no more */
 
 /* Of the kernel's headers. */
-#define SOL_SOCKET	 1
 #define SO_KEEPALIVE	 9
-#define IPPROTO_TCP	 6
 #define TCP_KEEPIDLE	 4 /* seconds */
 #define TCP_KEEPINTVL	 5 /* seconds */
 #define TCP_KEEPCNT	 6

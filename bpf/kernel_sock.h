@@ -153,6 +153,15 @@ static __always_inline __u64 cgroup_id(__u64 cgroup)
 	return read_kernel(struct kernfs_node, node, id);
 }
 
+/* Levels of cgroups that are looked at, from one upwards: who meets more treats it as excluded. */
+#define MAX_LEVELS 32
+
+/* The cgroup above, by its first member: the address of that is the cgroup's. */
+static __always_inline __u64 parent_of(__u64 cgroup)
+{
+	return (__u64)read_kernel(struct cgroup, cgroup, self.parent);
+}
+
 static __always_inline int has_ulp(__u64 sk)
 {
 	return read_kernel(struct tcp_sock, sk, inet_conn.icsk_ulp_ops) != 0;
@@ -230,28 +239,46 @@ static __always_inline int in_no_sockmap(__u64 sk)
 	return !psock || queue_empty(psock + offset_of(struct sk_psock, link));
 }
 
+/*
+ * What maps of BPF_MAP_TYPE_SK_STORAGE keep with a socket is a list.  By addresses, for programs
+ * that may not ask such a map, or see the socket as a number: its first node, the one after a node
+ * (0: there is none), and the struct bpf_local_storage_data around one.
+ */
+static __always_inline __u64 first_stored(__u64 sk)
+{
+	__u64 storage = (__u64)read_kernel(struct sock, sk, sk_bpf_storage);
+
+	return storage ? read_number(storage + offset_of(struct bpf_local_storage, list.first)) : 0;
+}
+
+static __always_inline __u64 next_stored(__u64 node)
+{
+	return read_number(node + offset_of(struct hlist_node, next));
+}
+
+static __always_inline __u64 stored_at(__u64 node)
+{
+	return node - offset_of(struct bpf_local_storage_elem, snode) +
+	       offset_of(struct bpf_local_storage_elem, sdata);
+}
+
 /* Maps that keep something with one socket, at most. */
 #define MAX_STORED 16
 #define TOO_MANY   (~0ULL)
 
 /*
- * Where a map of BPF_MAP_TYPE_SK_STORAGE keeps what it has of a socket; 0: it has nothing;
- * TOO_MANY: not known, behind what MAX_STORED others have.  By addresses, for programs that may not
- * ask for it, or see the socket as a number.
+ * Where such a map keeps what it has of a socket; 0: it has nothing; TOO_MANY: not known, behind
+ * what MAX_STORED others have.
  */
 static __always_inline __u64 find_stored(__u64 sk, __u64 map)
 {
-	__u64 storage = (__u64)read_kernel(struct sock, sk, sk_bpf_storage), node, data;
+	__u64 node = first_stored(sk), data;
 
-	if (!storage)
-		return 0;
-	node = (__u64)read_kernel(struct bpf_local_storage, storage, list.first);
 	for (int i = 0; i < MAX_STORED && node; i++) {
-		data = node - offset_of(struct bpf_local_storage_elem, snode) +
-		       offset_of(struct bpf_local_storage_elem, sdata);
+		data = stored_at(node);
 		if ((__u64)read_kernel(struct bpf_local_storage_data, data, smap) == map)
 			return data + offset_of(struct bpf_local_storage_data, data);
-		node = (__u64)read_kernel(struct hlist_node, node, next);
+		node = next_stored(node);
 	}
 	return node ? TOO_MANY : 0;
 }

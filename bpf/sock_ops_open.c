@@ -21,25 +21,15 @@
  *
  * Needs 5.10.  It holds a reference to each file while it looks, and no lock.
  */
-#include "kernel_task.h"
+#include "open_files.h"
 #include "status_line.h"
+#include "uapi.h"
 
 /* Sockmaps that are looked at. */
 #define MAX_MAPS 4
 
 /* Their lines fit into the kernel's buffer. */
 #define MAX_WAITING 32
-
-/*
- * After so many files an empty line: a read(2) that goes through a million of them and has nothing
- * to give fails with EAGAIN.
- */
-#define SIGN_OF_LIFE 65536
-
-#define PROTOCOL_TCP 6
-
-#define KIND_OF_FILE 0170000
-#define KIND_SOCKET  0140000
 
 /*
  * Sockets that were shown, by address, with the session that showed them.  A process may hold a
@@ -97,35 +87,9 @@ static __always_inline int was_shown(__u64 sk, __u64 session)
 	return last && *last == session;
 }
 
-/* 0: it is none. */
-static __always_inline __u64 socket_of(__u64 file)
-{
-	__u64 inode = (__u64)read_kernel(struct file, file, f_inode), socket;
-
-	if ((read_kernel(struct inode, inode, i_mode) & KIND_OF_FILE) != KIND_SOCKET)
-		return 0;
-	/* The name of a unix socket, opened with O_PATH, has none. */
-	socket = (__u64)read_kernel(struct file, file, private_data);
-	if (!socket || (__u64)read_kernel(struct socket, socket, file) != file)
-		return 0;
-	return number_at(socket + offset_of(struct socket, sk));
-}
-
 __noinline __u64 record_of(__u64 sk)
 {
 	return find_record(sk, 0);
-}
-
-/* Its main thread's name is the program's. */
-static __always_inline void print_program(struct seq_file *seq, __u64 task)
-{
-	__u64 leader = (__u64)read_kernel(struct task_struct, task, group_leader);
-	__u32 name[4] = {};
-
-	bpf_probe_read_kernel_str(name, sizeof(name),
-				  (void *)(leader + offset_of(struct task_struct, comm)));
-	BPF_SEQ_PRINTF(seq, "%u %08x%08x%08x%08x ", pid_of(leader), bpf_htonl(name[0]),
-		       bpf_htonl(name[1]), bpf_htonl(name[2]), bpf_htonl(name[3]));
 }
 
 /* The struct bpf_map is the first member of what smap points to. */
@@ -176,7 +140,7 @@ static __always_inline int print_socket(struct seq_file *seq, __u64 task, __u64 
 {
 	struct sock_key key = read_record(record, key);
 
-	print_program(seq, task);
+	print_program(seq, (__u64)read_kernel(struct task_struct, task, group_leader));
 	BPF_SEQ_PRINTF(seq, "%d %u %d %u,%u,%u,%u, ", is_open(sk, record), map_of_record(record),
 		       reason_of(record), map_of(sk, 0), map_of(sk, 1), map_of(sk, 2),
 		       map_of(sk, 3));
@@ -186,19 +150,19 @@ static __always_inline int print_socket(struct seq_file *seq, __u64 task, __u64 
 __noinline int listens(__u64 sk)
 {
 	return read_kernel(struct sock_common, sk, skc_state) == BPF_TCP_LISTEN &&
-	       read_kernel(struct sock, sk, sk_protocol) == PROTOCOL_TCP;
+	       read_kernel(struct sock, sk, sk_protocol) == IPPROTO_TCP;
 }
 
 /* The first connection that a listener's program has not accepted, and the one after a request. */
 static __always_inline __u64 first_waiting(__u64 listener)
 {
-	return number_at(listener + offset_of(struct inet_connection_sock,
-					      icsk_accept_queue.rskq_accept_head));
+	return read_number(listener + offset_of(struct inet_connection_sock,
+						icsk_accept_queue.rskq_accept_head));
 }
 
 static __always_inline __u64 next_waiting(__u64 request)
 {
-	return number_at(request + offset_of(struct request_sock, dl_next));
+	return read_number(request + offset_of(struct request_sock, dl_next));
 }
 
 /*
@@ -213,7 +177,7 @@ static __always_inline int print_all(struct seq_file *seq, __u64 task, __u64 sk)
 		task = 0;
 	for (int i = 0; i < MAX_WAITING; i++) {
 		if (request)
-			sk = number_at(request + offset_of(struct request_sock, sk));
+			sk = read_number(request + offset_of(struct request_sock, sk));
 		record = record_of(sk);
 		if (record && print_socket(seq, task, sk, record))
 			return 1;
@@ -228,7 +192,7 @@ SEC("iter/task_file")
 int sock_ops_open(struct bpf_iter__task_file *ctx)
 {
 	struct seq_file *seq = ctx->meta->seq;
-	__u64 task = number_at((__u64)&ctx->task), file = number_at((__u64)&ctx->file), sk;
+	__u64 task = read_number((__u64)&ctx->task), file = read_number((__u64)&ctx->file), sk;
 	__u64 seen = ctx->meta->seq_num, session = ctx->meta->session_id;
 
 	if (!task || !file)

@@ -16,19 +16,9 @@
  * No tool tells this without names among the numbers, nor as fast: a user can have 100
  * processes share 10,000 files each.
  */
-#include "kernel_task.h"
 #include "bpf_sockops.h"
-
-#define KIND_OF_FILE 0170000
-#define KIND_SOCKET  0140000
-#define INET	     2
-#define INET6	     10
-
-/*
- * After so many files an empty line: a read(2) that goes through a million of them and has nothing
- * to give fails with EAGAIN.
- */
-#define SIGN_OF_LIFE 65536
+#include "open_files.h"
+#include "uapi.h"
 
 struct shown_key {
 	__u64 leader;
@@ -47,31 +37,14 @@ struct {
 /* Whose line came last: the files of a process come one after the other. */
 static __u64 last_leader;
 
-/* 0: it is none that listens. */
-static __always_inline __u64 listener_of(__u64 file)
+static __always_inline int listens(__u64 sk)
 {
-	__u64 inode = (__u64)read_kernel(struct file, file, f_inode), socket, sk;
-	__u16 family;
+	__u16 family = read_kernel(struct sock_common, sk, skc_family);
 
-	if ((read_kernel(struct inode, inode, i_mode) & KIND_OF_FILE) != KIND_SOCKET)
-		return 0;
-	/* The name of a unix socket, opened with O_PATH, has no socket. */
-	socket = (__u64)read_kernel(struct file, file, private_data);
-	if (!socket || (__u64)read_kernel(struct socket, socket, file) != file)
-		return 0;
-	sk = (__u64)read_kernel(struct socket, socket, sk);
-	if (!sk || read_kernel(struct sock_common, sk, skc_state) != BPF_TCP_LISTEN)
-		return 0;
 	/* Unix sockets have the same number for this state. */
-	family = read_kernel(struct sock_common, sk, skc_family);
-	return family == INET || family == INET6 ? sk : 0;
+	return (family == AF_INET || family == AF_INET6) &&
+	       read_kernel(struct sock_common, sk, skc_state) == BPF_TCP_LISTEN;
 }
-
-/*
- * The same number as in cgroups.h, counted down from the cgroup that the programs are attached to:
- * what is deeper, in_excluded_cgroup() takes for excluded.
- */
-#define MAX_LEVELS 32
 
 enum { OUTSIDE, TOP, BELOW, DEEP };
 
@@ -84,8 +57,7 @@ static __noinline int place_of(__u64 cgroup)
 	for (int i = 0; i <= MAX_LEVELS; i++) {
 		if (cgroup_id(cgroup) == top)
 			return i ? BELOW : TOP;
-		/* The first member of a cgroup, so that its address is the cgroup's. */
-		cgroup = (__u64)read_kernel(struct cgroup, cgroup, self.parent);
+		cgroup = parent_of(cgroup);
 		if (!cgroup)
 			return OUTSIDE;
 	}
@@ -96,14 +68,11 @@ static __noinline int place_of(__u64 cgroup)
 static __always_inline int print_line(struct seq_file *seq, __u64 leader, __u64 cgroup, int listens)
 {
 	int place = place_of(cgroup);
-	__u32 name[4] = {};
 
 	if (place == OUTSIDE)
 		return 0;
-	bpf_probe_read_kernel_str(name, sizeof(name),
-				  (void *)(leader + offset_of(struct task_struct, comm)));
-	BPF_SEQ_PRINTF(seq, "%u %08x%08x%08x%08x %d ", pid_of(leader), bpf_htonl(name[0]),
-		       bpf_htonl(name[1]), bpf_htonl(name[2]), bpf_htonl(name[3]), listens);
+	print_program(seq, leader);
+	BPF_SEQ_PRINTF(seq, "%d ", listens);
 	if (place == DEEP)
 		return BPF_SEQ_PRINTF(seq, "deep\n");
 	return BPF_SEQ_PRINTF(seq, "%llu\n", place == TOP ? 0 : cgroup_id(cgroup));
@@ -138,8 +107,8 @@ int sock_ops_running(struct bpf_iter__task_file *ctx)
 	leader = (__u64)read_kernel(struct task_struct, task, group_leader);
 	if (leader != last_leader && !print_line(seq, leader, cgroup_of_task(leader), 0))
 		last_leader = leader;
-	sk = listener_of(file);
-	if (sk)
+	sk = socket_of(file);
+	if (sk && listens(sk))
 		show_listener(seq, session, leader, sk);
 	return 0;
 }

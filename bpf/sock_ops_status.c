@@ -10,7 +10,7 @@ int sock_ops_status(struct bpf_iter__sockmap *ctx)
 {
 	struct seq_file *seq = ctx->meta->seq;
 	const struct sock_key *key = ctx->key;
-	__u64 sk = number_at((__u64)&ctx->sk);
+	__u64 sk = read_number((__u64)&ctx->sk);
 
 	if (!sk || !key)
 		return 0; /* the end of the map, still under the number of the last socket */

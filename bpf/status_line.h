@@ -38,26 +38,11 @@
 /* Messages counted at most, on kernels without msg_tot_len. */
 #define MAX_COUNTED 256
 
-/* Programs that keep storage with one socket, at most. */
-#define MAX_STORAGES 16
-
 #define NS_PER_MS 1000000
 
 #define COLUMNS                                                                                    \
 	"key local_port remote_port server unread more sent_ms age_ms over_tcp netns inode uid "   \
 	"idle pair held due id peer\n"
-
-/*
- * A word of the kernel as a number.  To the verifier what read_kernel() gives may be a pointer, and
- * global functions take none.
- */
-static __always_inline __u64 number_at(__u64 address)
-{
-	__u64 number = 0;
-
-	bpf_probe_read_kernel(&number, sizeof(number), (void *)address);
-	return number;
-}
 
 /* A member of a sock_record, by the record's address; zeroes where it cannot be read. */
 #define read_record(address, member)                                                               \
@@ -102,18 +87,13 @@ static __always_inline int is_record(__u64 address, __u64 sk, const struct sock_
  */
 static __always_inline __u64 find_record(__u64 sk, const struct sock_key *key)
 {
-	__u64 storage = (__u64)read_kernel(struct sock, sk, sk_bpf_storage), node, data;
+	__u64 node = first_stored(sk), data;
 
-	if (!storage)
-		return 0;
-	node = number_at(storage + offset_of(struct bpf_local_storage, list.first));
-	for (int i = 0; i < MAX_STORAGES && node; i++) {
-		data = node - offset_of(struct bpf_local_storage_elem, snode) +
-		       offset_of(struct bpf_local_storage_elem, sdata) +
-		       offset_of(struct bpf_local_storage_data, data);
+	for (int i = 0; i < MAX_STORED && node; i++) {
+		data = stored_at(node) + offset_of(struct bpf_local_storage_data, data);
 		if (is_record(data, sk, key))
 			return data;
-		node = number_at(node + offset_of(struct hlist_node, next));
+		node = next_stored(node);
 	}
 	return 0;
 }

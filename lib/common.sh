@@ -100,7 +100,7 @@ die() {
 #                                                        cgroup2_mounts()
 #   addresses, ports        who connects                 sock_ops_*, as numbers      address()
 #   inodes, pids            the kernel                   sock_ops_*, as numbers      as they are
-#   arguments of processes  any user                     splicers.sh                 not at all
+#   arguments of processes  any user                     haproxy.sh                  not at all
 #   names of namespaces     root                         entrances()                 not at all
 #   AppArmor's profile      root                         confinement()               confinement()
 

@@ -4,7 +4,7 @@
 # Which programs stay on TCP: those that read their sockets with splice(2), which would hang on the
 # bypass without the guard, and those of --exclude-program.  What listens or connects from now on is
 # known by its name.  What runs already is excluded by its cgroup, and by that of its listeners.
-# Sourced by load.sh, after cgroups.sh, lists.sh and scope.sh.
+# Sourced by load.sh, after cgroups.sh, haproxy.sh, lists.sh and scope.sh.
 #
 # Go programs cannot be recognised cheaply, except these.  The kernel keeps 15 bytes of a name.
 #
@@ -18,7 +18,7 @@
 UNGUARDED=(systemd-socket- pasta passt.avx2)
 # From 28 on it is dockerd that calls listen(2) for docker-proxy.
 GUARDED=(docker-proxy dockerd)
-# HAProxy splices only with an option, which can be found out for a running one.
+# HAProxy splices only with an option, which can be found out for a running one (haproxy.sh).
 MAY_SPLICE=haproxy
 
 LOOK_SECONDS=5  # for all processes
@@ -176,80 +176,4 @@ judged() {
 # port, the first one.
 once_each() {
 	awk '!seen[$1, $3]++'
-}
-
-# ---- HAProxy ---------------------------------------------------------------
-
-# Any process can be called so, and name any file as its configuration: a FIFO, a device, one of
-# /proc.  READER opens it: a user that owns nothing, so that only what everybody may read is read,
-# and that runs nothing else, so that nobody can trace it.  It must be a regular file, also once it
-# is open. A link of another root would lead to a file of this one: its target is not known.
-READER=4294967000
-
-# The arguments are `links` or `no-links`, and files.  Ends with 3 where one is not there, with 2
-# where it is not to be read.  HAProxy takes quotes and backslashes within words, and variables.
-READ_FILES='
-	may=$1
-	shift
-	for path; do
-		[[ -e $path ]] || exit 3
-		files=("$path")
-		[[ ! -d $path ]] || files=("$path"/*.cfg)
-		for file in "${files[@]}"; do
-			for ((part = ${#file}; part > 1; part--)); do
-				[[ $may == links || ! -L ${file:0:part} ]] || exit 2
-			done
-			[[ -f $file ]] && exec <"$file" && [[ -f /dev/fd/0 && -s /dev/fd/0 ]] || exit 2
-			if head -c 4194304 | tr -d "\"\\\\\047" |
-				grep -aE "^[^#]*splice-|^[[:space:]]*option[[:space:]].*[$]" >/dev/null; then
-				exit 0
-			fi
-			[[ -z $(head -c 1 | tr -c x x) ]] || exit 2 # there is more
-		done
-	done
-	exit 1'
-
-# The arguments are a process, READ_FILES and READER.  Even its arguments can be made to wait.
-JUDGE_ONE='
-	pid=$1 status=3 files=()
-	mapfile -d "" -t arguments <"/proc/$pid/cmdline" || exit 2
-	for ((i = 1; i < ${#arguments[@]}; i++)); do
-		case ${arguments[i]} in
-		-f) files+=("${arguments[++i]:-}") ;;
-		-C) exit 2 ;;
-		--)
-			files+=("${arguments[@]:i + 1}")
-			break
-			;;
-		esac
-	done
-	[[ ${#files[@]} -gt 0 ]] || exit 2
-	while read -r key value; do
-		[[ $key != PPid: ]] || parent=$value
-	done <"/proc/$pid/status"
-	# Many change their root once they have read it: the parent, of the same files, still sees it.
-	for base in "$pid" "$parent"; do
-		((status == 3)) && [[ /proc/$base/ns/mnt -ef /proc/$pid/ns/mnt ]] || break
-		from=cwd may=no-links
-		[[ /proc/$base/ns/mnt -ef /proc/self/ns/mnt && /proc/$base/root -ef / ]] && may=links
-		[[ ${files[0]} != /* ]] || from=root
-		cd "/proc/$base/$from" || exit 2
-		setpriv --reuid "$3" --regid "$3" --clear-groups --inh-caps=-all \
-			bash -c "$2" bash "$may" "${files[@]/#/./}"
-		status=$?
-	done
-	exit "$status"'
-
-# splices PID: has a file of its configuration an option splice-*?  1: no; 2: that is not to be
-# known.
-splices() {
-	local status=0
-	# Without the lock: a child that cannot be killed would keep it.
-	(
-		exec {LOCK}<&- # of one_at_a_time()
-		exec timeout --signal KILL 2 \
-			bash -c "$JUDGE_ONE" bash "$1" "$READ_FILES" "$READER" </dev/null >/dev/null 2>&1
-	) || status=$?
-	((status <= 1)) || status=2
-	return "$status"
 }

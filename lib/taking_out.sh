@@ -144,22 +144,3 @@ note_namespaces() {
 		$at["idle"] { print $at["client_netns"] "\n" $at["server_netns"] }' < <(say "$SEEN") |
 		sort -u | sed -n '/^[0-9]/p')
 }
-
-describe() {
-	of_connections '
-		{
-			text = unread("client") unread("server")
-			print "  " $at["client"] " -> " $at["server"] \
-				(text ? text : ($at["idle"] ? ", idle" : ", busy") inside("client") inside("server"))
-		}
-		function unread(end,    since) {
-			if (!($at[end "_unread"] + 0))
-				return ""
-			since = $at[end "_unread_ms"]
-			return ", " $at[end "_unread"] " bytes unread by the " end " (" $at[end "_program"] ")" \
-				(since == "-" ? "" : " for " int(since / 1000) " s")
-		}
-		function inside(end) {
-			return $at[end "_held"] + 0 ? ", the " end " (" $at[end "_program"] ") is inside a call" : ""
-		}'
-}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the iterators over the open files of all processes have in common (iter/task_file, from 5.8
+ * on): the process, and the socket that is behind a file.
+ */
+#ifndef OPEN_FILES_H
+#define OPEN_FILES_H
+
+#include "kernel_task.h"
+
+/*
+ * After so many files an empty line: a read(2) that goes through a million of them and has nothing
+ * to give fails with EAGAIN.
+ */
+#define SIGN_OF_LIFE 65536
+
+#define KIND_OF_FILE 0170000
+#define KIND_SOCKET  0140000
+
+/* The socket behind a file, 0: there is none. */
+static __always_inline __u64 socket_of(__u64 file)
+{
+	__u64 inode = (__u64)read_kernel(struct file, file, f_inode), socket;
+
+	if ((read_kernel(struct inode, inode, i_mode) & KIND_OF_FILE) != KIND_SOCKET)
+		return 0;
+	/* The name of a unix socket, opened with O_PATH, has none. */
+	socket = (__u64)read_kernel(struct file, file, private_data);
+	if (!socket || (__u64)read_kernel(struct socket, socket, file) != file)
+		return 0;
+	return read_number(socket + offset_of(struct socket, sk));
+}
+
+/*
+ * The columns `pid` and `name` of a process, by its main thread, whose name is the program's: 16
+ * bytes, which any user chooses, as 32 hexadecimal digits.
+ */
+static __always_inline void print_program(struct seq_file *seq, __u64 leader)
+{
+	__u32 name[4] = {};
+
+	bpf_probe_read_kernel_str(name, sizeof(name),
+				  (void *)(leader + offset_of(struct task_struct, comm)));
+	BPF_SEQ_PRINTF(seq, "%u %08x%08x%08x%08x ", pid_of(leader), bpf_htonl(name[0]),
+		       bpf_htonl(name[1]), bpf_htonl(name[2]), bpf_htonl(name[3]));
+}
+
+#endif /* OPEN_FILES_H */

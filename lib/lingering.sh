@@ -1,0 +1,105 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# What an unload leaves to a process in the background: connections that had to stay, and
+# sockets that have not got back what they had.  Sourced by unload.sh, after taking_out.sh and
+# release.sh.
+#
+# shellcheck disable=SC2034,SC2153 # names of lists.sh and of common.sh
+
+LINGER=86400 # seconds that such a process waits at most
+
+STAY=()                   # ids of maps that are not empty
+declare -A PINNED_LIST=() # of a pinned map, by its id: where this process has its list
+
+# lingers MAP-ID: the process of an earlier unload.sh that goes on with this load.
+lingers() {
+	local pin
+	for pin in "$BPFFS/$STATUS-$1-"* "$BPFFS/$RELEASE-$1-"*; do
+		if [[ $pin != *-"$ITERATES" ]] && has_maker "$pin"; then
+			say "${pin##*-}"
+			return
+		fi
+	done
+	return 1
+}
+
+# linger: for what is LEFT, and where sockets have not got back what they had.  It ends when that is
+# done.  One process for each load: any user can keep a connection of each that there ever was.
+linger() {
+	local id ids go pid
+	# Opening a map without a pin, by its id, takes CAP_SYS_ADMIN.
+	if [[ ${#STAY[@]} -gt 0 ]] && ! bpftool map show id "${STAY[0]}" >/dev/null 2>&1; then
+		say "they stay until they are closed, or unload.sh is run with CAP_SYS_ADMIN"
+		STAY=()
+	fi
+	mapfile -t ids < <(say_each ${STAY[0]+"${STAY[@]}"} "${!REST[@]}" "${HELD[@]%% *}" |
+		sed '/^$/d' | sort -u)
+	for id in ${RELEASES[0]+"${RELEASES[@]}"}; do
+		[[ " ${ids[*]} " == *" $id "* ]] || unpin_release "$id"
+	done
+	for id in ${ids[0]+"${ids[@]}"}; do
+		if pid=$(lingers "$id"); then
+			say "process $pid, of an earlier unload.sh, takes them off the bypass once they are read"
+			unpin_release "$id"
+			continue
+		fi
+		exec {go}> >(
+			exec >/dev/null 2>&1
+			read -r || true # until the pins are there
+			exec </dev/null
+			finish "$id"
+		)
+		pin_for "$!" "$id"
+		exec {go}>&-
+		if [[ " ${STAY[*]} " == *" $id "* ]]; then
+			say "process $! takes them off the bypass once they are read"
+		else
+			say "process $! gives sockets back what they had"
+		fi
+	done
+}
+
+# pin_for PID MAP-ID: the lists that this process goes on with: the next unload.sh clears the pins of
+# processes that have ended.
+pin_for() {
+	local release open status
+	release=$(release_path "$2")
+	open=$(list_path "$ITERATES" "$OPEN")
+	status=${PINNED_LIST[$2]:-$(list_path "$ITERATES" "$STATUS" id "$2")}
+	local BEGUN
+	begun "$1"
+	[[ ! -e $release ]] || cmd -q mv "$release" "$(list_path "$1" "$RELEASE" id "$2")"
+	[[ ! -e $open ]] || cmd -q ln "$open" "$(list_path "$1" "$OPEN")"
+	[[ ! -e $status ]] || cmd -q ln "$status" "$(list_path "$1" "$STATUS" id "$2")"
+}
+
+# finish MAP-ID
+finish() {
+	local id=$1 end entry fds=() held=()
+	trap '' HUP
+	ITERATES=$BASHPID
+	begun "$ITERATES"
+	LIST_END=0 # nobody waits for it
+	hold_more
+	for entry in ${HELD[0]+"${HELD[@]}"}; do
+		if [[ $entry == "$id "* ]]; then
+			held+=("$entry")
+			entry=${entry#* }
+			fds+=("${entry% *}")
+		fi
+	done
+	HELD=(${held[0]+"${held[@]}"})
+	alone ${fds[0]+"${fds[@]}"}
+	now
+	end=$((NOW + LINGER * 1000))
+	release_rest "$id" "$end"
+	if [[ " ${STAY[*]} " == *" $id "* ]]; then
+		take_out "$end" id "$id" || true
+		release_taken "$id" '' "$end"
+		release_rest "$id" "$end"
+	fi
+	wait_for_held "$end"
+	end_lists
+	unpin_release "$id"
+}
