@@ -220,22 +220,22 @@ check_not_loaded() {
 STARTED=0 # has anything but the mount been tried?
 UNDO=()   # commands, each one string, last step first
 UNDOES=() # what each of them removes
+UNSURE=0  # has the last step perhaps not been done?
 
 on_failure() {
-	local status=$? i left=() clean_up="sudo $HERE/unload.sh --cgroup $CGROUP_QUOTED" outcome="not loaded"
+	local status=$? what command left=() clean_up="sudo $HERE/unload.sh --cgroup $CGROUP_QUOTED" outcome="not loaded"
 	trap - EXIT
 	trap '' INT TERM HUP # once is enough
 	((status)) || status=1
 	((!RELOAD)) || outcome="not reloaded"
-	if [[ ${#UNDO[@]} -gt 0 ]]; then
-		((!STARTED)) || warn "failed; undoing what was done"
-		for i in "${!UNDO[@]}"; do
-			cmd bash -c "${UNDO[i]}" && continue
-			warn "could not undo: ${UNDOES[i]}"
-			left+=("${UNDOES[i]}")
-			[[ ${UNDO[i]} != umount* ]] || clean_up+=" && sudo ${UNDO[i]}"
-		done
-	fi
+	[[ ${#UNDO[@]} -eq 0 ]] || ((!STARTED)) || warn "failed; undoing what was done"
+	while [[ ${#UNDO[@]} -gt 0 ]]; do
+		what=${UNDOES[0]} command=${UNDO[0]}
+		undo_last && continue
+		warn "could not undo: $what"
+		left+=("$what")
+		[[ $command != umount* ]] || clean_up+=" && sudo $command"
+	done
 	((!RELOAD || !STARTED)) || exclude_alone WAS || left+=("what the new options exclude")
 	if [[ ${#left[@]} -gt 0 ]]; then
 		warn "$outcome, but left behind: $(printf '%s, ' "${left[@]}" | sed 's/, $//'); to clean up:" \
@@ -246,13 +246,34 @@ on_failure() {
 	exit "$status"
 }
 
-# undo_with WHAT COMMAND...: the command removes that.
+# undo_with WHAT COMMAND...: the command removes that.  Before the step that makes it: a signal may come
+# between what a program does and what it says of it.
 undo_with() {
 	local command
 	UNDOES=("$1" "${UNDOES[@]}")
 	shift
 	printf -v command '%q ' "$@"
 	UNDO=("$command" "${UNDO[@]}")
+}
+
+# step COMMAND...: of which undo_with has just said what undoes it, and fails where nothing was done.
+step() {
+	UNSURE=1
+	cmd "$@" || return
+	UNSURE=0
+}
+
+# undo_last: the last step that is not undone.
+undo_last() {
+	local command=${UNDO[0]}
+	UNDO=("${UNDO[@]:1}")
+	UNDOES=("${UNDOES[@]:1}")
+	if ((UNSURE)); then
+		UNSURE=0
+		cmd -t bash -c "$command" || true
+	else
+		cmd bash -c "$command"
+	fi
 }
 
 # ---- the steps -------------------------------------------------------------
@@ -277,9 +298,9 @@ mount_bpffs() {
 	exec {lock}<"$BPFFS"
 	flock --wait 5 "$lock" || true
 	if ! has_bpffs; then
-		cmd mount -t bpf -o mode=0700 bpf "$BPFFS"
 		# Lazily: the lock of all scripts is in it.
 		undo_with "the BPF file system on $BPFFS" umount --lazy "$BPFFS"
+		step mount -t bpf -o mode=0700 bpf "$BPFFS"
 	fi
 	exec {lock}<&-
 }
@@ -287,12 +308,12 @@ mount_bpffs() {
 # load_program NAME TYPE PIN
 load_program() {
 	local log
+	undo_with "$3" rm -f "$3"
 	log=$(cmd bpftool prog load "$OBJECTS/$1.o" "$3" type "$2" 2>&1) || {
 		say "$log" | tail -n 20 >&2 # the verifier's reason comes last
 		die "the kernel refuses $1$(confinement)"
 	}
 	say "$log" >&2
-	undo_with "$3" rm "$3"
 }
 
 # What bpf_sockops compares with, once it is loaded.
@@ -335,17 +356,17 @@ note_version() {
 }
 
 attach_sockops() {
-	cmd bpftool cgroup attach "$CGROUP" sock_ops pinned "$SOCKOPS_PIN" multi ||
-		die "cannot attach to $CGROUP_SHOWN; if another sock_ops program is why, this shows it: sudo" \
-			"bpftool cgroup show $CGROUP_QUOTED effective"
 	undo_with "$SOCKOPS attached to $CGROUP" \
 		bpftool cgroup detach "$CGROUP" sock_ops pinned "$SOCKOPS_PIN"
+	step bpftool cgroup attach "$CGROUP" sock_ops pinned "$SOCKOPS_PIN" multi ||
+		die "cannot attach to $CGROUP_SHOWN; if another sock_ops program is why, this shows it: sudo" \
+			"bpftool cgroup show $CGROUP_QUOTED effective"
 }
 
 attach_bypass() {
-	cmd bpftool prog attach pinned "$BYPASS_PIN" msg_verdict pinned "$MAP_PIN"
 	undo_with "$BYPASS attached to $MAP" \
 		bpftool prog detach pinned "$BYPASS_PIN" msg_verdict pinned "$MAP_PIN"
+	step bpftool prog attach pinned "$BYPASS_PIN" msg_verdict pinned "$MAP_PIN"
 }
 
 # Last: a socket that entered the map before its program was attached there
@@ -473,12 +494,13 @@ reload() {
 	configure_cgroups || exit 1
 	((!other)) || attach_new
 	set_switch "$ON"
-	trap - EXIT INT TERM HUP
+	trap - EXIT
+	trap '' INT TERM HUP # the rest is done in any case
 	if ((other)); then
 		take_places
 		cmd -q rm -f "${LIST_PINS[@]}"
-		pin_lists
 	fi
+	pin_lists
 	place_guard
 	exclude_alone WANTED || true # until the next --reload
 	((GUARD_WANTED)) || ! is_guarded || take_off "$GUARD_DIR"

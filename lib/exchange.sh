@@ -20,13 +20,13 @@ load_new() {
 
 # attach_new: attach them, and detach the old sock_ops program.
 attach_new() {
-	cmd bpftool prog attach pinned "$NEW_BYPASS_PIN" msg_verdict pinned "$MAP_PIN"
 	undo_with "the new $BYPASS" bpftool prog attach pinned "$BYPASS_PIN" msg_verdict pinned "$MAP_PIN"
-	cmd bpftool cgroup attach "$CGROUP" sock_ops pinned "$NEW_SOCKOPS_PIN" multi
+	step bpftool prog attach pinned "$NEW_BYPASS_PIN" msg_verdict pinned "$MAP_PIN"
 	undo_with "the new $SOCKOPS" bpftool cgroup detach "$CGROUP" sock_ops pinned "$NEW_SOCKOPS_PIN"
-	cmd bpftool cgroup detach "$CGROUP" sock_ops pinned "$SOCKOPS_PIN"
+	step bpftool cgroup attach "$CGROUP" sock_ops pinned "$NEW_SOCKOPS_PIN" multi
 	undo_with "no $SOCKOPS attached" \
 		bpftool cgroup attach "$CGROUP" sock_ops pinned "$SOCKOPS_PIN" multi
+	step bpftool cgroup detach "$CGROUP" sock_ops pinned "$SOCKOPS_PIN"
 	PROGRAM_ID=$(id_of prog pinned "$NEW_SOCKOPS_PIN")
 }
 

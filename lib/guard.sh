@@ -73,12 +73,14 @@ guard_by_lsm() {
 	}
 	say "$log" >&2
 	for pin in "${GUARD_PINS[@]/#"$GUARD_DIR"/$1}"; do
+		undo_with "$pin attached to $CGROUP" bpftool cgroup detach "$CGROUP" lsm_cgroup pinned "$pin"
+		UNSURE=1
 		log=$(cmd bpftool cgroup attach "$CGROUP" lsm_cgroup pinned "$pin" multi 2>&1) || {
 			why="$GUARD cannot be attached: $(reason_in "$log")"
 			return 1
 		}
+		UNSURE=0
 		say "$log" >&2
-		undo_with "$pin attached to $CGROUP" bpftool cgroup detach "$CGROUP" lsm_cgroup pinned "$pin"
 	done
 }
 
@@ -102,9 +104,7 @@ guard_by_trace() {
 # takes).  Its steps are the last ones.
 drop_guard() {
 	while [[ ${UNDOES[0]} == *"$GUARD"* ]]; do
-		cmd bash -c "${UNDO[0]}"
-		UNDO=("${UNDO[@]:1}")
-		UNDOES=("${UNDOES[@]:1}")
+		undo_last
 	done
 }
 

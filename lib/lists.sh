@@ -32,11 +32,12 @@ begun() {
 }
 begun "$$"
 
-# pin_lists: by load.sh.  Kernels before 5.15 refuse sock_ops_release, and the policy of some hosts
+# pin_lists: those that are missing, by load.sh.  Kernels before 5.15 refuse sock_ops_release, and the policy of some hosts
 # iterators over maps.
 pin_lists() {
 	local name map
 	for name in "${LISTS[@]}"; do
+		! is_pin "$BPFFS/$name" || continue # of this load: --reload of the same version
 		map=()
 		[[ $name != "$STATUS" ]] || map=(map pinned "$MAP_PIN")
 		cmd -t bpftool iter pin "$OBJECTS/$name.o" "$BPFFS/$name" "${map[@]}" || true

@@ -40,3 +40,21 @@ KILL='
 		kill -9 $p
 		p=$next
 	done'
+
+# The same: it does its work, and then the script gets SIGTERM, or is told that it has failed.
+# shellcheck disable=SC2034 # tests use it
+DONE_AND_TERM='
+	"$REAL" "$@"
+	status=$?
+	p=$PPID
+	while tr "\0" " " </proc/$p/cmdline | grep -qE "/(un)?load.sh"; do
+		script=$p
+		p=$(cut -d" " -f4 /proc/$p/stat)
+	done
+	kill -TERM $script
+	exit $status'
+# shellcheck disable=SC2034
+DONE_AND_FAILED='
+	"$REAL" "$@" >/dev/null
+	echo injected >&2
+	exit 1'

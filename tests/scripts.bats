@@ -112,6 +112,24 @@ reach() {
 	unload_pair
 }
 
+# The step is done, but its command does not come to say so.
+# bats test_tags=long
+@test "load.sh: undoes a step as well that a signal ends, or that is done and said to have failed" {
+	local n
+	for n in {1..7}; do
+		fake_nth "$n" "$DONE_AND_TERM"
+		run -143 with_fakes "$ROOT/load.sh" --no-guard
+		output_has "not loaded: nothing has changed"
+		assert_nothing_loaded
+		fake_nth "$n" "$DONE_AND_FAILED"
+		run ! with_fakes "$ROOT/load.sh" --no-guard
+		output_has injected "not loaded: nothing has changed"
+		assert_nothing_loaded
+	done
+	load_pair --no-guard
+	unload_pair
+}
+
 # bats test_tags=long
 @test "load.sh: loads without the guard where it must, and says why" {
 	run -0 in_box "$ROOT/load.sh"

@@ -230,6 +230,28 @@ assert_whole() {
 }
 
 # bats test_tags=long
+@test "versions: a step that a signal ends, or that is done and said to have failed, is undone as well" {
+	local n
+	other_version
+	load_pair --quiet --all-connections
+	for n in {1..7}; do
+		run -143 take_over "$n" "$DONE_AND_TERM"
+		output_has "not reloaded: nothing has changed"
+		assert_whole "$n"
+		run -1 take_over "$n" "$DONE_AND_FAILED"
+		output_has injected "nothing has changed"
+		assert_whole "$n"
+		have_want "version" "$(in_box "$ROOT/status.sh" --json | jq -r .version)" != 9.9
+	done
+	# From then on it is in force, and what is left is done.
+	run -0 take_over 8 "$DONE_AND_TERM"
+	assert_whole 8
+	have_want "version" "$(in_box "$ROOT/status.sh" --json | jq -r .version)" = 9.9
+	unload_pair
+	assert_no_pins
+}
+
+# bats test_tags=long
 @test "versions: killed between any two steps, the next one does the rest, and so does an unload" {
 	local n
 	other_version
