@@ -4,16 +4,23 @@
 # Writes the counters for the textfile collector of Prometheus' node exporter: whole, or not at all,
 # as tcpip-bypass.prom in the directory METRICS.
 #
-# Who may write in that directory, or beside it, can put a link or a device in the place of each file
-# at any moment.  So install(1) takes away what is there, and creates a file, or fails; with -T
-# nothing is put into what is a directory.
+# Who may write in that directory, or beside it, can put a link, a pipe or another directory in the
+# place of each at any moment.  So all is done in the one directory that is entered first, and by dd,
+# which makes a file that was not there, or fails: neither a link is followed, nor the mode of what
+# has a name changed.
 
 set -euo pipefail
 HERE=$(readlink -f "${BASH_SOURCE[0]}")
 HERE=${HERE%/lib/*}
-NEW=$METRICS/tcpip-bypass.new
+# shellcheck source=lib/common.sh
+. "$HERE/lib/common.sh"
+NEW=tcpip-bypass.new
 
+[[ ${METRICS:-} == /* ]] || die "METRICS is not the path of a directory"
 # 1: not loaded, which the text says.
 text=$("$HERE/status.sh" --prometheus) || (($? == 1))
-printf '%s\n' "$text" | install -m 644 -T /dev/stdin "$NEW"
-mv -fT "$NEW" "$METRICS/tcpip-bypass.prom"
+cd "$METRICS"
+umask 022
+rm -f "$NEW"
+printf '%s\n' "$text" | dd of="$NEW" conv=excl oflag=nofollow status=none
+mv -fT "$NEW" tcpip-bypass.prom

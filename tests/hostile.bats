@@ -338,3 +338,38 @@ lists() {
 	[[ ! -L $metrics/tcpip-bypass.prom && ! -e $metrics/tcpip-bypass.new ]]
 	grep -qx "tcpip_bypass_loaded 1" "$metrics/tcpip-bypass.prom"
 }
+
+# As soon as the new file is there, a link takes its place.
+# bats test_tags=long
+@test "hostile: who has the directory of the metrics makes root open up no other file" {
+	local metrics=$BOX_TMP/metrics secret=$BOX_TMP/secret racer i
+	install -d -o 65534 "$metrics"
+	chmod 755 "$BOX_TMP"
+	install -m 600 /dev/null "$secret"
+	in_box timeout 60 setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps -all /usr/bin/python3 -c '
+import os, stat, sys
+os.chdir(sys.argv[1])
+os.symlink(sys.argv[2], "link")
+while True:
+    try:
+        if stat.S_ISREG(os.lstat("tcpip-bypass.new").st_mode):
+            os.rename("link", "tcpip-bypass.new")
+            os.symlink(sys.argv[2], "link")
+    except FileNotFoundError:
+        pass' "$metrics" "$secret" 3>&- &
+	racer=$!
+	wait_until 10 "the race" test -L "$metrics/link"
+	for i in {1..20}; do
+		in_box env METRICS="$metrics" "$ROOT/lib/metrics_file.sh" || true
+		have_want "mode of root's file" "$(stat -c %a "$secret")" = 600
+	done
+	have_want "its bytes" "$(stat -c %s "$secret")" -eq 0
+	kill -0 "$racer" # it has raced to the end
+	kill "$racer"
+}
+
+@test "hostile: the directory of the metrics has an absolute path" {
+	run -1 in_box env METRICS= "$ROOT/lib/metrics_file.sh"
+	output_has "METRICS is not the path of a directory"
+	run ! in_box test -e /tcpip-bypass.prom
+}
