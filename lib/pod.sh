@@ -52,7 +52,7 @@ is_last() {
 
 load() {
 	local options status=0
-	read -ra options <<<"${OPTIONS:-}"
+	read -rd '' -a options < <(printf '%s \0' "${OPTIONS:-}") # YAML may make lines of them
 	if is_loaded; then
 		on_node "$HERE/load.sh" --reload --quiet "${options[@]}" || status=$?
 		# Unless it cannot be changed in place, what is loaded stays as it is.
@@ -63,19 +63,30 @@ load() {
 	on_node "$HERE/load.sh" --quiet "${options[@]}"
 }
 
+# left_lists: the pins of processes that an unload.sh has left, except for those that were there BEFORE,
+# of somebody else's.  Those of a status.sh have the name of the map for its number.
+left_lists() {
+	{
+		compgen -G "$BPFFS/$STATUS-[0-9]*"
+		compgen -G "$BPFFS/$RELEASE-[0-9]*"
+	} | grep -vxF "$BEFORE" || true
+}
+
 # unload: all processes end with the container, also the one that unload.sh leaves for what is unread.
 unload() {
-	local i pin
+	local i pin BEFORE=''
+	BEFORE=$(left_lists)
 	on_node "$HERE/unload.sh" || true
 	for ((i = 0; i < LINGER_SECONDS; i++)); do
-		[[ -n $(compgen -G "$BPFFS/$STATUS-*") ]] || break
+		[[ -n $(left_lists) ]] || break
 		sleep 1
 	done
-	# Else it would pin its lists again.  Others' have the name of the map for its number.
-	for pin in "$BPFFS/$STATUS"-[0-9]*; do
+	while read -r pin; do
+		[[ -n $pin ]] || continue
+		# Else it would pin its lists again.
 		! has_maker "$pin" || kill -KILL "${pin##*-}"
-	done
-	rm -f "$BPFFS/$STATUS"-* "$BPFFS/$OPEN"-* "$BPFFS/$RELEASE"-*
+		rm -f "$BPFFS"/sock_ops_*-"${pin##*-}"
+	done < <(left_lists)
 	rmdir "$PODS"
 }
 

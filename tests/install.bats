@@ -118,6 +118,10 @@ ctl() {
 	nsenter --target "$SYSTEMD" --mount --pid --net --cgroup -- timeout 60 systemctl --no-pager "$@" 2>/dev/null
 }
 
+reloads() {
+	[[ $(ctl show -P ActiveState tcpip-bypass) == reloading ]]
+}
+
 # bats test_tags=long
 @test "systemd unit: systemd starts and stops it, confined as it is" {
 	start_systemd
@@ -148,8 +152,14 @@ ctl() {
 	in_box rm /sys/fs/bpf/sock_ops_stats
 	ctl restart tcpip-bypass
 	have_want "state of the unit" "$(ctl is-active tcpip-bypass)" = active
+	# Amid a reload systemd stops it in another way.
+	in_box bash -c 'printf "#!/bin/bash\n[[ ! -e /run/slow ]] || sleep 0.3\nexec %s \"\$@\"\n" "$(command -v bpftool)" >/usr/local/bin/bpftool; chmod +x /usr/local/bin/bpftool; touch /run/slow'
+	ctl reload tcpip-bypass &
+	wait_until 10 "a reload" reloads
 	ctl stop tcpip-bypass
+	wait "$!" || true
 	assert_no_pins
+	in_box rm /run/slow
 	ctl start tcpip-bypass-metrics.service
 	in_box grep -x 'tcpip_bypass_loaded 0' /run/tcpip-bypass.prom
 	many_talk 1
@@ -240,7 +250,7 @@ end_pod() {
 	OPTIONS=
 	pod b
 	hold_many 20 0
-	OPTIONS="--exclude-port 7001"
+	OPTIONS=$'--exclude-port\n7001'
 	pod c
 	end_pod a TERM
 	end_pod b TERM
@@ -294,6 +304,24 @@ end_pod() {
 	run -1 pod_is_ready a
 	wait_until 20 "the container to end" pod_has_ended "$(<"$BOX_TMP/a/pid")"
 	grep -q "the container is to be started again" "$BOX_TMP/a/log"
+}
+
+# bats test_tags=long,beside
+@test "Kubernetes manifest: a container leaves alone what an unload.sh by hand has left in the background" {
+	local OPTIONS= pin
+	make -C "$ROOT" -s install PREFIX="$BOX_TMP/usr"
+	load_pair --quiet
+	hold_many 2 1
+	unload_pair --timeout 0
+	pin=$(in_box sh -c 'ls /sys/fs/bpf/sock_ops_status-*')
+	pod a
+	end_pod a TERM
+	have_want "its pin" "$(in_box sh -c 'ls /sys/fs/bpf/sock_ops_status-*')" = "$pin"
+	[[ $(ps -o stat= -p "${pin##*-}") != Z* ]]
+	many_talk 1
+	wait_until 20 "it to end" in_box test ! -e "$pin"
+	exec 8>&-
+	wait "$MANY"
 }
 
 pod_has_ended() {
