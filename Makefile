@@ -38,9 +38,9 @@ LIB_COMMANDS := lib/pod.sh lib/metrics_file.sh
 UNITS := $(notdir $(wildcard systemd/*))
 
 # What the tests and measurements run: both ends of a connection, and the control.
-TEST_PROGRAMS := build/pair build/readers build/senders build/many build/stuck build/stale build/semantics build/bench \
+TEST_PROGRAMS := build/pair build/readers build/senders build/many build/stuck build/stale build/einval build/semantics build/bench \
 	build/classic/bpf_sockops.o build/classic/bpf_tcpip_bypass.o build/other/flags.bpf.o build/other/map.bpf.o build/other/calls.bpf.o \
-	build/other/empty.bpf.o
+	build/other/empty.bpf.o build/other/names.bpf.o
 
 .DELETE_ON_ERROR:
 .PHONY: all vmlinux install uninstall test-programs test test-kernels model soak bench count lint format clean help

@@ -54,7 +54,7 @@
  */
 #define MESSAGES_FEW	24
 #define BYTES_A_MESSAGE 64
-#define MAX_MESSAGES	256
+#define MAX_MESSAGES	MAX_COUNTED
 #define MESSAGES_LEAST	4
 #define HOST_UNCOUNTED	4
 #define HOST_SHARE	16
@@ -67,24 +67,6 @@
  * dropped, and wait for a retransmission.
  */
 #define PATIENCE 25
-
-/*
- * How many messages are in a queue, `most` + 1 for more.  Its reader takes some out meanwhile:
- * a look that strays reads zeroes, and ends.
- */
-__noinline int messages_in(__u64 queue, int most)
-{
-	__u64 node = read_word(queue);
-	int n = 0;
-
-	for (int i = 0; i <= MAX_MESSAGES; i++) {
-		if (i > most || !node || node == queue)
-			break;
-		node = read_word(node);
-		n++;
-	}
-	return n;
-}
 
 static __always_inline __u64 room(const struct sock_record *rec)
 {

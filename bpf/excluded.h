@@ -17,6 +17,7 @@
 #define EXCLUDED_H
 
 #include "cgroups.h"
+#include "meet.h"
 
 /* load.sh's own, and those of --exclude-program, of two scopes. */
 #define MAX_PROGRAMS 128
@@ -125,11 +126,38 @@ static __always_inline int remember_cgroup(__u64 sk)
 	return !bpf_map_update_elem(&sock_ops_remembered, &id, &unused, BPF_ANY);
 }
 
+/* Unread bytes of the first message in a psock's queue. */
+static __always_inline __u32 first_bytes(__u64 queue)
+{
+	__u64 first = read_word(queue);
+
+	return first == queue ? 0
+			      : read_kernel(struct sk_msg, first - offset_of(struct sk_msg, list),
+					    sg.size);
+}
+
 /*
- * The guard has answered EINVAL on this socket, and the socket now ends its direction.  If the
- * bytes that waited then are still unread, the program took EINVAL for an error.  It will do so
- * again, so the socket's cgroup is remembered.  At a close the psock has gone (sock_map_close), but
- * its memory stays for a while (RCU).
+ * Has nothing been read since the guard's answer?  Then the first message has as many bytes as
+ * then, and besides what waited then there is all that was sent since.  Its address would not tell:
+ * the next message may get that of one that was read.  Where the peer has gone, it is not known.
+ */
+static __noinline __attribute__((unused)) int has_read_nothing(const struct sock_record *rec)
+{
+	struct sock_view peer;
+
+	if (!rec->einval_bytes || first_bytes(rec->einval_queue) != rec->einval_bytes ||
+	    !is_there(rec))
+		return 0;
+	read_view(&peer, rec->peer);
+	return peer.past < MANY_PAST && messages_in(rec->einval_queue, MAX_COUNTED) ==
+						rec->einval_messages + peer.past - rec->einval_past;
+}
+
+/*
+ * The guard has answered EINVAL on this socket, and the socket now ends its direction.  If nothing
+ * has been read since, the program took EINVAL for an error.  It will do so again, so the socket's
+ * cgroup is remembered.  At a close the psock has gone (sock_map_close), but its memory stays for a
+ * while (RCU).
  *
  * Any program can bring this about.  So it is never the cgroup that the pair is attached to, in
  * which all may run: what runs there itself loses such connections each time, until it is excluded
@@ -140,7 +168,7 @@ static __always_inline void remember_program(const struct sock_record *rec, stru
 	struct sock_config *config = this_config();
 	__u64 sk = rec->view.sk;
 
-	if (!rec->einval_first || read_word(rec->einval_queue) != rec->einval_first)
+	if (!has_read_nothing(rec))
 		return;
 	if (config && cgroup_id(cgroup_of(sk)) != config->cgroup && remember_cgroup(sk))
 		count(cpu, remembered, 1);

@@ -95,52 +95,52 @@ static __always_inline __u64 peer_socket(const struct sock_record *rec)
 }
 
 /*
- * The other end is to send over TCP.  Do bypassed bytes wait here, or may some be on their way?
- * As where an end has ended (handover.h): first the flag, then the looks, for the peer as well
- * (model: guard).
+ * The answer is EINVAL, for einval_of().  What the program does with the bytes that wait, shows
+ * whether it can live with that (excluded.h); if some may be on their way, it is not known what
+ * waits.
  */
-static __always_inline int has_unread(struct sock_record *rec)
+static __always_inline void note_einval(struct sock_record *rec, __u64 queue, int landed)
 {
-	__u64 queue;
+	struct sock_view peer = {};
 
-	rec->view.reads_tcp = 1;
-	fence(rec);
-	if (!wait_until_landed(rec->view.sk, peer_socket(rec)))
-		return 1;
-	queue = psock_queue(psock_of(rec->view.sk));
-	return queue && !queue_empty(queue);
+	rec->einval_bytes = 0;
+	rec->einval_queue = queue;
+	if (!landed || !is_there(rec))
+		return;
+	read_view(&peer, rec->peer);
+	rec->einval_past = peer.past;
+	rec->einval_messages = messages_in(queue, MAX_COUNTED);
+	rec->einval_bytes = first_bytes(queue);
 }
 
 /*
- * The answer, for einval_of().  What the program does with these bytes, shows whether it can live
- * with EINVAL (excluded.h).  Without a psock the socket is off the bypass, and nothing waits.
+ * This call reads a socket past its psock: the other end is to send over TCP.  Do bypassed bytes
+ * wait here, or may some be on their way?  As where an end has ended (handover.h): first the flag,
+ * then the looks, for the peer as well (model: guard).
  */
-static __always_inline void note_einval(struct sock_record *rec)
-{
-	__u64 queue = psock_queue(psock_of(rec->view.sk));
-
-	rec->einval_queue = queue;
-	if (queue && !queue_empty(queue))
-		rec->einval_first = read_word(queue);
-}
-
-/* This call reads a socket past its psock. */
 static __always_inline void guard(struct sock *sk)
 {
 	struct sock_record *rec = bpf_sk_storage_get(&sock_ops_record, sk, 0, 0);
 	struct sock_cpu *cpu = this_cpu();
+	__u64 queue;
+	int landed;
 
 	if (!rec || !rec->in_map || !cpu)
 		return;
 	if (!rec->view.reads_tcp)
 		count(cpu, guarded, 1);
-	if (!has_unread(rec)) {
+	rec->view.reads_tcp = 1;
+	fence(rec);
+	landed = wait_until_landed(rec->view.sk, peer_socket(rec));
+	queue = psock_queue(psock_of(rec->view.sk));
+	/* Without a psock the socket is off the bypass. */
+	if (!queue || (landed && queue_empty(queue))) {
 		/* For all threads: nothing can wait here any more. */
 		rec->einval_queue = 0;
 		return;
 	}
 	count(cpu, guarded_unread, 1);
-	note_einval(rec);
+	note_einval(rec, queue, landed);
 }
 
 /* The record of a socket that is in the map, by address; 0: none. */

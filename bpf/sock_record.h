@@ -40,6 +40,9 @@ enum {
 	LEFT_IN_FLIGHT = 2, /* other threads may have messages on their way there */
 };
 
+/* Of sock_view.past. */
+#define MANY_PAST 255
+
 /* Of sock_view.waits_for_lock: no user's. */
 #define WAITS_TO_END (~0ULL)
 
@@ -62,7 +65,7 @@ struct sock_view {
 	__u8 left;    /* LEFT*: this end has left the bypass: it sends over TCP for good */
 	__u8 ended;   /* this end has ended its direction (SHUT_WR, close) */
 	__u8 threads; /* that have sent, or tried to: none, 1, or 2 for several */
-	__u8 unused;
+	__u8 past;    /* messages redirected since the other end reads_tcp; MANY_PAST: or more */
 	/*
 	 * Who waits here, with this end's lock, for something that may need the other end's lock.
 	 * 0: nobody; 1 + the user whose send waits; WAITS_TO_END: a FIN.
@@ -134,8 +137,10 @@ struct sock_record {
 	__u8 in_parts; /* B: a message of this burst was PART_OF_SEND or more */
 	__u8 outside;  /* B: of that scope */
 	/* By bpf_guard: its answer, and what waited when a call got EINVAL here. */
-	__u64 einval_queue; /* &sk_psock.ingress_msg; 0: the last such call may go on */
-	__u64 einval_first; /* its first message, 0: none */
+	__u64 einval_queue;    /* &sk_psock.ingress_msg; 0: the last such call may go on */
+	__u32 einval_bytes;    /* unread ones of its first message, 0: what waited is not known */
+	__u16 einval_messages; /* in that queue */
+	__u16 einval_past;     /* the peer's `past` */
 };
 
 static __always_inline int is_mapped(const __be32 ip[4])

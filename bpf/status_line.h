@@ -35,9 +35,6 @@
 #include "holders.h"
 #include "sock_record.h"
 
-/* Messages counted at most, on kernels without msg_tot_len. */
-#define MAX_COUNTED 256
-
 #define NS_PER_MS 1000000
 
 #define COLUMNS                                                                                    \

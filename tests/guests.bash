@@ -259,7 +259,7 @@ stage() {
 	mkdir -p "$dir/build"
 	cp -r ./*.sh ./*.h bpf lib README.md docs tests "$dir"
 	cp -r build/*.o build/classic build/other "$dir/build"
-	for program in pair readers senders many stale stuck semantics bench; do
+	for program in pair readers senders many stale einval stuck semantics bench; do
 		if [[ ${ARCH_OF[$2]} == amd64 ]]; then
 			cp "build/$program" "$dir/build"
 		else

@@ -269,6 +269,22 @@ said_through_proxy() {
 	end_proxy systemd-socket-
 }
 
+# einval CASE: 50 programs in the child cgroup.
+einval() {
+	have_want "calls that got EINVAL" "$(in_child "$ROOT/build/einval" "$1" 50)" -eq 50
+}
+
+@test "guard: a program that goes on reading after EINVAL is never remembered, however it ends" {
+	child_up
+	load_pair --quiet --all-connections
+	einval part
+	have_want "remembered, of a part of the first message" "$(counter remembered)" -eq 0
+	einval all
+	have_want "remembered, of all but the last message" "$(counter remembered)" -eq 0
+	in_child "$ROOT/build/einval" nothing 50
+	have_want "remembered, of nothing" "$(counter remembered)" -eq 1
+}
+
 @test "guard: the cgroup that the pair is attached to is never remembered, as all may run there" {
 	load_pair --quiet --admit-splicing
 	for _ in 1 2; do
