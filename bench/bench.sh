@@ -24,9 +24,13 @@ HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 # shellcheck source=tests/packages.bash
 . "$HERE/../tests/packages.bash"
 
-GROUPS_ALL=(rr mixed stream warm crr connections veth dnat redis pgbench nginx memcached grpc sockperf foreign memory cost)
-PACKAGES=(bpftool clang gcc gnuplot-nox iproute2 jq libbpf-dev libmemcached-tools make memcached nftables
-	nginx postgresql procps python3-grpcio redis-server sockperf util-linux wrk)
+GROUPS_ALL=(rr mixed stream warm crr connections veth dnat redis pgbench pgbouncer jdbc nginx memcached grpc
+	sockperf foreign memory cost)
+# What --quick leaves out, unless it is asked for.
+GROUPS_SLOW=(warm veth dnat pgbouncer jdbc memcached grpc sockperf cost)
+PACKAGES=(bpftool clang gcc gnuplot-nox iproute2 jq libbpf-dev libmemcached-tools libpostgresql-jdbc-java make
+	memcached nftables nginx openjdk-17-jdk-headless pgbouncer postgresql procps python3-grpcio redis-server
+	sockperf util-linux wrk)
 
 usage() {
 	cat <<-END
@@ -34,21 +38,23 @@ usage() {
 
 		SYNOPSIS
 		    sudo bench/bench.sh [--install-deps] [--quick] [--output DIR] [GROUP]...
-		    bench/bench.sh --summary CSV
-		    bench/bench.sh --charts CSV [--output DIR]
+		    bench/bench.sh --summary CSV...
+		    bench/bench.sh --charts CSV... [--output DIR]
 
 		OPTIONS
 		    --install-deps   first install what is needed, from Debian's packages
-		    --quick          fewer sizes and rounds, shorter runs: under 3 minutes instead
+		    --quick          fewer groups, sizes and rounds, shorter runs: under 3 minutes instead
 		                     of under 15
 		    --output DIR     where results.csv and summary.md go; default: build/bench-results
-		    --summary CSV    print the tables (Markdown) of earlier results
-		    --charts CSV     draw them, as performance-*.svg in DIR; default: docs
+		    --summary CSV... print the tables (Markdown) of earlier results, of several runs
+		                     together
+		    --charts CSV...  draw them, as performance-*.svg in DIR; default: docs
 		    --help           show this
 
 		GROUPS
-		    ${GROUPS_ALL[*]:0:10}
-		    ${GROUPS_ALL[*]:10}; default: all
+		    ${GROUPS_ALL[*]:0:12}
+		    ${GROUPS_ALL[*]:12}; default: all, with --quick without
+		    ${GROUPS_SLOW[*]}
 
 		EXIT STATUS
 		    0 all was measured; 1 a run of plain TCP or of ours failed, or ours was not in
@@ -62,7 +68,7 @@ INSTALL=0
 QUICK=0
 OUTPUT=
 VERB=run
-CSV=
+CSVS=()
 CHOSEN=()
 
 parse() {
@@ -79,9 +85,6 @@ parse() {
 			;;
 		--summary | --charts)
 			VERB=${1#--}
-			CSV=$2
-			[[ -r $CSV ]] || usage_error "$1: cannot read $CSV"
-			shift
 			;;
 		-h | --help)
 			usage
@@ -89,8 +92,13 @@ parse() {
 			;;
 		-*) usage_error "unknown option: $1" ;;
 		*)
-			[[ " ${GROUPS_ALL[*]} " == *" $1 "* ]] || usage_error "no such group: $1"
-			CHOSEN+=("$1")
+			if [[ $VERB != run ]]; then
+				[[ -r $1 ]] || usage_error "--$VERB: cannot read $1"
+				CSVS+=("$1")
+			else
+				[[ " ${GROUPS_ALL[*]} " == *" $1 "* ]] || usage_error "no such group: $1"
+				CHOSEN+=("$1")
+			fi
 			;;
 		esac
 		shift
@@ -266,6 +274,8 @@ programs() {
 	case $1 in
 	redis) echo redis-server redis-benchmark ;;
 	pgbench) echo pgbench ;;
+	pgbouncer) echo pgbench pgbouncer ;;
+	jdbc) echo pgbench java "$JDBC" ;;
 	nginx) echo nginx wrk ;;
 	memcached) echo memcached memcslap ;;
 	grpc) echo /usr/bin/python3 ;;
@@ -445,9 +455,13 @@ redis_benchmark() {
 		}' redis-benchmark --csv "${where[@]}" -c "$clients" -n "$REQUESTS" -d 64 -t "$test" "$@"
 }
 
-before_pgbench() {
+start_pgbench() {
 	start_postgres -c "unix_socket_directories=$BOX_TMP/pg"
 	quietly in_box "$PG_BIN/pgbench" -h 127.0.0.1 -U postgres -i -q postgres
+}
+
+before_pgbench() {
+	start_pgbench
 	echo "SELECT repeat('x', 1000000);" >"$BOX_TMP/large.sql"
 	chmod 644 "$BOX_TMP/large.sql"
 }
@@ -467,7 +481,58 @@ pgbench() {
 	measure "$name" "" "$clients" "$(nproc)" 1/s client '
 		/^number of transactions actually/ { split($NF, n, "/") }
 		/^tps = / { printf "%s,,,%.3f\n", $3, cpu / n[1] }' \
-		"$PG_BIN/pgbench" -h "$host" -U postgres -n -M prepared -c "$clients" -j 1 -t $((REQUESTS / clients / 2)) "$@" postgres
+		"$PG_BIN/pgbench" -h "$host" -p "$PG_PORT" -U postgres -n -M "$PG_MODE" -c "$clients" -j 1 -t $((REQUESTS / clients / 2)) "$@" postgres
+}
+
+# By a pool: each query takes two connections, that of the client and one of the pool's own.  A pool
+# for transactions knows no prepared queries.  By default pgbouncer defers accept, and the client's
+# side stays on TCP.
+before_pgbouncer() {
+	start_pgbench
+	PG_PORT=6432 PG_MODE=simple
+}
+
+after_pgbouncer() {
+	PG_PORT=5432 PG_MODE=prepared
+}
+
+figures_pgbouncer() {
+	with_pgbouncer 0 pgbench "pgbench -S by pgbouncer" 8 -S
+	with_pgbouncer 0 pgbench "pgbench -S by pgbouncer" 1 -S
+	with_pgbouncer 1 pgbench "the same with deferred accept" 8 -S
+}
+
+# with_pgbouncer DEFER COMMAND...: a new one, since the pool keeps its connections.
+with_pgbouncer() {
+	cat >"$BOX_TMP/pgbouncer.ini" <<-END
+		[databases]
+		postgres = host=127.0.0.1 port=5432 user=postgres
+		[pgbouncer]
+		listen_addr = 127.0.0.1
+		listen_port = $PG_PORT
+		unix_socket_dir =
+		auth_type = any
+		pool_mode = transaction
+		default_pool_size = 4
+		tcp_defer_accept = $1
+		pidfile = $BOX_TMP/pg/pgbouncer.pid
+	END
+	shift
+	start pgbouncer "$PG_PORT" pgbouncer -u postgres "$BOX_TMP/pgbouncer.ini"
+	"$@"
+	kill "$(<"$BOX_TMP/pg/pgbouncer.pid")"
+	wait_until 5 "pgbouncer to end" test ! -e "$BOX_TMP/pg/pgbouncer.pid"
+}
+
+# Java, which blocks in read and write.
+before_jdbc() {
+	start_pgbench
+}
+
+figures_jdbc() {
+	measure "JDBC select" "" 1 "$(nproc)" 1/s client '
+		/^[0-9.]+,[0-9.]+,[0-9.]+$/ { print $0 "," }' \
+		java -cp "$JDBC" "$PROGRAMS/Query.java" "$PG_PORT" $((REQUESTS / 2))
 }
 
 before_nginx() {
@@ -628,7 +693,7 @@ run_group() {
 	local program names i variant
 	GROUP=$1
 	for program in $(programs "$GROUP"); do
-		command -v "$program" >/dev/null || {
+		[[ -e $program ]] || command -v "$program" >/dev/null || {
 			warn "$GROUP: skipped, $program is missing; to install it: sudo $0 --install-deps"
 			return
 		}
@@ -676,7 +741,8 @@ meta() {
 	echo "# congestion control: $(in_box sysctl -n net.ipv4.tcp_congestion_control)"
 	echo "# interrupts are accounted for apart: $([[ ${#IRQ_TIME[@]} -gt 0 ]] && echo yes || echo no)"
 	echo "# rounds: $ROUNDS, seconds of a run: $RUN$( ((QUICK)) && echo ", quick")"
-	for program in redis-server postgresql nginx wrk memcached libmemcached-tools sockperf; do
+	for program in redis-server postgresql pgbouncer openjdk-17-jdk-headless libpostgresql-jdbc-java nginx wrk memcached \
+		libmemcached-tools python3-grpcio sockperf; do
 		version=$(dpkg-query -W -f '${Version}' "$program" 2>/dev/null) || continue
 		[[ -z $version ]] || echo "# $program: $version"
 	done
@@ -710,6 +776,15 @@ clean_up() {
 	box_down >/dev/null 2>&1 || true
 }
 
+choose_groups() {
+	local group
+	for group in "${GROUPS_ALL[@]}"; do
+		if ((!QUICK)) || [[ " ${GROUPS_SLOW[*]} " != *" $group "* ]]; then
+			CHOSEN+=("$group")
+		fi
+	done
+}
+
 run() {
 	local group tool
 	[[ $EUID -eq 0 ]] || die "needs root: sudo $0"
@@ -724,6 +799,7 @@ run() {
 	OUTPUT=${OUTPUT:-$ROOT/build/bench-results}
 	mkdir -p "$OUTPUT"
 	CSV=$OUTPUT/results.csv
+	CSVS=("$CSV")
 	IRQ_TIME=()
 	if irq_time_is_apart; then
 		IRQ_TIME=(--irq-time)
@@ -740,7 +816,7 @@ run() {
 	chmod 755 "$BOX_TMP"
 	use_cubic in_box
 	meta >"$CSV"
-	[[ ${#CHOSEN[@]} -gt 0 ]] || CHOSEN=("${GROUPS_ALL[@]}")
+	[[ ${#CHOSEN[@]} -gt 0 ]] || choose_groups
 	for group in "${CHOSEN[@]}"; do
 		run_group "$group"
 	done
@@ -750,7 +826,7 @@ run() {
 }
 
 summary() {
-	awk -f "$HERE/summary.awk" "$CSV"
+	awk -f "$HERE/summary.awk" "${CSVS[@]}"
 }
 
 charts() {
@@ -759,7 +835,7 @@ charts() {
 	data=$(mktemp)
 	# shellcheck disable=SC2064 # now
 	trap "rm -f '$data'" EXIT
-	awk -v form=chart -f "$HERE/summary.awk" "$CSV" >"$data"
+	awk -v form=chart -f "$HERE/summary.awk" "${CSVS[@]}" >"$data"
 	OUTPUT=${OUTPUT:-$ROOT/docs}
 	mkdir -p "$OUTPUT"
 	gnuplot -e "data = '$data'; dir = '$OUTPUT'" "$HERE/charts.gp"
@@ -767,5 +843,7 @@ charts() {
 }
 
 BENCH=$ROOT/build/bench
+JDBC=/usr/share/java/postgresql.jar
+PG_PORT=5432 PG_MODE=prepared # of pgbench()
 parse "$@"
 "$VERB"

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
 #
-# The figures of bench.sh's results.csv, as tables in Markdown; with -v form=chart
-# as lines for charts.gp.
+# The figures of bench.sh's results.csv, or of several runs, as tables in Markdown; with
+# -v form=chart as lines for charts.gp.
 #
-# A median is of all rounds, with the lowest and the highest.  A ratio to plain TCP is the
-# median of the ratios within each round; a "~" says that rounds disagree on
-# which of the two is the higher: the difference lies within the noise.
+# A median is of all rounds of all runs, with the lowest and the highest.  A ratio to plain TCP, or to
+# the classic pair, is the median of the ratios within each round; a "~" says that rounds
+# disagree on which of the two is the higher: the difference lies within the noise.
 
 function median_of(list,    n, i, j, x, sorted) {
 	n = split(list, sorted, " ")
@@ -39,14 +39,14 @@ function ratio_text(list,    m) {
 	return sprintf("%.2f%s (%.2f..%.2f)", m, lowest < 1 && highest > 1 ? " ~" : "", lowest, highest)
 }
 
-# Over the rounds: of column `c` for variant `v`, alone or divided by plain's.
-function series(figure, v, c, divided,    r, x, base, list) {
+# Over the rounds: of column `c` for variant `v`, alone or divided by another one's.
+function series(figure, v, c, by,    r, x, base, list) {
 	for (r = 1; r <= rounds; r++) {
 		x = cell[figure, v, r, c]
-		base = cell[figure, "plain", r, c]
-		if (x !~ /^[0-9.]+$/ || (divided && !(base + 0)))
+		base = cell[figure, by, r, c]
+		if (x !~ /^[0-9.]+$/ || (by && !(base + 0)))
 			continue
-		list = list " " (divided ? x / base : x)
+		list = list " " (by ? x / base : x)
 	}
 	return list
 }
@@ -56,9 +56,12 @@ BEGIN {
 	VALUE = 9; P50 = 10; P99 = 11; CPU = 12
 }
 
+FNR == 1 { before = rounds }
+
 /^#/ {
-	if (form != "chart")
+	if (form != "chart" && !($0 in said))
 		print "- " substr($0, 3)
+	said[$0]
 	next
 }
 
@@ -77,18 +80,19 @@ NF != CPU {
 		order[++figures] = figure
 	}
 	has[figure, $6]
-	if ($7 > rounds)
-		rounds = $7
+	round = before + $7
+	if (round > rounds)
+		rounds = round
 	for (i = VALUE; i <= CPU; i++)
-		cell[figure, $6, $7, i] = $i
+		cell[figure, $6, round, i] = $i
 	if ($VALUE == "fail")
 		failed[figure, $6]++
 }
 
 function table_head(group) {
 	print "\n### " group "\n"
-	print "| pattern | size | connections | cores | variant | median | lowest..highest | ratio to plain TCP | p50 us | p99 us | CPU us/op | ratio |"
-	print "|---|--:|--:|--:|---|--:|--:|--:|--:|--:|--:|--:|"
+	print "| pattern | size | connections | cores | variant | median | lowest..highest | ratio to plain TCP | to classic | p50 us | p99 us | CPU us/op | ratio |"
+	print "|---|--:|--:|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|"
 }
 
 END {
@@ -108,7 +112,7 @@ END {
 
 function show(figure, v,    value, low, high, ratio, cpu, p50, p99, what) {
 	values = series(figure, v, VALUE)
-	ratios = v == "plain" ? "" : series(figure, v, VALUE, 1)
+	ratios = v == "plain" ? "" : series(figure, v, VALUE, "plain")
 	if (form == "chart") {
 		if (values == "")
 			return
@@ -125,10 +129,11 @@ function show(figure, v,    value, low, high, ratio, cpu, p50, p99, what) {
 	what = values == "" ? "" : number(median_of(values))
 	if (failed[figure, v])
 		what = what " (" failed[figure, v] " of " rounds " failed)"
-	printf "| %s | %s | %s | %s | %s | %s %s | %s | %s | %s | %s | %s | %s |\n", f[2], bytes(f[3]), f[4], f[5], v, \
+	printf "| %s | %s | %s | %s | %s | %s %s | %s | %s | %s | %s | %s | %s | %s |\n", f[2], bytes(f[3]), f[4], f[5], v, \
 		what, f[6], values == "" ? "" : number(lowest) ".." number(highest), ratio_text(ratios), \
+		v == "ours" ? ratio_text(series(figure, v, VALUE, "classic")) : "", \
 		median_text(figure, v, P50), median_text(figure, v, P99), median_text(figure, v, CPU), \
-		v == "plain" ? "" : ratio_text(series(figure, v, CPU, 1))
+		v == "plain" ? "" : ratio_text(series(figure, v, CPU, "plain"))
 }
 
 function median_text(figure, v, c,    list) {

@@ -85,6 +85,7 @@ as_postgres() {
 start_postgres() {
 	local dirs=(/usr/lib/postgresql/*/bin)
 	PG_BIN=${dirs[-1]}
+	rm -rf "$BOX_TMP/pg"
 	install -d -o postgres "$BOX_TMP/pg"
 	as_postgres "$PG_BIN/initdb" -N --no-locale -E UTF8 -A trust -D "$BOX_TMP/pg/data" >"$BOX_TMP/initdb.log"
 	start postgres 5432 setpriv --reuid postgres --regid postgres --init-groups -- "$PG_BIN/postgres" -F \
