@@ -41,23 +41,27 @@ struct {
 } sock_ops_remembered SEC(".maps");
 
 /*
- * Is a socket's cgroup one of these, or below one of load.sh's?  Where that cannot be seen the
- * answer is yes: for a cgroup that is deeper, or not known (cgroup_of).
+ * Is a socket's cgroup one of these, or below one of load.sh's?  They are below the cgroup that the
+ * programs are attached to, or are that one.  Where it cannot be seen the answer is yes: for a
+ * cgroup that is MAX_LEVELS below that or deeper, or not known (cgroup_of).
  */
 static __noinline __attribute__((unused)) int in_excluded_cgroup(__u64 sk, __u32 terms)
 {
 	__u64 cgroup = cgroup_of(sk), id = cgroup_id(cgroup);
+	struct sock_config *config = this_config();
 
 	if (bpf_map_lookup_elem(&sock_ops_remembered, &id))
 		return 1;
 	if (terms & ADMIT_ALL_CGROUPS)
 		return 0;
-	if (!cgroup)
+	if (!cgroup || !config)
 		return 1;
 	for (int i = 0; i < MAX_LEVELS && cgroup; i++) {
 		id = cgroup_id(cgroup);
 		if (bpf_map_lookup_elem(&sock_ops_cgroups, &id))
 			return 1;
+		if (id == config->cgroup)
+			return 0;
 		cgroup = parent_of(cgroup);
 	}
 	return cgroup != 0;

@@ -6,6 +6,7 @@
  *
  *   pid      in the pid namespace of the reader
  *   name     of the process, its bytes as 32 hexadecimal digits: any user chooses it
+ *   uid      of the user whose it is
  *   listens  0: the cgroup of the process; 1: of its listeners
  *   cgroup   its inode number; 0: the one that the programs are attached to; `deep`: one that is
  *            more than MAX_LEVELS below that
@@ -54,7 +55,7 @@ static __noinline int place_of(__u64 cgroup)
 	struct sock_config *config = this_config();
 	__u64 top = config ? config->cgroup : 0;
 
-	for (int i = 0; i <= MAX_LEVELS; i++) {
+	for (int i = 0; i < MAX_LEVELS; i++) {
 		if (cgroup_id(cgroup) == top)
 			return i ? BELOW : TOP;
 		cgroup = parent_of(cgroup);
@@ -68,11 +69,13 @@ static __noinline int place_of(__u64 cgroup)
 static __always_inline int print_line(struct seq_file *seq, __u64 leader, __u64 cgroup, int listens)
 {
 	int place = place_of(cgroup);
+	__u64 cred;
 
 	if (place == OUTSIDE)
 		return 0;
 	print_program(seq, leader);
-	BPF_SEQ_PRINTF(seq, "%d ", listens);
+	cred = (__u64)read_kernel(struct task_struct, leader, cred);
+	BPF_SEQ_PRINTF(seq, "%u %d ", read_kernel(struct cred, cred, uid.val), listens);
 	if (place == DEEP)
 		return BPF_SEQ_PRINTF(seq, "deep\n");
 	return BPF_SEQ_PRINTF(seq, "%llu\n", place == TOP ? 0 : cgroup_id(cgroup));

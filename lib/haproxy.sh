@@ -36,7 +36,8 @@ READ_FILES='
 # The arguments are a process, READ_FILES and READER.  Even its arguments can be made to wait.
 JUDGE_ONE='
 	pid=$1 status=3 files=()
-	mapfile -d "" -t arguments <"/proc/$pid/cmdline" || exit 2
+	mapfile -d "" -t arguments < <(head -c 65536 "/proc/$pid/cmdline") # a user may have given millions
+	((${#arguments[@]} < 4096)) || exit 2
 	for ((i = 1; i < ${#arguments[@]}; i++)); do
 		case ${arguments[i]} in
 		-f) files+=("${arguments[++i]:-}") ;;
@@ -71,7 +72,9 @@ splices() {
 	# Without the lock: a child that cannot be killed would keep it.
 	(
 		exec {LOCK}<&- # of one_at_a_time()
-		exec timeout --signal KILL 2 \
+		# It goes where the process is: there a member of PATH or LD_LIBRARY_PATH that is no absolute
+		# path would lead to the files of whoever has started that.
+		exec env -i LC_ALL=C PATH="$PATH" timeout --signal KILL 2 \
 			bash -c "$JUDGE_ONE" bash "$1" "$READ_FILES" "$READER" </dev/null >/dev/null 2>&1
 	) || status=$?
 	((status <= 1)) || status=2

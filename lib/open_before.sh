@@ -8,9 +8,9 @@
 OPEN_SECONDS=2  # for each look of ss
 OPEN_PROGRAMS=5 # that are named
 
-# list_open OPTION...: what ss says, and `late` if it takes too long.
+# list_open OPTION...: what ss says; behind the line that was cut off, if it takes too long, `late`.
 list_open() {
-	timeout --signal KILL "$OPEN_SECONDS" ss -tnH "$@" state established 2>/dev/null || say late
+	timeout --signal KILL "$OPEN_SECONDS" ss -tnH "$@" state established 2>/dev/null || say $'\nlate'
 }
 
 # report_open: nothing, if there are none.
@@ -21,7 +21,7 @@ report_open() {
 	read -r late number < <(say "$pairs")
 	whose=$(list_open -p | pids_of "$pairs" | with_names | most_first)
 	((number == 1)) && number+=" connection" || number+=" connections"
-	((!late)) || number="at least $number"
+	((!late)) || number="at least $number (ss did not come to its end)"
 	say "open before, and on TCP until they are opened again: $number${whose:+, of $whose}"
 }
 
@@ -37,20 +37,25 @@ both_ends() {
 	awk "$AWK_ENDS"'
 		$1 == "late" {
 			late = 1
-			next
+			$0 = line = ""
 		}
-		{
-			here = plain($3)
-			there = plain($4)
-			if (here != there && (there, here) in end) {
-				number++
-				list = list "\n" here " " there
-			}
-			end[here, there]
-		}
+		line { take(line) }
+		{ line = $0 }
 		END {
-			if (number)
-				print late + 0, number list
+			take(line)
+			if (number || late)
+				print late + 0, number + 0
+			for (i = 1; i <= number; i++)
+				print list[i]
+		}
+		function take(line,    field, here, there) {
+			if (split(line, field, " ") < 4)
+				return
+			here = plain(field[3])
+			there = plain(field[4])
+			if (here != there && (there, here) in end)
+				list[++number] = here " " there
+			end[here, there]
 		}'
 }
 

@@ -9,7 +9,7 @@
 # moment what either of the two excludes stays on TCP.  Then the switch of scopes is one number in
 # sock_config.admit.  What the old one alone has excluded is taken out afterwards.
 #
-# shellcheck disable=SC2034 # names that load.sh and splicers.sh use
+# shellcheck disable=SC2034,SC2153 # names that load.sh and splicers.sh use, and have
 
 MAX_CGROUPS=4096 # cgroups.h
 MAX_PROGRAMS=59  # of 64 for one scope in excluded.h: the rest is for splicers.sh
@@ -23,9 +23,10 @@ SCOPE=0               # its number
 
 # ranges OPTION LIST: prints them as FIRST-LAST.
 ranges() {
-	local option=$1 part first last
+	local option=$1 part parts first last
 	[[ $2 =~ ^[^,]+(,[^,]+)*$ ]] || usage_error "$option: not a list of ports: $(shown "$2")"
-	for part in ${2//,/ }; do
+	mapfile -d , -t parts < <(printf %s "$2")
+	for part in "${parts[@]}"; do
 		[[ $part =~ ^([0-9]+)(-([0-9]+))?$ ]] ||
 			usage_error "$option: not a port or a range: $(shown "$part")"
 		first=${BASH_REMATCH[1]}
@@ -118,9 +119,19 @@ configure() {
 	write_updates "ports and names of programs"
 }
 
+# exclude_below: an excluded cgroup above the one that is attached to excludes that: the programs look no
+# further up (cgroups.h).
+exclude_below() {
+	local inode
+	while read -r inode; do
+		[[ -z ${CGROUPS[$inode]:-} ]] || CGROUPS[$CGROUP_INODE]=1
+	done < <(ancestors "$CGROUP" | tr '\n' '\0' | xargs -0 -r stat -c %i)
+}
+
 # Of --exclude-cgroup, and of what runs.
 configure_cgroups() {
 	local inode hex key
+	exclude_below
 	[[ ${#CGROUPS[@]} -gt 0 || -n $DEEP ]] || ((ADMIT |= ADMIT_ALL_CGROUPS))
 	for inode in "${!CGROUPS[@]}"; do
 		printf -v hex %016x "$inode"

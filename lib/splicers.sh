@@ -27,8 +27,16 @@ JUDGE_SECONDS=5 # for the configurations of all that are called haproxy
 LEFT_OUT=() # what to say of them, a line each
 DEEP=       # one is in a cgroup that is too deep to be looked at (cgroups.h)
 
+COUNT=() # of each place in SOUGHT: how many were found
+NAMED=8  # and how many of them are named
+
 left_out() {
 	LEFT_OUT+=("$*")
+}
+
+# left_out_of PLACE WORD...: of something that was found.
+left_out_of() {
+	((COUNT[$1] > NAMED)) || left_out "${@:2}"
 }
 
 # What to look for among what runs, and why.  A place in these lists stands for a name: no other
@@ -73,37 +81,43 @@ exclude_running() {
 	# First all of the list: what reads it may take its time.
 	list=$(running) || exclude_what_listens "not all programs could be looked at"
 	# Those of --exclude-program first: any user can fill what is left of MAX_CGROUPS.
-	found=$(say "$list" | sought | judged | once_each | sort -s -n -k 1,1)
+	found=$(say "$list" | sought | in_turn | judged | once_each | sort -s -n -k 1,1 | up_to_most)
 	[[ -n $found ]] || return 0
 	# All of them first: find has little time, and bash reads a pipe byte by byte.
-	paths=$(say "$found" | cut -d ' ' -f 3 | cgroup_paths | shown_lines)
+	paths=$(say "$found" | awk -v most="$NAMED" '++n[$1 + 0] <= most { print $3 }' | cgroup_paths | shown_lines)
 	while read -r cgroup path; do
 		[[ -z $cgroup ]] || path_of[$cgroup]=$path
 	done < <(say "$paths")
 	while read -r place pid cgroup; do
 		exclude_found "$place" "$pid" "$cgroup" "${path_of[$cgroup]:-}"
 	done < <(say "$found")
+	for place in "${!COUNT[@]}"; do
+		((COUNT[place] <= NAMED)) || left_out "and so do the cgroups of $((COUNT[place] - NAMED)) more:" \
+			"${SHOWN[place]}; status.sh --json lists them"
+	done
 }
 
 # exclude_found PLACE PID CGROUP PATH: CGROUP is 0 where none can be excluded, or `deep`.  There may
-# be thousands: no process for each.
+# be thousands: no process for each, and of each name no more than NAMED are named.
 exclude_found() {
-	local place=${1%\?} why who
+	local place=${1%[?~]} why who
 	why=${WHY[place]}
 	[[ $1 != *\? ]] || why="it may read with splice(2), its configuration cannot be read"
+	[[ $1 != *\~ ]] || why="it may read with splice(2), there was no time to read its configuration"
 	[[ -n ${SHOWN[place]:-} ]] || SHOWN[place]=$(shown "${SOUGHT[place]}")
+	COUNT[place]=$((${COUNT[place]:-0} + 1))
 	who="${SHOWN[place]} (pid $2)"
 	if [[ $3 == deep ]]; then
 		# shellcheck disable=SC2034 # for load.sh
 		DEEP=1
-		left_out "stays on TCP, because $why: $who, and all cgroups as deep as its own"
+		left_out_of "$place" "stays on TCP, because $why: $who, and all cgroups as deep as its own"
 	elif ((!$3)); then
-		left_out "has no cgroup that could be excluded, so that what it listens on already is not:" \
+		left_out_of "$place" "has no cgroup that could be excluded, so that what it listens on already is not:" \
 			"$who; restart it, or leave its ports out: --exclude-port"
 	elif [[ -n ${CGROUPS[$3]:-} ]] || ((${#CGROUPS[@]} < MAX_CGROUPS)); then
 		CGROUPS[$3]=1
-		left_out "stays on TCP, because $why: $who, and all of" \
-			"${4:-cgroup $3, which was removed, or cannot be seen from here}"
+		left_out_of "$place" "stays on TCP, because $why: $who, and all of" \
+			"${4:-cgroup $3, which was removed, cannot be seen from here, or has a long path}"
 	else
 		exclude_what_listens "more than $MAX_CGROUPS cgroups would have to be excluded"
 	fi
@@ -129,7 +143,7 @@ running() {
 	return "$status"
 }
 
-# sought: of these lines those of the names that are sought, as `PLACE PID CGROUP`, each once.  The
+# sought: of these lines those of the names that are sought, as `PLACE PID CGROUP UID`, each once.  The
 # last one may have been cut off.
 sought() {
 	local name word hex=''
@@ -143,7 +157,7 @@ sought() {
 			for (n = split(names, list, " "); n; n--)
 				place[list[n]] = n - 1
 		}
-		NF == 4 && $4 ~ /^([0-9]+|deep)$/ && $2 in place { once(place[$2] " " $1 " " $4) }
+		NF == 5 && $5 ~ /^([0-9]+|deep)$/ && $2 in place { once(place[$2] " " $1 " " $5 " " $3) }
 		function once(line) {
 			if (!(line in seen))
 				print line
@@ -151,19 +165,26 @@ sought() {
 		}'
 }
 
+# in_turn: first one process of each user, the system's own before others, then a second one of each: who
+# has many does not use up the time in which they are judged.
+in_turn() {
+	awk '{ print n[$1, $4]++, $4, $0 }' | sort -s -k 1,1n -k 2,2n | cut -d ' ' -f 3-5
+}
+
 # judged: without the programs that may splice and do not.  PLACE gets a `?` where that is not
-# known.
+# known, or a `~` where there was no time for it.
 judged() {
 	local place pid cgroup status end=$((SECONDS + JUDGE_SECONDS))
 	local -A known=()
 	while read -r place pid cgroup; do
 		if [[ $place == "$MAY_SPLICE_AT" ]]; then
 			[[ -z ${known[$cgroup]:-} ]] || continue
-			status=2
-			((SECONDS >= end)) || {
-				status=0
+			status=0
+			if ((SECONDS >= end)); then
+				place+='~'
+			else
 				splices "$pid" || status=$?
-			}
+			fi
 			((status != 1)) || continue
 			((status != 2)) || place+='?'
 			known[$cgroup]=1
@@ -173,7 +194,17 @@ judged() {
 }
 
 # once_each: of several programs of one name in one cgroup, such as docker-proxy for each published
-# port, the first one.
+# port, the first one; where no cgroup can be excluded, each.
 once_each() {
-	awk '!seen[$1, $3]++'
+	awk '!$3 || !seen[$1, $3]++'
+}
+
+# up_to_most: no more cgroups than can be excluded, and one.
+up_to_most() {
+	awk -v most="$MAX_CGROUPS" '
+		$3 in seen || n <= most {
+			n += !($3 in seen)
+			seen[$3]
+			print
+		}'
 }

@@ -215,6 +215,24 @@ assert_not_known() {
 	assert_redirected
 }
 
+# Where it is started there are files of his by the names of root's commands and libraries.
+@test "haproxy: nothing that is where it was started is run, or read as a library" {
+	mkdir -m 777 "$BOX_TMP/his"
+	printf '#!/bin/bash\nid -u >%q\nexit 1\n' "$BOX_TMP/his/ran" >"$BOX_TMP/his/setpriv"
+	chmod 755 "$BOX_TMP/his/setpriv"
+	echo "no library" >"$BOX_TMP/his/libcap-ng.so.0"
+	echo "# no option" >"$BOX_TMP/his/plain.cfg"
+	cgroup_up c0
+	stranger c0 '
+os.chdir(sys.argv[3])
+server = listen()
+name(b"haproxy")
+time.sleep(120)' -f . "$BOX_TMP/his"
+	box_within 15 env -C / PATH=":.:$PATH" LD_LIBRARY_PATH=":/usr/local/lib" "$ROOT/load.sh" --quiet --no-guard
+	[[ ! -e $BOX_TMP/his/ran ]]
+	output_lacks haproxy
+}
+
 @test "haproxy: its arguments and its words are read as it reads them" {
 	local words n=0
 	echo "option http" >"$BOX_TMP/plain.cfg"
@@ -249,6 +267,50 @@ time.sleep(120)' -f "$BOX_TMP/plain.cfg" -- "$BOX_TMP/plain.cfg" "$BOX_TMP/0.cfg
 	run -0 load_pair --quiet --no-guard
 	output_has "because it reads with splice(2): haproxy (pid " "and all of $(box_root)/splices"
 	output_lacks "$(box_root)/plain"
+}
+
+# 4 MiB in each of 12 files: the first of the stranger's processes is looked at, and then root's one.
+# bats test_tags=long
+@test "haproxy: many of one user do not use up the time in which another one's is judged" {
+	local n
+	mkdir "$BOX_TMP/his" "$BOX_TMP/own"
+	chmod 755 "$BOX_TMP/his" "$BOX_TMP/own"
+	yes "# no option" | head -c 4194304 >"$BOX_TMP/his/1.cfg"
+	for n in {2..12}; do
+		ln "$BOX_TMP/his/1.cfg" "$BOX_TMP/his/$n.cfg"
+	done
+	echo "# no option" >"$BOX_TMP/own/plain.cfg"
+	cgroup_up his
+	cgroup_up own
+	stranger his '
+server = listen()
+for _ in range(40):
+    if not os.fork():
+        break
+name(b"haproxy")
+time.sleep(120)' -f "$BOX_TMP/his"
+	local STRANGER=(env) # root's
+	stranger own '
+server = listen()
+name(b"haproxy")
+time.sleep(120)' -f "$BOX_TMP/own"
+	load_within 20 --no-guard
+	output_lacks "$(box_root)/own"
+}
+
+# An argument costs the user a byte, and bash a hundred.
+@test "haproxy: one with more arguments than are looked at counts as splicing" {
+	echo "# no option" >"$BOX_TMP/plain.cfg"
+	cgroup_up c0
+	stranger c0 '
+server = listen()
+server.set_inheritable(True)
+os.execv(sys.executable, [sys.executable, "-c", "import ctypes, time\n"
+    "ctypes.CDLL(None).prctl(15, b\"haproxy\", 0, 0, 0)\nprint(1, flush=True)\ntime.sleep(120)"]
+    + sys.argv[1:] + [""] * 100000)' -f "$BOX_TMP/plain.cfg"
+	wait_until 10 "its arguments" has_lines 2 "$BOX_TMP/out.$STRANGERS"
+	load_within 15 --no-guard
+	assert_not_known c0
 }
 
 # docker_proxy PROGRAM...: a docker-proxy that one connection talks to.
@@ -384,7 +446,8 @@ os.wait()' "$(box_root)"/user/{one,two}/{1..70}
 	wait_until 10 "the last one" has_lines 140 "$BOX_TMP/out.1"
 	load_within 15 --no-guard
 	output_lacks "whatever listens already"
-	output_has "docker-proxy (pid " "and all of $(box_root)/user/two/70"
+	output_has "docker-proxy (pid " "and all of $(box_root)/genuine" \
+		"and so do the cgroups of 134 more: docker-proxy; status.sh --json lists them"
 	have_want "cgroups" "$(in_box "$ROOT/status.sh" --json | jq -c '.exclude_cgroups |
 		length, (map(select(contains("genuine"))) | sort)' | paste -sd ' ')" = \
 		"142 [\"$(box_root)/genuine\",\"$(box_root)/system/app/genuine\"]"
@@ -426,6 +489,52 @@ time.sleep(120)' "$(box_root)/$deep"/{1..70} "$(box_root)/$long"
 	assert_redirected
 	in_cgroup "$deep/1" "$PAIR" talk
 	have_want "redirected, with that below" "$(counter redirected_messages)" -eq 200
+}
+
+# Each path has 900 bytes that are not shown as they are.
+# bats test_tags=long
+@test "numbers: 3,000 cgroups with long names make no list long, and take no time" {
+	local long=user
+	long+=/$(printf '\001%.0s' {1..220})/$(printf '\002%.0s' {1..220})/$(printf '\003%.0s' {1..220})/$(printf '\004%.0s' {1..220})
+	cgroup_up "$long"
+	local STRANGER=(env)
+	stranger user '
+name(b"pasta")
+resource.setrlimit(resource.RLIMIT_NOFILE, (10000, 10000))
+kept = []
+for n in range(3000):
+    path = "%s/%d" % (sys.argv[1], n)
+    os.mkdir(path)
+    open(path + "/cgroup.procs", "w").write("0")
+    kept.append(listen())
+time.sleep(120)' "$(box_root)/$long"
+	wait_until 60 "the last one" has_lines 3000 "$BOX_TMP/out.$STRANGERS"
+	load_within 10 --no-guard
+	have_want "bytes" "${#output}" -le 10000
+	output_has "and so do the cgroups of 2992 more: pasta"
+	box_within 10 "$ROOT/status.sh"
+	have_want "bytes" "${#output}" -le 10000
+	box_within 10 "$ROOT/status.sh" --json
+	have_want "cgroups" "$(jq '.exclude_cgroups | length' <<<"$output")" -eq 3000
+	have_want "bytes" "${#output}" -le 200000
+	assert_redirected
+}
+
+# It may be the last to close a socket that lingers, and waits as long.
+@test "a list that does not end is ended, and no process stays" {
+	fake cat '[[ $1 != */sock_ops_* ]] || exec sleep 300; exec "$REAL" "$@"'
+	run -0 with_fakes "$ROOT/load.sh" --quiet --no-guard
+	output_has "not all programs could be looked at"
+	run -0 with_fakes "$ROOT/status.sh"
+	output_has "not all sockets are listed"
+	wait_until 5 "the readers to end" no_reader
+}
+
+no_reader() {
+	! grep -qx sleep.300. < <(find "$BOX_CGROUP" -name cgroup.procs -exec cat {} + | while read -r pid; do
+		tr '\0' . <"/proc/$pid/cmdline"
+		echo
+	done 2>/dev/null)
 }
 
 # bats test_tags=long
