@@ -149,8 +149,9 @@ enum {
 _Static_assert(sizeof(struct sock_config) == 24, "lib/maps.sh writes it");
 
 /*
- * In entry 0.  Entry 1 is for the scripts: a __u32 LAYOUT, four bytes of 0, and VERSION, zeroes
- * after it (lib/version.sh).  Sizes, no types: bpftool shows a typed value only to CAP_SYS_ADMIN.
+ * In entry 0.  Entry 1 is for the scripts: a __u32 LAYOUT, a __u32 for when it was loaded, in
+ * seconds since the host was started (0: not known), and VERSION, zeroes after it (lib/version.sh).
+ * Sizes, no types: bpftool shows a typed value only to CAP_SYS_ADMIN.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

@@ -123,7 +123,7 @@ parse() {
 			;;
 		--exclude-cgroup)
 			check_cgroup "$1" "$2"
-			CGROUPS[$(stat -c %i "$2")]=1
+			CGROUPS[$(stat -L -c %i "$2")]=1
 			shift
 			;;
 		--exclude-program)
@@ -207,6 +207,7 @@ check_not_loaded() {
 	local left
 	is_loaded && die "already loaded; to change its options: sudo $0 --reload OPTION..., to unload:" \
 		"sudo $HERE/unload.sh"
+	can_read_config || exit 1
 	left=$(pins)
 	[[ -z $left ]] ||
 		die "loaded in part, or switched off (${left//$'\n'/ }); to clean up: sudo $HERE/unload.sh"
@@ -234,7 +235,7 @@ on_failure() {
 		undo_last && continue
 		warn "could not undo: $what"
 		left+=("$what")
-		[[ $command != umount* ]] || clean_up+=" && sudo $command"
+		[[ $command != *umount* ]] || clean_up+=" && sudo umount --lazy $BPFFS"
 	done
 	((!RELOAD || !STARTED)) || exclude_alone WAS || left+=("what the new options exclude")
 	if [[ ${#left[@]} -gt 0 ]]; then
@@ -272,7 +273,8 @@ undo_last() {
 		UNSURE=0
 		cmd -t bash -c "$command" || true
 	else
-		cmd bash -c "$command"
+		echoed "$command"
+		bash -c "$command"
 	fi
 }
 
@@ -289,6 +291,9 @@ build() {
 	done
 }
 
+# The kernel may have made *.debug.
+UNMOUNT='[[ -n $(find "$1" -mindepth 1 ! -name "*.debug" -print -quit) ]] || umount --lazy "$1"'
+
 # For root alone.  Two at once would mount two, one upon the other.  A lock prevents it, but any
 # user can take that one: so it is waited for 5 s at most.
 mount_bpffs() {
@@ -298,8 +303,8 @@ mount_bpffs() {
 	exec {lock}<"$BPFFS"
 	flock --wait 5 "$lock" || true
 	if ! has_bpffs; then
-		# Lazily: the lock of all scripts is in it.
-		undo_with "the BPF file system on $BPFFS" umount --lazy "$BPFFS"
+		# Unless somebody has pinned something there.  Lazily: the lock of all scripts is in it.
+		undo_with "the BPF file system on $BPFFS" bash -c "$UNMOUNT" bash "$BPFFS"
 		step mount -t bpf -o mode=0700 bpf "$BPFFS"
 	fi
 	exec {lock}<&-
@@ -347,12 +352,22 @@ draw_secret() {
 	UPDATES+=("map update $entry value hex ${secret[*]}")
 }
 
-# Which version this is, for scripts of another one.
+# note_version SECONDS: which version this is, and when its maps were made, for scripts of any one.
 note_version() {
-	local layout
-	printf -v layout %02x "$LAYOUT"
+	local head i
+	printf -v head '%02x 00 00 00' "$LAYOUT"
+	for i in 0 8 16 24; do
+		printf -v head '%s %02x' "$head" $(($1 >> i & 255))
+	done
 	name_in_memory "$VERSION"
-	UPDATES+=("map update pinned $CONFIG_PIN key 1 0 0 0 value hex $layout 00 00 00 00 00 00 00 ${BYTES[*]}")
+	UPDATES+=("map update pinned $CONFIG_PIN key 1 0 0 0 value hex $head ${BYTES[*]}")
+}
+
+# Seconds since the host was started.
+uptime_now() {
+	local up
+	read -r up </proc/uptime
+	say "${up%%.*}"
 }
 
 attach_sockops() {
@@ -414,7 +429,7 @@ load() {
 	((!GUARD_WANTED)) || load_guard "$GUARD_DIR"
 	choose_names
 	draw_secret
-	note_version
+	note_version "$(uptime_now)"
 	configure || exit 1
 	attach_sockops
 	load_program "$BYPASS" sk_msg "$BYPASS_PIN"
@@ -449,10 +464,13 @@ check_loaded() {
 	local dump layout=''
 	check_bpffs || exit 1
 	one_at_a_time
-	is_loaded || die "not loaded; to load: sudo $0"
+	is_loaded || {
+		can_read_config || exit 1
+		die "not loaded; to load: sudo $0"
+	}
 	dump=$(bpftool -j map dump pinned "$CONFIG_PIN")
 	read -ra LOADED_VALUES < <(config_in "$dump")
-	read -r layout LOADED_VERSION < <(version_in "$dump") || true
+	read -r layout LOADED_AT LOADED_VERSION < <(version_in "$dump") || true
 	[[ $layout == "$LAYOUT" ]] ||
 		not_in_place "loaded by ${LOADED_VERSION:+version $LOADED_VERSION, }another one than these scripts," \
 			"of $VERSION, can change in place"
@@ -469,6 +487,7 @@ check_loaded() {
 begin_scope() {
 	SCOPE=$(((LOADED_VALUES[4] >> SCOPE_SHIFT) + 1 & 0xffffff))
 	end_former
+	attach_again
 	read_excluded || die "cannot read what is excluded"
 	# Also if bpftool fails: the new scope may be in force, and what it excludes is taken back.  With
 	# a number of its own, since connections may have been admitted in the new one.

@@ -185,6 +185,7 @@ look() {
 }
 
 look_at_maps() {
+	local since booted
 	ask "prog show pinned $SOCKOPS_PIN" "map show pinned $MAP_PIN" "map show pinned $RECORD_PIN" \
 		"map dump pinned $CONFIG_PIN" "map dump pinned $STATS_PIN"
 	COUNTERS=$(counters "${ANSWERS[4]:-}")
@@ -192,14 +193,18 @@ look_at_maps() {
 		! is_loaded || warn "cannot read the counters: that takes CAP_SYS_ADMIN"
 		return 1
 	}
-	SINCE=$(number_in loaded_at "${ANSWERS[0]}")
+	since=$(number_in loaded_at "${ANSWERS[0]}")
 	PROGRAM_ID=$(number_in id "${ANSWERS[0]}")
 	MOST=$(number_in max_entries "${ANSWERS[1]}")
 	RECORDS_ID=$(number_in id "${ANSWERS[2]}")
 	CONFIG_DUMP=${ANSWERS[3]}
-	read -r LOADED_LAYOUT LOADED_VERSION < <(version_in "$CONFIG_DUMP") ||
-		LOADED_LAYOUT=$LAYOUT LOADED_VERSION=1.0
-	NOW=$EPOCHREALTIME
+	read -r LOADED_LAYOUT LOADED_AT LOADED_VERSION < <(version_in "$CONFIG_DUMP") ||
+		LOADED_LAYOUT=$LAYOUT LOADED_AT=0 LOADED_VERSION=1.0
+	booted=$(sed -n 's/^btime //p' /proc/stat)
+	# Of the programs alone, which may be later ones.
+	((LOADED_AT)) || LOADED_AT=$((since - booted))
+	SINCE=$((booted + LOADED_AT))
+	read -r NOW _ </proc/uptime
 }
 
 look_at_scope() {
@@ -218,7 +223,7 @@ look_at_scope() {
 	EXCEPT=$(filter "${ANSWERS[0]}" "$scope" 0)
 	NOT_UNDER=$(excluded_cgroups "${ANSWERS[@]:1:2}")
 	NOT_OF=$(excluded_programs "${ANSWERS[3]}")
-	LATER=$(later_programs) || LATER='' # bpftool 7 asks 5.10 for too much
+	look_at_attached
 }
 
 look_at_sockets() {
@@ -237,13 +242,17 @@ look_at_sockets() {
 	DIRECTIONS=$(directions)
 }
 
-# The sock_ops programs that run after ours, as NAME/ID: with these no connection is
-# admitted.
-later_programs() {
+# Is ours ATTACHED (empty: not to be seen), and LATER programs that run after it, as NAME/ID: with these
+# no connection is admitted.
+look_at_attached() {
+	local programs
+	ATTACHED='' LATER=''
 	[[ -n $CGROUP ]] || return 0
-	programs_on sock_ops "$CGROUP" effective | awk -v ours="$PROGRAM_ID" '
+	programs=$(programs_on sock_ops "$CGROUP" effective) || return 0 # bpftool 7 asks 5.10 for too much
+	ATTACHED=$(say "$programs" | awk -v ours="$PROGRAM_ID" '$1 == ours { n = 1 } END { print n + 0 }')
+	LATER=$(say "$programs" | awk -v ours="$PROGRAM_ID" '
 		found { print $3 "/" $1 }
-		$1 == ours { found = 1 }'
+		$1 == ours { found = 1 }')
 }
 
 # The state of what is not loaded, in one line.
@@ -261,7 +270,7 @@ show() {
 	local scope="all ports" also='' seconds
 	[[ -z $ONLY ]] || scope="ports $ONLY"
 	[[ -z $EXCEPT ]] || scope="$scope, but not $EXCEPT"
-	seconds=$((${NOW%.*} - SINCE))
+	seconds=$((${NOW%.*} - LOADED_AT))
 	printf 'loaded       %(%F %T)T (%s ago), version %s\n' "$SINCE" "$(duration "$seconds")" "$LOADED_VERSION"
 	[[ $LOADED_VERSION == "$VERSION" ]] || say "             these scripts are of version $VERSION"
 	say "cgroup       $(shown "${CGROUP:-gone or not visible from here}")"
@@ -276,7 +285,10 @@ show() {
 	say "guard        $(guard_state)"
 	say "map          $SOCKETS of $MOST sockets"
 	say "open         $(show_directions)"
-	if [[ -n $LATER ]]; then
+	if [[ $ATTACHED == 0 ]]; then
+		say "no new connection is admitted: ours is not attached there; to attach it again: sudo" \
+			"$HERE/load.sh --reload, with the options as before"
+	elif [[ -n $LATER ]]; then
 		say "no new connection is admitted: another sock_ops program runs after ours" \
 			"(${LATER//$'\n'/, });"
 		say "to run last again: sudo $HERE/unload.sh, then load.sh as before"
@@ -330,7 +342,7 @@ show_directions() {
 
 # The rates are of the time since the last look, of a first one since loading.
 show_counters() {
-	awk -v now="$NOW" -v then="${THEN:-$SINCE}" -v before="${COUNTERS_THEN:-}" '
+	awk -v now="$NOW" -v then="${THEN:-$LOADED_AT}" -v before="${COUNTERS_THEN:-}" '
 		BEGIN {
 			n = split(before, line, "\n")
 			for (i = 1; i <= n; i++) {
@@ -415,13 +427,15 @@ align() {
 }
 
 watch() {
-	local screen lines began took
+	local screen lines began ended took
 	while :; do
-		began=$SECONDS
+		read -r began _ </proc/uptime
 		if is_loaded && look; then
+			[[ $RECORDS_ID == "${RECORDS_THEN:-}" ]] || THEN='' COUNTERS_THEN='' # of another load
 			screen=$(show)
 			THEN=$NOW
 			COUNTERS_THEN=$COUNTERS
+			RECORDS_THEN=$RECORDS_ID
 		elif is_loaded; then
 			exit 2
 		else # perhaps unloaded amid the look
@@ -431,8 +445,10 @@ watch() {
 		lines=$(tput lines 2>/dev/null || echo 24)
 		printf '\033[H\033[J' || exit 2
 		head -n $((lines - 1)) < <(say "$screen") || exit 2
-		# The reader of a list may go on when its time is up (read_pin), but has ended by then.
-		took=$((SECONDS - began))
+		# The reader of a list may go on for a while when its time is up (read_pin).
+		read -r ended _ </proc/uptime
+		took=$((${ended%.*} - ${began%.*}))
+		((took <= LIST_SECONDS)) || took=$LIST_SECONDS # it was stopped meanwhile
 		sleep "$((took < LIST_SECONDS / 2 ? WATCH : WATCH + 10 * took))"
 	done
 }
@@ -462,6 +478,7 @@ main() {
 		watch
 	elif ! is_loaded || ! "$look"; then
 		! is_loaded || exit 2
+		can_read_config || exit 2
 		put "$("$none")"
 		exit 1
 	fi

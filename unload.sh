@@ -146,19 +146,19 @@ map_of() {
 }
 
 LOADED_FOR= # the cgroup that load.sh has attached to
+UNSEEN=     # or its number, if it was removed, or cannot be seen
+WHY_UNSEEN="cannot be seen from here; where it can"
 
 # The pinned program, from there.
 detach_pinned() {
 	local values cgroup pin
 	read -ra values < <(config_of "$@") || true
 	[[ -n ${values[0]:-} && -e $SOCKOPS_PIN ]] || return 0
-	cgroup=$(cgroup_path "${values[0]}") || {
-		warn "still attached: the cgroup with the inode number ${values[0]} was not found within 5 s;" \
-			"to try again: sudo $0 --cgroup PATH"
-		FAILED=$((FAILED + 1))
-		return
+	cgroup=$(cgroup_path "${values[0]}") || WHY_UNSEEN="was not found within 5 s; to try again"
+	[[ -n $cgroup ]] || {
+		UNSEEN=${values[0]}
+		return 0
 	}
-	[[ -n $cgroup ]] || return 0 # removed, and the attachment with it
 	attempt bpftool cgroup detach "$cgroup" sock_ops pinned "$SOCKOPS_PIN" || true
 	for pin in "${GUARD_PINS[@]}" "${GUARD_PINS[@]/#"$GUARD_DIR"/$NEW_GUARD_DIR}"; do
 		[[ ! -e $pin ]] || attempt bpftool cgroup detach "$cgroup" lsm_cgroup pinned "$pin" || true
@@ -220,8 +220,8 @@ left_behind() {
 			next
 		}
 		{ maps[$3] = substr($0, RSTART + 11, RLENGTH - 12) }
-		$7 == sockops { attached[$3] }
-		substr($7, 1, 15) == bypass && $3 != pinned { left[$3] }
+		$5 == "sock_ops" && $7 == sockops { attached[$3] }
+		$5 == "sk_msg" && substr($7, 1, 15) == bypass && $3 != pinned { left[$3] }
 		END {
 			for (id in attached)
 				serving[of(id, config)]
@@ -248,9 +248,24 @@ is_gone() {
 	return 1
 }
 
+# pin_again SOCKOPS CONFIG: what is still attached, so that a later unload.sh can detach it: its cgroup
+# cannot be seen, or bpftool has failed.  Of a cgroup that was removed nothing is left.
+pin_again() {
+	local where="bpftool could not detach it; to try again"
+	[[ -n $1 && -n $2 ]] || return 0
+	! is_gone "$1" || return 0
+	[[ -z $UNSEEN ]] || where="the cgroup with the inode number $UNSEEN $WHY_UNSEEN"
+	cmd bpftool prog pin id "$1" "$SOCKOPS_PIN" || true
+	cmd bpftool map pin id "$2" "$CONFIG_PIN" || true
+	warn "switched off, but still attached: $where: sudo $0"
+	FAILED=$((FAILED + 1))
+}
+
 # take_apart MAP-OF-CONFIG: detach and unpin all that there is.
 take_apart() {
-	local cgroup
+	local cgroup sockops config=
+	sockops=$(id_of prog pinned "$SOCKOPS_PIN")
+	[[ $# -eq 0 ]] || config=$(id_of map "$@")
 	detach_pinned "$@"
 	while read -r cgroup; do
 		detach_unpinned "$cgroup"
@@ -258,6 +273,7 @@ take_apart() {
 	attempt bpftool prog detach pinned "$BYPASS_PIN" msg_verdict pinned "$MAP_PIN" ||
 		attempt bpftool prog detach pinned "$NEW_BYPASS_PIN" msg_verdict pinned "$MAP_PIN" || true
 	unpin
+	pin_again "$sockops" "$config"
 }
 
 # describe: lines about those that connections() prints.
@@ -355,7 +371,7 @@ end_left_behind() {
 }
 
 main() {
-	local sockops bypass config map map_id='' end program id records
+	local bypass config map map_id='' end program id records
 	parse "$@"
 	need_root
 	command -v bpftool >/dev/null ||
@@ -365,7 +381,6 @@ main() {
 	one_at_a_time
 	trap end_lists EXIT
 
-	sockops=$(id_of prog pinned "$SOCKOPS_PIN")
 	bypass=$(id_of prog pinned "$BYPASS_PIN")
 	read -ra config < <(map_of "$CONFIG") || true
 	read -ra map < <(map_of "$MAP") || true
@@ -376,6 +391,7 @@ main() {
 	LOADED_LAYOUT=$(layout_of "${config[@]}")
 	if [[ ${#map[@]} -gt 0 && ${#config[@]} -gt 0 ]]; then
 		map_id=$(id_of map "${map[@]}")
+		[[ -n $map_id ]] || die "bpftool does not tell what is loaded; nothing has changed"
 		PINNED_LIST[$map_id]=$(list_path "$ITERATES" "$STATUS" "${map[@]}")
 		hold_lists "${map[@]}"
 		end_bypass "$end" "$map_id" "$(id_of map pinned "$RECORD_PIN")" "${config[@]}" "${map[@]}"
@@ -391,7 +407,7 @@ main() {
 
 	report
 	linger
-	if [[ -z $LEFT ]] && ! { is_gone "$bypass" && is_gone "$sockops"; }; then
+	if [[ -z $LEFT ]] && ! is_gone "$bypass"; then
 		say "a program stays in the kernel until threads that wait in a recv have received something"
 	fi
 	((FAILED == 0))

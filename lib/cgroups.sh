@@ -3,12 +3,23 @@
 #
 # Cgroups: where they are, and which programs are attached to them.  Sourced after maps.sh.
 
+# cgroup2_mounts: where cgroup v2 is mounted.  First those of a whole hierarchy, or of one above this
+# cgroup namespace (/..); others show a part of it.
 cgroup2_mounts() {
-	local line lines
-	mapfile -t lines </proc/self/mounts # as in has_bpffs()
+	local line lines whole=() parts=()
+	mapfile -t lines </proc/self/mountinfo # as in has_bpffs()
 	for line in "${lines[@]}"; do
-		[[ $line != *" cgroup2 "* || ! $line =~ ^[^\ ]+\ ([^\ ]+)\ cgroup2\  ]] ||
-			printf '%b\n' "${BASH_REMATCH[1]}" # the kernel writes a space as \040
+		[[ $line =~ ^([0-9:]+\ ){3}([^\ ]+)\ ([^\ ]+)\ .*\ -\ cgroup2\  ]] || continue
+		printf -v line %b "${BASH_REMATCH[3]}" # the kernel writes a space as \040
+		if [[ ${BASH_REMATCH[2]} =~ ^(/|(/\.\.)+)$ ]]; then
+			whole+=("$line")
+		else
+			parts+=("$line")
+		fi
+	done
+	# Without those that another mount hides.
+	for line in ${whole[0]+"${whole[@]}"} ${parts[0]+"${parts[@]}"}; do
+		[[ $(stat -f -c %T "$line" 2>/dev/null) != cgroup2fs ]] || say "$line"
 	done
 }
 
@@ -17,12 +28,14 @@ cgroup2_root() {
 	cgroup2_mounts | sed -n 1p
 }
 
-# Level by level, so that nobody can hide a cgroup behind many that he makes below his own.
+# Level by level as far as services and containers are, so that nobody can hide one of them behind many
+# that he makes below his own; then all of it, in one walk.
 FIND_CGROUP='
-	for ((level = 0; level <= 32; level++)); do
+	for level in {1..6}; do
 		path=$(find "$1" -xdev -mindepth "$level" -maxdepth "$level" -type d -inum "$2" -print -quit)
 		[[ -z $path ]] || exec printf "%s\n" "$path"
-	done'
+	done
+	exec find "$1" -xdev -mindepth 7 -type d -inum "$2" -print -quit'
 
 # cgroup_path INODE: where that cgroup is; nothing when it is gone, or not to be
 # seen from here.  Fails when that takes too long to say.
@@ -52,7 +65,7 @@ cgroup_paths() {
 	[[ -n $ids ]] || return 0
 	while read -r dir; do
 		timeout 5 find "$dir" -xdev -maxdepth 32 -type d -printf '%i %p\n' 2>/dev/null || true
-	done < <(cgroup2_mounts) | awk -v longest=1024 '
+	done < <(cgroup2_mounts) | awk -v longest=400 '
 		FNR == NR {
 			wanted[$1]
 			next

@@ -11,9 +11,24 @@
 
 export LC_ALL=C
 # A closed output is as one that nobody reads.
-[[ -e /dev/fd/1 ]] || exec >/dev/null
-[[ -e /dev/fd/2 ]] || exec 2>/dev/null
-PATH=$PATH:/usr/sbin:/sbin # bpftool lives there, su leaves it out
+: >&2 || exec 2>/dev/null
+{ : >&1; } 2>/dev/null || exec >/dev/null
+
+# Members that are no absolute paths lead to wherever a command stands, which others choose
+# (haproxy.sh, metrics_file.sh).
+absolute_members() {
+	local -n list=$1
+	local dir dirs kept=
+	IFS=: read -rd '' -a dirs < <(printf '%s:\0' "$list")
+	for dir in "${dirs[@]}"; do
+		[[ $dir != /* ]] || kept+=${kept:+:}$dir
+	done
+	list=$kept
+}
+absolute_members PATH
+PATH+=:/usr/sbin:/sbin # bpftool lives there, su leaves it out
+[[ -z ${LD_LIBRARY_PATH:-} ]] || absolute_members LD_LIBRARY_PATH
+unset LD_PRELOAD
 
 OBJECTS=$HERE/build
 BPFFS=/sys/fs/bpf
@@ -240,7 +255,7 @@ has_bpffs() {
 	mapfile -t lines </proc/self/mounts # `read` would have the kernel write it anew for each line
 	for line in "${lines[@]}"; do
 		# The last one hides those before.
-		[[ $line != *" $BPFFS "* || ! $line =~ ^[^\ ]+\ "$BPFFS"\ ([^\ ]+)\  ]] || type=${BASH_REMATCH[1]}
+		[[ $line != *" $BPFFS "* || ! $line =~ ^[^\ ]*\ "$BPFFS"\ ([^\ ]+)\  ]] || type=${BASH_REMATCH[1]}
 	done
 	[[ $type == bpf ]]
 }
@@ -250,7 +265,10 @@ has_bpffs() {
 check_bpffs() {
 	local owner mode
 	has_bpffs || return 0
-	read -r owner mode < <(stat -c '%u %a' "$BPFFS")
+	read -r owner mode < <(stat -c '%u %a' "$BPFFS") || {
+		warn "cannot look at $BPFFS"
+		return 1
+	}
 	((owner == 0 && (8#$mode & 8#077) == 0)) || {
 		warn "others than root can use $BPFFS (mode $mode), and so pretend that something is loaded, or" \
 			"stop these scripts; to close it: sudo chown root $BPFFS; sudo chmod 700 $BPFFS"

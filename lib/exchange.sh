@@ -35,8 +35,15 @@ take_places() {
 	[[ ! -e $NEW_BYPASS_PIN ]] || cmd mv "$NEW_BYPASS_PIN" "$BYPASS_PIN"
 	# Last: while it is there, this is not done.
 	cmd mv "$NEW_SOCKOPS_PIN" "$SOCKOPS_PIN"
-	note_version
+	note_version "$LOADED_AT"
 	write_updates "the version"
+}
+
+# attach_again: what was detached by somebody else.  The kernel refuses a sock_ops program a second
+# time, and takes an sk_msg program for its own successor.
+attach_again() {
+	cmd -t bpftool cgroup attach "$CGROUP" sock_ops pinned "$SOCKOPS_PIN" multi || true
+	cmd -q bpftool prog attach pinned "$BYPASS_PIN" msg_verdict pinned "$MAP_PIN" 2>/dev/null || true
 }
 
 # end_former: what a load.sh that was killed has left: its programs are in force, or are none yet.
@@ -48,8 +55,7 @@ end_former() {
 		LOADED_VERSION=unknown # so that this one is exchanged as well
 		return
 	fi
-	cmd -t bpftool cgroup attach "$CGROUP" sock_ops pinned "$SOCKOPS_PIN" multi || true
+	attach_again
 	cmd -t bpftool cgroup detach "$CGROUP" sock_ops pinned "$NEW_SOCKOPS_PIN" || true
-	cmd -t bpftool prog attach pinned "$BYPASS_PIN" msg_verdict pinned "$MAP_PIN" || true
 	cmd rm -f "$NEW_SOCKOPS_PIN" "$NEW_BYPASS_PIN"
 }

@@ -14,6 +14,15 @@ list_of() {
 	done < <(say "$1")
 }
 
+# truth 0|1|'': not known.
+truth() {
+	case $1 in
+	0) say false ;;
+	1) say true ;;
+	*) say null ;;
+	esac
+}
+
 # members: of a JSON object, from lines `NAME NUMBER`.
 members() {
 	awk '{ printf "%s\"%s\":%s", (NR > 1 ? "," : ""), $1, $2 }'
@@ -28,13 +37,14 @@ show_json() {
 	[[ -n $CGROUP ]] && quoted "$(shown "$CGROUP")" || printf null
 	printf ',"ports":[%s],"exclude_ports":[%s],"trace":%s' \
 		"$(list_of "${ONLY//,/$'\n'}")" "$(list_of "${EXCEPT//,/$'\n'}")" \
-		"$( ((QUIET)) && echo false || echo true)"
+		"$(truth $((!QUIET)))"
 	printf ',"exclude_cgroups":[%s]' "$(list_of "$NOT_UNDER")"
 	printf ',"exclude_programs":[%s]' "$(list_of "$NOT_OF")"
 	printf ',"guard":%s' "$(is_guarded && echo true || echo false)"
-	printf ',"all_connections":%s' "$( ((ALL)) && echo true || echo false)"
-	printf ',"admit_zerocopy":%s' "$( ((ZEROCOPY)) && echo true || echo false)"
-	printf ',"new_listeners_only":%s' "$( ((NEW_ALONE)) && echo true || echo false)"
+	printf ',"all_connections":%s' "$(truth $((ALL > 0)))"
+	printf ',"admit_zerocopy":%s' "$(truth $((ZEROCOPY > 0)))"
+	printf ',"new_listeners_only":%s' "$(truth $((NEW_ALONE > 0)))"
+	printf ',"attached":%s' "$(truth "$ATTACHED")"
 	printf ',"later_programs":[%s]' "$(list_of "$LATER")"
 	printf ',"map":{"sockets":%s,"max":%s},"counters":{' "$SOCKETS" "$MOST"
 	members <<<"$COUNTERS"

@@ -97,8 +97,9 @@ iterate() {
 }
 
 # read_pin SECONDS PIN: what the iterator that is pinned there prints.  Fails with 124 when the time
-# is up.  By a process of its own, which is not waited for then: no signal ends a read(2) of a list
-# of tasks, and any user can make one take long, by tables of descriptors that are large and empty.
+# is up.  By a process of its own, which is killed, but not waited for then: no signal ends a read(2) of
+# a list of tasks, and any user can make one take long, by tables of descriptors that are large and
+# empty.  He can also have it close a socket of his last, and so wait as long as that lingers.
 # It says at its end that it has read all, as bash does not always know: where pids soon come round
 # again, wait says 255 of one that has ended.
 #
@@ -110,7 +111,7 @@ read_pin() {
 		alone
 		exec </dev/null 2>/dev/null # who reads our messages does not wait for it
 		trap - PIPE
-		cat "$2" && say all
+		timeout --signal KILL "$1" cat "$2" && say all
 	)
 	timeout --foreground "$1" cat <&"$fd" | awk -v most="$LIST_LINES" '
 		NR == 1 {

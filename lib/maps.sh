@@ -105,11 +105,12 @@ config_in() {
 	say "${values[@]}"
 }
 
-# version_in DUMP: of sock_ops_config, as `LAYOUT VERSION`, as it is shown; nothing where a load has
+# version_in DUMP: of sock_ops_config, as `LAYOUT SECONDS VERSION`, with when it was loaded, in seconds
+# since the host was started (0: not known), and the version as it is shown; nothing where a load has
 # none.
 version_in() {
 	entries 'number($1) == 1 && length($2) == 48 {
-		print number(substr($2, 1, 8)), shown(substr($2, 17))
+		print number(substr($2, 1, 8)), number(substr($2, 9, 8)), shown(substr($2, 17))
 	}' <<<"$1"
 }
 
@@ -181,6 +182,13 @@ is_pin() {
 is_guarded() {
 	[[ -d $GUARD_DIR && ! -L $GUARD_DIR && -O $GUARD_DIR ]] &&
 		is_pin "${GUARD_PINS[0]}" && is_pin "${GUARD_PINS[1]}"
+}
+
+# can_read_config: what cannot be read is not switched off.  To be asked where is_loaded says no.
+can_read_config() {
+	[[ -z $(config_of pinned "$CONFIG_PIN") ]] && is_pin "$CONFIG_PIN" || return 0
+	warn "bpftool cannot read $CONFIG_PIN; this says why: sudo bpftool map dump pinned $CONFIG_PIN"
+	return 1
 }
 
 # All is pinned, and switched on: the last thing that load.sh does, and the first

@@ -22,7 +22,7 @@ gauge() {
 
 # loaded_is 0|1
 loaded_is() {
-	gauge loaded "$1" "1: the pair is loaded, and new connections are admitted."
+	gauge loaded "$1" "1: the pair is loaded, and switched on."
 }
 
 metrics_of_none() {

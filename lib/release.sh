@@ -48,19 +48,41 @@ due() {
 		$at["records"] == records && $at["due"] == 1 { print $at["netns"] }'
 }
 
-# entrances INODE...: a line `INODE FILE` for each of these network namespaces that has a process or
-# a name, our own one first.
+ENTRANCES=16 # that are tried of a namespace: a process may have ended, and its number be another one's
+
+# entrances INODE...: for each of these network namespaces that has a name or a process a line of its
+# number and its ENTRANCES, with tabs between, our own one first.
 entrances() {
-	{ printf '%s\0' /proc/self/ns/net /proc/[0-9]*/ns/net /run/netns/* |
-		xargs -0 stat -L -c '%i %n' 2>/dev/null || true; } | awk '
+	{ printf '%s\0' /proc/self/ns/net /run/netns/* /proc/[0-9]*/ns/net |
+		xargs -0 stat -L -c '%i %n' 2>/dev/null || true; } | awk -v most="$ENTRANCES" '
 		FNR == NR {
-			open[$1]
+			wanted[$1]
 			next
 		}
-		$1 in open {
-			print
-			delete open[$1]
+		$1 in wanted {
+			if (!($1 in n))
+				order[++namespaces] = $1
+			if (n[$1]++ < most)
+				files[$1] = files[$1] "\t" substr($0, length($1) + 2)
+		}
+		END {
+			for (i = 1; i <= namespaces; i++)
+				print order[i] files[order[i]]
 		}' <(say_each "$@") -
+}
+
+# enter_to_read PIN INODE FILE...: by the first of these files that leads to that namespace.
+enter_to_read() {
+	local pin=$1 inode=$2 file
+	for file in "${@:3}"; do
+		if [[ $file == /proc/self/* ]]; then
+			cat "$pin" && return
+		else
+			nsenter --net="$file" bash -c '[[ $(stat -L -c %i /proc/self/ns/net) == "$2" ]] && exec cat "$1"' \
+				bash "$pin" "$inode" && return
+		fi
+	done
+	return 1
 }
 
 # has_ended MS FD: waits that long for the process behind FD, which writes nothing unless it fails.
@@ -74,23 +96,22 @@ has_ended() {
 
 # release MAP-ID END INODE...: begins in each of these namespaces, or says in REST where it has not.
 release() {
-	local map_id=$1 end=$2 pin inode file fd enter
+	local map_id=$1 end=$2 pin inode files fd
 	local -A entered=()
 	shift 2
 	pin=$(release_path "$map_id")
 	[[ $# -gt 0 && -e $pin ]] || return 0
-	while read -r inode file; do
+	while IFS=$'\t' read -r inode files; do
 		entered[$inode]=1
 		if ((${#HELD[@]} >= MAX_HELD)) || ! has_time "$end"; then
 			REST[$map_id]+=" $inode"
 			continue
 		fi
-		enter=()
-		[[ $file == /proc/self/* ]] || enter=(nsenter --net="$file")
 		# Not echoed: there may be thousands of namespaces.
 		exec {fd}< <(
 			alone
-			cmd -q exec ${enter[0]+"${enter[@]}"} cat "$pin" 2>&1 >/dev/null </dev/null
+			IFS=$'\t' read -ra files <<<"$files"
+			enter_to_read "$pin" "$inode" "${files[@]}" >/dev/null 2>&1 </dev/null || say failed
 		)
 		has_ended 100 "$fd" || HELD+=("$map_id $fd $inode")
 	done < <(entrances "$@")

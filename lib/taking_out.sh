@@ -19,11 +19,12 @@ has_time() {
 	((NOW < $1))
 }
 
-# pause LOOKS END: often at first, when most are idle; later for programs that take their time.
+# pause LOOKS END: often at first, when most are idle; later for programs that take their time, of which
+# any user may have many: then a tenth of a CPU at most.
 pause() {
 	local ms=500
 	(($1 > 2)) || ms=50
-	(($1 < 30)) || ms=5000
+	(($1 < 30)) || ms=$((LOOK_MS < 500 ? 5000 : 10 * LOOK_MS))
 	now
 	((NOW + ms <= $2)) || ms=$(($2 - NOW > 100 ? $2 - NOW : 100))
 	sleep "$((ms / 1000)).$(printf %03d $((ms % 1000)))"
@@ -35,6 +36,7 @@ LOOKS=3        # at a map, at least, when there is no time left: two that agree,
 DELETE_MS=3000 # for going on behind keys that are gone,
 STARTS=40      # and so many times at least
 
+LOOK_MS=0             # that the last look has taken
 FOUND=0               # connections
 SEEN=                 # of a map, as connections() prints them
 LEFT=                 # those that had to stay, as connections() prints them
@@ -49,7 +51,12 @@ count() {
 
 # look MAP: its connections, in SEEN.  They are counted once, at the first look that sees any.
 look() {
+	local begin
+	now
+	begin=$NOW
 	SEEN=$(connections "$@" 2>/dev/null) || return
+	now
+	LOOK_MS=$((NOW - begin))
 	if [[ -n $SEEN && -z ${COUNTED[$*]:-} ]]; then
 		FOUND=$((FOUND + $(count "$SEEN")))
 		COUNTED[$*]=1

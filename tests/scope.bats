@@ -42,6 +42,91 @@ box_each_test
 	assert_no_pins
 }
 
+@test "--cgroup: where the cgroup cannot be seen, unload.sh says so, and does the rest where it can" {
+	child_up
+	load_pair --cgroup "$CHILD"
+	in_box mount -t tmpfs none "$CHILD"
+	run -1 unload_pair
+	output_has "switched off, but still attached: the cgroup with the inode number" "cannot be seen from here"
+	output_lacks unloaded
+	in_box umount "$CHILD"
+	run -1 load_pair --cgroup "$CHILD"
+	output_has unload.sh
+	run -0 unload_pair
+	output_has unloaded
+	assert_no_pins
+	have_want "programs of the cgroup" "$(in_box bpftool cgroup show "$CHILD")" = ""
+	rmdir "$BOX_CGROUP/child"
+}
+
+@test "--cgroup: one that is 40 levels deep, and unload.sh finds it" {
+	local deep=deep i
+	for i in {1..39}; do
+		deep+=/d
+	done
+	mkdir -p "$BOX_CGROUP/$deep"
+	load_pair --cgroup "$(box_root)/$deep"
+	run -0 unload_pair
+	output_has unloaded
+	assert_no_pins
+	have_want "programs of the cgroup" "$(in_box bpftool cgroup show "$(box_root)/$deep")" = ""
+}
+
+# With a level below, all are more than 32 from the root, and two from where the pair is attached.
+@test "--exclude-cgroup: levels count from where the pair is attached" {
+	local deep=deep i
+	for i in {1..33}; do
+		deep+=/d
+	done
+	mkdir -p "$BOX_CGROUP/$deep"/{in,out}
+	load_pair --cgroup "$(box_root)/$deep" --exclude-cgroup "$(box_root)/$deep/out"
+	in_below "$deep/in" "$PAIR" talk
+	have_want "redirected messages" "$(counter redirected_messages)" -eq 200
+	in_below "$deep/out" "$PAIR" talk
+	have_want "redirected messages" "$(counter redirected_messages)" -eq 200
+	# One above excludes all.
+	load_pair --reload --exclude-cgroup "$(box_root)/deep"
+	in_below "$deep/in" "$PAIR" talk
+	have_want "redirected messages" "$(counter redirected_messages)" -eq 200
+}
+
+# in_below PATH COMMAND...: in that cgroup below the sandbox's.
+in_below() {
+	(
+		echo "$BASHPID" >"$BOX_CGROUP/$1/cgroup.procs"
+		exec nsenter --target "$BOX_PID" --cgroup --mount --net -- "${@:2}"
+	)
+}
+
+@test "cgroup v2: the root is a mount of the whole, seen, and not of a part" {
+	local root part=$BOX_TMP/part
+	root=$(box_root)
+	child_up
+	mkdir "$part"
+	# As some programs mount, from a source without a name; and a part, which comes first.
+	in_box mount --bind "$CHILD" "$part"
+	in_box umount "$root"
+	in_box umount /sys/fs/bpf
+	in_box python3 -c '
+import ctypes, sys
+mount = ctypes.CDLL(None).mount
+assert not mount(b"", sys.argv[1].encode(), b"cgroup2", 0, None)
+assert not mount(b"", b"/sys/fs/bpf", b"bpf", 0, b"mode=0700")' "$root"
+	run -0 load_pair
+	output_has "under $root,"
+	have_want "file systems on /sys/fs/bpf" "$(in_box grep -c " /sys/fs/bpf bpf " /proc/self/mounts)" -eq 1
+	unload_pair
+	# Where it is hidden, the next one that is whole.
+	mkdir "$BOX_TMP/second"
+	in_box mount -t cgroup2 none "$BOX_TMP/second"
+	in_box mount -t tmpfs none "$root"
+	run -0 load_pair
+	output_has "under $BOX_TMP/second,"
+	unload_pair
+	in_box umount "$root"
+	rmdir "$BOX_CGROUP/child"
+}
+
 @test "--cgroup: with all pins lost, unload.sh --cgroup detaches" {
 	child_up
 	load_pair --cgroup "$CHILD"
@@ -412,6 +497,24 @@ both_run() {
 	have_want "connections in the trace" "$(grep -c 'Active connect' "$BOX_TMP/trace")" -eq 1
 	run -0 in_box "$ROOT/status.sh"
 	output_has "trace        on"
+}
+
+@test "arguments: a list of ports is no pattern of files, and no list of words" {
+	local list
+	touch "$BOX_TMP/8080"
+	for list in '[78]*' '8080 8081' ' ' $'80\n81'; do
+		run -2 in_box env -C "$BOX_TMP" "$ROOT/load.sh" --port "$list"
+		output_has "--port: not a port or a range: " --help
+		assert_no_pins
+	done
+}
+
+@test "--exclude-cgroup: by a symbolic link" {
+	child_up
+	in_box ln -s "$CHILD" "$BOX_TMP/child"
+	load_pair --exclude-cgroup "$BOX_TMP/child"
+	have_want "cgroups" "$(in_box "$ROOT/status.sh" --json | jq -c .exclude_cgroups)" = "[\"$CHILD\"]"
+	rmdir "$BOX_CGROUP/child"
 }
 
 @test "arguments: what is wrong is named, and nothing changes" {

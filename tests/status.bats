@@ -247,6 +247,54 @@ unread_is() {
 	kill "$watches"
 }
 
+# bats test_tags=long
+@test "status.sh: --watch has no rates between one load and the next" {
+	load_pair --quiet
+	in_box "$PAIR" talk
+	fake bpftool "[[ \$* != *batch* ]] || ! rm '$BOX_TMP/now' 2>/dev/null ||
+			{ '$ROOT/unload.sh' && '$ROOT/load.sh' --quiet; } >/dev/null 2>&1
+		exec \"\$REAL\" \"\$@\""
+	with_fakes "$ROOT/status.sh" --watch 1 >>"$BOX_TMP/watch" 2>&1 3>&- &
+	wait_until 20 "a look" watched '200 +0\.0  messages that skipped'
+	touch "$BOX_TMP/now"
+	wait_until 20 "a look at the next one" watched '0 +0\.0  messages that skipped'
+	run ! grep -E ' -[0-9.]+  ' "$BOX_TMP/watch"
+	kill "$!"
+}
+
+@test "status.sh: says that its program is not attached, and --reload attaches it" {
+	load_pair --quiet
+	have_want "attached" "$(in_box "$ROOT/status.sh" --json | jq .attached)" = true
+	in_box bpftool cgroup detach "$(box_root)" sock_ops pinned /sys/fs/bpf/bpf_sockops
+	in_box bpftool prog detach pinned /sys/fs/bpf/bpf_tcpip_bypass msg_verdict pinned /sys/fs/bpf/sock_ops_map
+	run -0 in_box "$ROOT/status.sh"
+	output_has "no new connection is admitted: ours is not attached there" "load.sh --reload"
+	have_want "attached" "$(in_box "$ROOT/status.sh" --json | jq .attached)" = false
+	load_pair --reload --quiet
+	have_want "attached" "$(in_box "$ROOT/status.sh" --json | jq .attached)" = true
+	in_box "$PAIR" talk
+	have_want "redirected messages" "$(counter redirected_messages)" -eq 200
+}
+
+@test "status.sh: a bpftool that fails is an error, not what is not loaded, and unload.sh then changes nothing" {
+	load_pair --quiet
+	fake bpftool 'exit 2'
+	run -2 with_fakes "$ROOT/status.sh"
+	output_has "bpftool cannot read"
+	run -1 with_fakes "$ROOT/load.sh" --reload --no-guard
+	output_has "bpftool cannot read"
+	run -1 with_fakes "$ROOT/unload.sh"
+	output_has "bpftool does not tell what is loaded; nothing has changed"
+	# One of its commands alone: what it cannot detach is not taken for detached.
+	fake bpftool '[[ $* != *cgroup* ]] || exit 1; exec "$REAL" "$@"'
+	run -1 with_fakes "$ROOT/unload.sh"
+	output_has "still attached: bpftool could not detach it"
+	rm "$BOX_TMP/bin/bpftool"
+	run -0 unload_pair
+	output_has unloaded
+	have_want "programs of the cgroup" "$(in_box bpftool cgroup show "$(box_root)")" = ""
+}
+
 @test "status.sh: says that nothing is loaded when the pair is unloaded amid its look" {
 	load_pair --quiet
 	fake bpftool "[[ \$* != *batch* ]] || '$ROOT/unload.sh' >/dev/null 2>&1

@@ -116,6 +116,44 @@ without_map_iterators() {
 	wait "$MANY"
 }
 
+@test "unload: a process by which a network namespace is entered may have ended, another one is taken" {
+	local peer
+	in_box ip netns add peer
+	in_box ip -n peer link set lo up
+	mkfifo "$BOX_TMP/stay"
+	exec 9<>"$BOX_TMP/stay"
+	in_box ip netns exec peer "$ROOT/build/many" 5 0 <"$BOX_TMP/stay" >"$BOX_TMP/peer" 3>&- 9>&- &
+	peer=$!
+	wait_until 10 "connections" grep -q ready "$BOX_TMP/peer"
+	have_want "in the map" "$(in_map)" -eq 10
+	[[ $(in_box ip netns exec peer ss -tno) == *keepalive* ]]
+	fake nsenter "
+		rm '$BOX_TMP/first' 2>/dev/null && exit 1
+		rm '$BOX_TMP/second' 2>/dev/null && exec \"\${@:2}\" # of another namespace by now
+		exec \"\$REAL\" \"\$@\""
+	touch "$BOX_TMP/first" "$BOX_TMP/second"
+	run -0 with_fakes "$ROOT/unload.sh"
+	output_lacks "cannot be entered"
+	[[ ! -e $BOX_TMP/first && ! -e $BOX_TMP/second ]]
+	run -0 in_box ip netns exec peer ss -tno
+	output_lacks keepalive
+	exec 9>&-
+	wait "$peer"
+}
+
+@test "unload: a program that only has the names of ours is none of ours" {
+	in_box mkdir /sys/fs/bpf/theirs
+	in_box bpftool prog load "$ROOT/build/other/names.bpf.o" /sys/fs/bpf/theirs/names type socket pinmaps /sys/fs/bpf/theirs
+	in_box bpftool map update pinned /sys/fs/bpf/theirs/sock_ops_config key 0 0 0 0 \
+		value 1 0 0 0 0 0 0 0 1 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0
+	run -0 unload_pair
+	output_has unloaded
+	output_lacks "switched on" "cannot"
+	run -0 unload_pair
+	output_has "nothing is loaded"
+	in_box rm -r /sys/fs/bpf/theirs
+}
+
 # hold PROGRAM: of tests/programs, which says when it has a connection; it ends with fd 9.
 hold() {
 	mkfifo "$BOX_TMP/stay"

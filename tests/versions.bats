@@ -146,9 +146,10 @@ tags() {
 
 # bats test_tags=long
 @test "versions: the programs of another one take the places of those that are loaded" {
-	local before after
+	local before after since
 	other_version
 	load_pair --quiet --all-connections
+	since=$(in_box "$ROOT/status.sh" --json | jq .since)
 	before=$(tags)
 	hold_many 100 0
 	many_talk 1
@@ -165,6 +166,7 @@ tags() {
 	in_box "$PAIR" talk
 	assert_stayed 400
 	have_want "version" "$(in_box "$ROOT/status.sh" --json | jq -r .version)" = 9.9
+	have_want "loaded, of which the counters are" "$(in_box "$ROOT/status.sh" --json | jq .since)" -eq "$since"
 	# The old scripts unload it, and take all connections out.
 	run -0 unload_pair
 	[[ $output =~ "connections taken off the bypass: "(98|99|100) ]]
