@@ -119,10 +119,12 @@ parse() {
 		--cgroup)
 			check_cgroup "$1" "$2"
 			CGROUP=$(readlink -f "$2")
+			check_lasting "$1" "$CGROUP" "nothing is attached then"
 			shift
 			;;
 		--exclude-cgroup)
 			check_cgroup "$1" "$2"
+			check_lasting "$1" "$2" "it is not excluded then; --exclude-program lasts, too"
 			CGROUPS[$(stat -L -c %i "$2")]=1
 			shift
 			;;

@@ -285,7 +285,10 @@ show() {
 	say "guard        $(guard_state)"
 	say "map          $SOCKETS of $MOST sockets"
 	say "open         $(show_directions)"
-	if [[ $ATTACHED == 0 ]]; then
+	if [[ -z $CGROUP ]]; then
+		say "if the cgroup was removed, as that of a service that was started again, no new connection is" \
+			"admitted; to load for another one: sudo $HERE/unload.sh, then load.sh"
+	elif [[ $ATTACHED == 0 ]]; then
 		say "no new connection is admitted: ours is not attached there; to attach it again: sudo" \
 			"$HERE/load.sh --reload, with the options as before"
 	elif [[ -n $LATER ]]; then

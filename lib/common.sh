@@ -10,9 +10,9 @@
 . "${BASH_SOURCE[0]%/*}/version.sh"
 
 export LC_ALL=C
-# A closed output is as one that nobody reads.
-: >&2 || exec 2>/dev/null
-{ : >&1; } 2>/dev/null || exec >/dev/null
+# A closed output is as one that nobody reads.  (Without /proc there is none of these files.)
+[[ -e /dev/fd/1 || ! -e /dev/fd ]] || exec >/dev/null
+[[ -e /dev/fd/2 || ! -e /dev/fd ]] || exec 2>/dev/null
 
 # Members that are no absolute paths lead to wherever a command stands, which others choose
 # (haproxy.sh, metrics_file.sh).
@@ -235,6 +235,13 @@ check_cgroup() {
 	[[ -d $2 ]] || usage_error "$1: no such directory: $(shown "$2")"
 	[[ $(stat -f -c %T "$2") == cgroup2fs ]] ||
 		usage_error "$1: not a directory of cgroup v2: $(shown "$2")"
+}
+
+# check_lasting OPTION PATH WHAT-FOLLOWS
+check_lasting() {
+	[[ ${2%/} != *.@(service|scope) ]] ||
+		warn "$1: systemd removes the cgroup of a service that is stopped, and makes another one when it is" \
+			"started again: $3; a slice lasts: $(shown "$2")"
 }
 
 need_root() {

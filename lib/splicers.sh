@@ -100,11 +100,12 @@ exclude_running() {
 # exclude_found PLACE PID CGROUP PATH: CGROUP is 0 where none can be excluded, or `deep`.  There may
 # be thousands: no process for each, and of each name no more than NAMED are named.
 exclude_found() {
-	local place=${1%[?~]} why who
+	local place=${1%[?~]} why who lasts=
 	why=${WHY[place]}
 	[[ $1 != *\? ]] || why="it may read with splice(2), its configuration cannot be read"
 	[[ $1 != *\~ ]] || why="it may read with splice(2), there was no time to read its configuration"
 	[[ -n ${SHOWN[place]:-} ]] || SHOWN[place]=$(shown "${SOUGHT[place]}")
+	[[ $place != "$MAY_SPLICE_AT" ]] || lasts="; until it is started again, --exclude-program $MAY_SPLICE lasts"
 	COUNT[place]=$((${COUNT[place]:-0} + 1))
 	who="${SHOWN[place]} (pid $2)"
 	if [[ $3 == deep ]]; then
@@ -117,7 +118,7 @@ exclude_found() {
 	elif [[ -n ${CGROUPS[$3]:-} ]] || ((${#CGROUPS[@]} < MAX_CGROUPS)); then
 		CGROUPS[$3]=1
 		left_out_of "$place" "stays on TCP, because $why: $who, and all of" \
-			"${4:-cgroup $3, which was removed, cannot be seen from here, or has a long path}"
+			"${4:-cgroup $3, which was removed, cannot be seen from here, or has a long path}$lasts"
 	else
 		exclude_what_listens "more than $MAX_CGROUPS cgroups would have to be excluded"
 	fi

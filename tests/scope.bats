@@ -509,6 +509,20 @@ both_run() {
 	done
 }
 
+@test "arguments: a cgroup that systemd removes when its service stops is named as that" {
+	mkdir "$BOX_CGROUP/a.service"
+	run -0 load_pair --exclude-cgroup "$(box_root)/a.service/"
+	output_has "--exclude-cgroup: systemd removes the cgroup of a service" "it is not excluded then" "a.service"
+	unload_pair
+	run -0 load_pair --cgroup "$(box_root)/a.service"
+	output_has "--cgroup: systemd removes the cgroup of a service" "nothing is attached then"
+	rmdir "$BOX_CGROUP/a.service"
+	run -0 in_box "$ROOT/status.sh"
+	output_has "if the cgroup was removed" "no new connection is" "unload.sh, then load.sh"
+	run -0 unload_pair
+	assert_no_pins
+}
+
 @test "--exclude-cgroup: by a symbolic link" {
 	child_up
 	in_box ln -s "$CHILD" "$BOX_TMP/child"

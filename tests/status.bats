@@ -281,8 +281,6 @@ unread_is() {
 	fake bpftool 'exit 2'
 	run -2 with_fakes "$ROOT/status.sh"
 	output_has "bpftool cannot read"
-	run -1 with_fakes "$ROOT/load.sh" --reload --no-guard
-	output_has "bpftool cannot read"
 	run -1 with_fakes "$ROOT/unload.sh"
 	output_has "bpftool does not tell what is loaded; nothing has changed"
 	# One of its commands alone: what it cannot detach is not taken for detached.

@@ -265,7 +265,7 @@ time.sleep(120)' -f "$BOX_TMP/plain.cfg" -- "$BOX_TMP/plain.cfg" "$BOX_TMP/0.cfg
 		wait_until 10 HAProxy listens $((7001 + ${#how}))
 	done
 	run -0 load_pair --quiet --no-guard
-	output_has "because it reads with splice(2): haproxy (pid " "and all of $(box_root)/splices"
+	output_has "because it reads with splice(2): haproxy (pid " "and all of $(box_root)/splices; until it is started again"
 	output_lacks "$(box_root)/plain"
 }
 
