@@ -184,13 +184,13 @@ change_with() {
 	child_up
 	load_pair --quiet --port 7000 --exclude-program old
 	before=$(in_box "$ROOT/status.sh" --json)
-	for n in 1 3 4; do # the second one lists what runs
+	for n in 3 5 6; do # two attach what is attached, and the fourth one lists what runs
 		run -1 change_with "$n" 'echo injected >&2; exit 1'
 		output_has injected "not reloaded: nothing has changed"
 		have_want "status" "$(in_box "$ROOT/status.sh" --json)" = "$before"
 	done
 	# The new scope is in force, and bpftool says that it is not.
-	run -1 change_with 4 '"$REAL" "$@"; exit 1'
+	run -1 change_with 6 '"$REAL" "$@"; exit 1'
 	have_want "status" "$(in_box "$ROOT/status.sh" --json)" = "$before"
 	rm "$BOX_TMP/bin/bpftool"
 	load_pair --reload --quiet --port 7000 --exclude-program old
@@ -202,7 +202,7 @@ change_with() {
 @test "reload: killed between any two steps, it works again, and unloads" {
 	local n
 	child_up
-	for n in {1..5}; do # the last one takes out what is not excluded any more
+	for n in {1..7}; do # the last one takes out what is not excluded any more
 		load_pair --quiet --port 7000 --exclude-program old
 		run ! change_with "$n" "$KILL"
 		rm "$BOX_TMP/bin/bpftool"
@@ -276,7 +276,7 @@ scope_is() {
 	close_connection
 	# The number of a scope that was in force for a moment, and taken back, does not come again.
 	CHILD=$(box_root)
-	run ! change_with 4 '"$REAL" "$@"; exit 1'
+	run ! change_with 6 '"$REAL" "$@"; exit 1'
 	rm "$BOX_TMP/bin/bpftool"
 	have_want "number of the scope" "$(scope_number)" -eq 258
 	scope_is $((0xffffff))

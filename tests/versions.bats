@@ -218,7 +218,7 @@ assert_whole() {
 	local n
 	other_version
 	load_pair --quiet --all-connections
-	for n in {1..7}; do # two loads, names, three that attach, the switch
+	for n in {3..9}; do # two attach what is attached; two loads, names, three that attach, the switch
 		run -1 take_over "$n" 'echo injected >&2; exit 1'
 		output_has injected "nothing has changed"
 		assert_whole "$n"
@@ -236,7 +236,7 @@ assert_whole() {
 	local n
 	other_version
 	load_pair --quiet --all-connections
-	for n in {1..7}; do
+	for n in {3..9}; do
 		run -143 take_over "$n" "$DONE_AND_TERM"
 		output_has "not reloaded: nothing has changed"
 		assert_whole "$n"
@@ -246,8 +246,8 @@ assert_whole() {
 		have_want "version" "$(in_box "$ROOT/status.sh" --json | jq -r .version)" != 9.9
 	done
 	# From then on it is in force, and what is left is done.
-	run -0 take_over 8 "$DONE_AND_TERM"
-	assert_whole 8
+	run -0 take_over 10 "$DONE_AND_TERM"
+	assert_whole 10
 	have_want "version" "$(in_box "$ROOT/status.sh" --json | jq -r .version)" = 9.9
 	unload_pair
 	assert_no_pins
@@ -257,7 +257,7 @@ assert_whole() {
 @test "versions: killed between any two steps, the next one does the rest, and so does an unload" {
 	local n
 	other_version
-	for n in {1..8}; do # the last one says which version it is
+	for n in {1..10}; do # the last one says which version it is
 		load_pair --quiet --all-connections
 		run ! take_over "$n" "$KILL"
 		rm "$BOX_TMP/bin/bpftool"
