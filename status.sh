@@ -25,7 +25,11 @@ HERE=${HERE%/*}
 
 JSON=0
 PROMETHEUS=0
-WATCH=0     # seconds, 0: once
+WATCH=0 # seconds, 0: once
+# Of the last look, with --watch.
+THEN=
+COUNTERS_THEN=
+RECORDS_THEN=
 STALE=10000 # ms after which unread bytes deserve a word
 
 usage() {
@@ -259,7 +263,9 @@ look_at_attached() {
 not_loaded() {
 	local left
 	left=$(pins)
-	if [[ -n $left ]]; then
+	if [[ -n $left ]] && is_being_changed; then
+		say "load.sh or unload.sh is at work"
+	elif [[ -n $left ]]; then
 		say "loaded in part, or switched off (${left//$'\n'/ }); to clean up: sudo $HERE/unload.sh"
 	else
 		say "not loaded; to load: sudo $HERE/load.sh"
@@ -345,7 +351,7 @@ show_directions() {
 
 # The rates are of the time since the last look, of a first one since loading.
 show_counters() {
-	awk -v now="$NOW" -v then="${THEN:-$LOADED_AT}" -v before="${COUNTERS_THEN:-}" '
+	awk -v now="$NOW" -v then="${THEN:-$LOADED_AT}" -v before="$COUNTERS_THEN" '
 		BEGIN {
 			n = split(before, line, "\n")
 			for (i = 1; i <= n; i++) {
@@ -434,7 +440,7 @@ watch() {
 	while :; do
 		read -r began _ </proc/uptime
 		if is_loaded && look; then
-			[[ $RECORDS_ID == "${RECORDS_THEN:-}" ]] || THEN='' COUNTERS_THEN='' # of another load
+			[[ $RECORDS_ID == "$RECORDS_THEN" ]] || THEN='' COUNTERS_THEN='' # of another load
 			screen=$(show)
 			THEN=$NOW
 			COUNTERS_THEN=$COUNTERS

@@ -14,6 +14,47 @@
  */
 #define SIGN_OF_LIFE 65536
 
+/*
+ * Tables of files, by address, with the session that goes through them, the thread for which it
+ * does, and what the list names: any user can have thousands share one (CLONE_FILES).
+ */
+struct table {
+	__u64 session;
+	__u64 task;
+	__u64 named;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, __u64);
+	__type(value, struct table);
+} sock_ops_tables SEC(".maps");
+
+/* What was said last: the files of a process come one after the other. */
+static struct table last;
+static int last_shared;
+
+/*
+ * Has this session been through the files of a thread already, as those of another one?  `named`:
+ * the process, where each is to be named; 0: one of those that share them.
+ */
+static __always_inline int is_shared(__u64 task, __u64 session, __u64 named)
+{
+	__u64 files = (__u64)read_kernel(struct task_struct, task, files);
+	struct table now = {.session = session, .task = task, .named = named}, *before;
+
+	if (last.task == task && last.session == session)
+		return last_shared;
+	before = bpf_map_lookup_elem(&sock_ops_tables, &files);
+	last_shared = before && before->session == session && before->task != task &&
+		      before->named == named;
+	if (!last_shared)
+		bpf_map_update_elem(&sock_ops_tables, &files, &now, BPF_ANY);
+	last = now;
+	return last_shared;
+}
+
 #define KIND_OF_FILE 0170000
 #define KIND_SOCKET  0140000
 

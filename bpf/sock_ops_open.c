@@ -44,42 +44,6 @@ struct {
 	__type(value, __u64);
 } sock_ops_shown SEC(".maps");
 
-/*
- * Tables of files, by address, with the session that goes through them, and the process for which
- * it does: any user can have thousands share one (CLONE_FILES).
- */
-struct table {
-	__u64 session;
-	__u64 task;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 4096);
-	__type(key, __u64);
-	__type(value, struct table);
-} sock_ops_tables SEC(".maps");
-
-/* What was said last: the files of a process come one after the other. */
-static struct table last;
-static int last_shared;
-
-/* Has this session been through the files of a process already, as those of another one? */
-static __always_inline int is_shared(__u64 task, __u64 session)
-{
-	__u64 files = (__u64)read_kernel(struct task_struct, task, files);
-	struct table now = {.session = session, .task = task}, *before;
-
-	if (last.task == task && last.session == session)
-		return last_shared;
-	before = bpf_map_lookup_elem(&sock_ops_tables, &files);
-	last_shared = before && before->session == session && before->task != task;
-	if (!last_shared)
-		bpf_map_update_elem(&sock_ops_tables, &files, &now, BPF_ANY);
-	last = now;
-	return last_shared;
-}
-
 static __always_inline int was_shown(__u64 sk, __u64 session)
 {
 	__u64 *last = bpf_map_lookup_elem(&sock_ops_shown, &sk);
@@ -201,7 +165,7 @@ int sock_ops_open(struct bpf_iter__task_file *ctx)
 		BPF_SEQ_PRINTF(seq, "pid name open records reason maps " COLUMNS);
 	else if (!(seen % SIGN_OF_LIFE))
 		BPF_SEQ_PRINTF(seq, "\n");
-	if (is_shared(task, session))
+	if (is_shared(task, session, 0))
 		return 0;
 	sk = socket_of(file);
 	if (sk && !was_shown(sk, session) && !print_all(seq, task, sk))

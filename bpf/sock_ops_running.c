@@ -110,6 +110,8 @@ int sock_ops_running(struct bpf_iter__task_file *ctx)
 	leader = (__u64)read_kernel(struct task_struct, task, group_leader);
 	if (leader != last_leader && !print_line(seq, leader, cgroup_of_task(leader), 0))
 		last_leader = leader;
+	if (is_shared(task, session, leader))
+		return 0;
 	sk = socket_of(file);
 	if (sk && listens(sk))
 		show_listener(seq, session, leader, sk);

@@ -298,6 +298,11 @@ one_at_a_time() {
 	[[ $BPFFS -ef /dev/fd/$LOCK ]] || die "$BPFFS was unmounted meanwhile; try again"
 }
 
+# is_being_changed: does another script have the lock?
+is_being_changed() {
+	! flock --shared --nonblock "$BPFFS" true
+}
+
 # alone [FD...]: in a process that may outlive this one: without the lock, and what the caller has
 # open, except for these.
 alone() {

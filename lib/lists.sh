@@ -15,6 +15,7 @@ LISTS=("$OPEN" "$STATUS" "$RELEASE")
 LIST_PINS=("${LISTS[@]/#/$BPFFS/}")
 LOADED_LAYOUT=$LAYOUT # of what is listed
 LOG=                  # why there is no list
+OPEN_SOCKETS=         # see open_sockets()
 
 ITERATES=$$ # the process whose lists these are
 BEGUN=      # and when it was started: see begun()

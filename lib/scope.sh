@@ -86,6 +86,11 @@ exclude() {
 	[[ -n ${WAS[$*]:-} ]] || UPDATES+=("map update pinned $1 key hex $2 value 0 0 0 0")
 }
 
+exclude_name() {
+	name_in_memory "$1"
+	exclude "$NAMES_PIN" "${BYTES[*]}"
+}
+
 # exclude_alone SCOPE: WAS or WANTED; what else is in the maps is taken out.
 exclude_alone() {
 	local -n scope=$1
@@ -113,8 +118,7 @@ configure() {
 		at=$((at + 1))
 	done
 	for program in "${PROGRAMS[@]}"; do
-		name_in_memory "$program"
-		exclude "$NAMES_PIN" "${BYTES[*]}"
+		exclude_name "$program"
 	done
 	write_updates "ports and names of programs"
 }

@@ -45,6 +45,7 @@ SOUGHT=()
 WHY=()
 SHOWN=()       # as they are shown, where that was asked for
 MAY_SPLICE_AT= # the place of the one that is to be judged
+ALL_THAT_MAY=  # 1: all programs of its name stay on TCP
 
 seek_names() {
 	local name why=$1
@@ -75,7 +76,7 @@ choose_names() {
 
 # Once that is attached: what runs already.  A program that is started in between is seen twice.
 exclude_running() {
-	local list found paths place pid cgroup path
+	local list found paths place pid cgroup uid path
 	local -A path_of=()
 	((${#SOUGHT[@]})) || return 0
 	# First all of the list: what reads it may take its time.
@@ -88,8 +89,8 @@ exclude_running() {
 	while read -r cgroup path; do
 		[[ -z $cgroup ]] || path_of[$cgroup]=$path
 	done < <(say "$paths")
-	while read -r place pid cgroup; do
-		exclude_found "$place" "$pid" "$cgroup" "${path_of[$cgroup]:-}"
+	while read -r place pid cgroup uid; do
+		exclude_found "$place" "$pid" "$cgroup" "$uid" "${path_of[$cgroup]:-}"
 	done < <(say "$found")
 	for place in "${!COUNT[@]}"; do
 		((COUNT[place] <= NAMED)) || left_out "and so do the cgroups of $((COUNT[place] - NAMED)) more:" \
@@ -97,7 +98,7 @@ exclude_running() {
 	done
 }
 
-# exclude_found PLACE PID CGROUP PATH: CGROUP is 0 where none can be excluded, or `deep`.  There may
+# exclude_found PLACE PID CGROUP UID PATH: CGROUP is 0 where none can be excluded, or `deep`.  There may
 # be thousands: no process for each, and of each name no more than NAMED are named.
 exclude_found() {
 	local place=${1%[?~]} why who lasts=
@@ -105,7 +106,13 @@ exclude_found() {
 	[[ $1 != *\? ]] || why="it may read with splice(2), its configuration cannot be read"
 	[[ $1 != *\~ ]] || why="it may read with splice(2), there was no time to read its configuration"
 	[[ -n ${SHOWN[place]:-} ]] || SHOWN[place]=$(shown "${SOUGHT[place]}")
-	[[ $place != "$MAY_SPLICE_AT" ]] || lasts="; until it is started again, --exclude-program $MAY_SPLICE lasts"
+	if [[ $place == "$MAY_SPLICE_AT" ]]; then
+		if ((!$3)) || is_system "$4"; then
+			exclude_all_that_may
+		else
+			lasts="; until it is started again, --exclude-program $MAY_SPLICE lasts"
+		fi
+	fi
 	COUNT[place]=$((${COUNT[place]:-0} + 1))
 	who="${SHOWN[place]} (pid $2)"
 	if [[ $3 == deep ]]; then
@@ -118,16 +125,31 @@ exclude_found() {
 	elif [[ -n ${CGROUPS[$3]:-} ]] || ((${#CGROUPS[@]} < MAX_CGROUPS)); then
 		CGROUPS[$3]=1
 		left_out_of "$place" "stays on TCP, because $why: $who, and all of" \
-			"${4:-cgroup $3, which was removed, cannot be seen from here, or has a long path}$lasts"
+			"${5:-cgroup $3, which was removed, cannot be seen from here, or has a long path}$lasts"
 	else
 		exclude_what_listens "more than $MAX_CGROUPS cgroups would have to be excluded"
 	fi
 }
 
-# exclude_what_listens WHY: what is not known counts as a program that splices.
+# is_system UID: one of the system's own, or of systemd's for a service (DynamicUser=), and no user's.
+is_system() {
+	(($1 < 1000 || ($1 >= 61184 && $1 <= 65519)))
+}
+
+# exclude_all_that_may: also what is started again, and has another cgroup then.  Where the cgroup tells,
+# a user's program must not bring this about for those of others.
+exclude_all_that_may() {
+	[[ -n $MAY_SPLICE_AT && -z $ALL_THAT_MAY ]] || return 0
+	ALL_THAT_MAY=1
+	exclude_name "$MAY_SPLICE"
+	left_out "stays on TCP, whenever it is started: any program called $MAY_SPLICE, since one may read with splice(2)"
+}
+
+# exclude_what_listens WHY: what is not known counts as a program that splices.  It connects, too.
 exclude_what_listens() {
 	((!(ADMIT & ADMIT_NEW_ALONE))) || return 0
 	((ADMIT |= ADMIT_NEW_ALONE))
+	exclude_all_that_may
 	left_out "stays on TCP, as $1: whatever listens already, until it is started again"
 }
 
@@ -169,15 +191,15 @@ sought() {
 # in_turn: first one process of each user, the system's own before others, then a second one of each: who
 # has many does not use up the time in which they are judged.
 in_turn() {
-	awk '{ print n[$1, $4]++, $4, $0 }' | sort -s -k 1,1n -k 2,2n | cut -d ' ' -f 3-5
+	awk '{ print n[$1, $4]++, $4, $0 }' | sort -s -k 1,1n -k 2,2n | cut -d ' ' -f 3-
 }
 
 # judged: without the programs that may splice and do not.  PLACE gets a `?` where that is not
 # known, or a `~` where there was no time for it.
 judged() {
-	local place pid cgroup status end=$((SECONDS + JUDGE_SECONDS))
+	local place pid cgroup uid status end=$((SECONDS + JUDGE_SECONDS))
 	local -A known=()
-	while read -r place pid cgroup; do
+	while read -r place pid cgroup uid; do
 		if [[ $place == "$MAY_SPLICE_AT" ]]; then
 			[[ -z ${known[$cgroup]:-} ]] || continue
 			status=0
@@ -190,7 +212,7 @@ judged() {
 			((status != 2)) || place+='?'
 			known[$cgroup]=1
 		fi
-		say "$place $pid $cgroup"
+		say "$place $pid $cgroup $uid"
 	done
 }
 

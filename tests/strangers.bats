@@ -265,7 +265,7 @@ time.sleep(120)' -f "$BOX_TMP/plain.cfg" -- "$BOX_TMP/plain.cfg" "$BOX_TMP/0.cfg
 		wait_until 10 HAProxy listens $((7001 + ${#how}))
 	done
 	run -0 load_pair --quiet --no-guard
-	output_has "because it reads with splice(2): haproxy (pid " "and all of $(box_root)/splices; until it is started again"
+	output_has "because it reads with splice(2): haproxy (pid " "and all of $(box_root)/splices"
 	output_lacks "$(box_root)/plain"
 }
 
@@ -311,6 +311,58 @@ os.execv(sys.executable, [sys.executable, "-c", "import ctypes, time\n"
 	wait_until 10 "its arguments" has_lines 2 "$BOX_TMP/out.$STRANGERS"
 	load_within 15 --no-guard
 	assert_not_known c0
+}
+
+# Where a user's many cgroups leave no place for its own, and where it has none of its own.
+# bats test_tags=long
+@test "haproxy: one that splices, and cannot be excluded by cgroup, stays on TCP with all its connections" {
+	local how
+	echo "option splice-auto" >"$BOX_TMP/splices.cfg"
+	for how in many attached; do
+		cgroup_up user
+		if [[ $how == many ]]; then
+			cgroup_up own
+			local STRANGER=(env)
+			stranger user '
+name(b"pasta")
+resource.setrlimit(resource.RLIMIT_NOFILE, (10000, 10000))
+kept = []
+for n in range(4100):
+    path = "%s/%d" % (sys.argv[1], n)
+    os.mkdir(path)
+    open(path + "/cgroup.procs", "w").write("0")
+    kept.append(listen())
+time.sleep(120)' "$(box_root)/user"
+			wait_until 60 "the last one" has_lines 4100 "$BOX_TMP/out.$STRANGERS"
+		fi
+		STRANGER=(env)
+		stranger "$([[ $how != many ]] || echo own)" '
+server = listen()
+name(b"haproxy")
+time.sleep(120)' -f "$BOX_TMP/splices.cfg"
+		load_within 20 --no-guard
+		output_has "stays on TCP, whenever it is started: any program called haproxy"
+		in_box python3 - <<-'END'
+			import ctypes, socket
+			server = socket.create_server(("127.0.0.1", 0))
+			ctypes.CDLL(None).prctl(15, b"haproxy", 0, 0, 0)
+			client = socket.create_connection(server.getsockname())
+			client.send(b"q")
+		END
+		have_want "redirected messages, $how" "$(counter redirected_messages)" -eq 0
+		have_want "refused" "$(counter refused_program)" -eq 1
+		unload_pair
+	done
+}
+
+# A user's own one, in his own cgroup, is no reason.
+@test "haproxy: a user's one that splices puts no other one on TCP" {
+	cgroup_up c0
+	echo "option splice-auto" >"$BOX_TMP/splices.cfg"
+	haproxies "$BOX_TMP/splices.cfg"
+	load_within 15 --no-guard
+	output_has "$(box_root)/c0; until it is started again"
+	output_lacks "whenever it is started"
 }
 
 # docker_proxy PROGRAM...: a docker-proxy that one connection talks to.
