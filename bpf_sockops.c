@@ -26,7 +26,7 @@
  * The verifier lets us use the context as a plain address, at which the kernel keeps its own
  * struct.
  */
-static __always_inline __u64 kernel_sock(struct bpf_sock_ops *skops)
+static __always_inline __u64 sock_of_call(struct bpf_sock_ops *skops)
 {
 	return (__u64)read_kernel(struct bpf_sock_ops_kern, skops, sk);
 }
@@ -70,7 +70,7 @@ static __always_inline void read_addresses(struct sock_key *key, __u64 sk)
 /*
  * A socket that was dissolved, by connect() to AF_UNSPEC, and connects again has the
  * record of its first connection, and may still be in the map with what it did
- * not read then: newer kernels leave it there until it is closed.  Take it out; returns
+ * not read then: from 5.19 on kernels leave it there until it is closed.  Take it out; returns
  * whether there was one.
  */
 static __always_inline int end_former_connection(struct bpf_sock_ops *skops)
@@ -97,13 +97,13 @@ static __always_inline int is_mptcp(__u64 sk)
 	       read_kernel(struct tcp_sock, sk, is_mptcp);
 }
 
-static __always_inline int is_kernels(__u64 sk)
+static __always_inline int is_kernel_socket(__u64 sk)
 {
 	return read_kernel_bit(struct sock, sk, sk_kern_sock);
 }
 
 /* Why not to admit a socket, whoever its peer is. */
-static __always_inline enum counter vet_socket(__u64 sk, int is_own, __u32 terms)
+static __always_inline enum counter vet_socket(__u64 sk, int of_kernel, __u32 terms)
 {
 	if (switch_state() != SWITCH_ON)
 		return refused_off;
@@ -114,7 +114,7 @@ static __always_inline enum counter vet_socket(__u64 sk, int is_own, __u32 terms
 	 * the psock.  TCP_REPAIR sets sequence numbers at will.  A socket that is in a
 	 * sockmap of another tool has its psock already, and keeps it when it leaves ours.
 	 */
-	if (has_ulp(sk) || needs_tcp(sk, terms & ADMIT_ZEROCOPY) || is_own || in_repair(sk) ||
+	if (has_ulp(sk) || needs_tcp(sk, terms & ADMIT_ZEROCOPY) || of_kernel || in_repair(sk) ||
 	    read_kernel(struct sock, sk, sk_user_data))
 		return refused_special;
 	if (in_excluded_cgroup(sk, terms))
@@ -217,7 +217,7 @@ static __always_inline void announce_server(struct bpf_sock_ops *skops)
 
 	if (skops->is_fullsock || switch_state() != SWITCH_ON)
 		return;
-	req = kernel_sock(skops);
+	req = sock_of_call(skops);
 	listener = (__u64)read_kernel(struct sock_common, req, skc_listener);
 	if (!listener || is_excluded_server(listener, terms) || left_to_tcp(req, terms) ||
 	    !in_scope(read_kernel(struct sock_common, req, skc_num), terms))
@@ -246,7 +246,7 @@ static __always_inline enum counter vet_client(struct bpf_sock_ops *skops, __u64
 
 	if (!take_announcement(&server))
 		return switch_state() == SWITCH_ON ? refused_remote : refused_off;
-	why = vet_socket(sk, is_kernels(sk), terms);
+	why = vet_socket(sk, is_kernel_socket(sk), terms);
 	if (why != NO_REASON)
 		return why;
 	if (is_excluded(sk))
@@ -264,7 +264,7 @@ static __always_inline enum counter vet_client(struct bpf_sock_ops *skops, __u64
 static __always_inline void admit_client(struct bpf_sock_ops *skops)
 {
 	struct sock_cpu *cpu = this_cpu();
-	__u64 sk = kernel_sock(skops);
+	__u64 sk = sock_of_call(skops);
 	__u32 terms = terms_now();
 	struct sock_key key = {};
 	enum counter why;
@@ -304,7 +304,7 @@ static __always_inline enum counter vet_server(__u64 sk, struct sock_key *key, _
 	struct meet_key own = own_note(key), client = peer_note(key);
 	struct sock_view view = {};
 	enum counter why;
-	int is_own;
+	int of_kernel;
 
 	/* It has announced nothing; or it had, just before, and its client finds itself alone. */
 	if (is_excluded_server(sk, terms))
@@ -313,7 +313,7 @@ static __always_inline enum counter vet_server(__u64 sk, struct sock_key *key, _
 		return refused_short;
 	if (!in_scope(read_kernel(struct sock_common, sk, skc_num), terms))
 		return refused_port;
-	is_own = is_kernels(sk) && !take_note_to_self(key);
+	of_kernel = is_kernel_socket(sk) && !take_note_to_self(key);
 	if (!find_client(sk, key, peer, peer_key)) {
 		/*
 		 * A Fast Open server is established at the SYN: its client is
@@ -322,7 +322,7 @@ static __always_inline enum counter vet_server(__u64 sk, struct sock_key *key, _
 		take_note(&own);
 		return refused_no_client;
 	}
-	why = vet_socket(sk, is_own, terms);
+	why = vet_socket(sk, of_kernel, terms);
 	if (why != NO_REASON)
 		return why;
 	if (!same_handlers(sk, sock_of(*peer)))
@@ -340,7 +340,7 @@ static __always_inline enum counter vet_server(__u64 sk, struct sock_key *key, _
 static __always_inline void admit_server(struct bpf_sock_ops *skops)
 {
 	struct sock_key key = {}, peer_key = {};
-	__u64 sk = kernel_sock(skops), peer = 0;
+	__u64 sk = sock_of_call(skops), peer = 0;
 	struct sock_cpu *cpu = this_cpu();
 	__u32 terms = terms_now();
 	enum counter why;

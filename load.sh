@@ -276,7 +276,7 @@ undo_last() {
 		cmd -t bash -c "$command" || true
 	else
 		echoed "$command"
-		bash -c "$command"
+		quietened bash -c "$command"
 	fi
 }
 
@@ -373,7 +373,7 @@ uptime_now() {
 }
 
 attach_sockops() {
-	undo_with "$SOCKOPS attached to $CGROUP" \
+	undo_with "$SOCKOPS attached to $CGROUP_SHOWN" \
 		bpftool cgroup detach "$CGROUP" sock_ops pinned "$SOCKOPS_PIN"
 	step bpftool cgroup attach "$CGROUP" sock_ops pinned "$SOCKOPS_PIN" multi ||
 		die "cannot attach to $CGROUP_SHOWN; if another sock_ops program is why, this shows it: sudo" \
@@ -540,7 +540,10 @@ main() {
 	check_kernel
 	# Can the kernel bear the sockets of its listeners in a sockmap?
 	! mptcp_is_safe || ((ADMIT |= ADMIT_MPTCP))
-	((RELOAD)) || name_cgroup "${CGROUP:-$(root_to_attach_to)}"
+	if ((!RELOAD)); then
+		[[ -n $CGROUP ]] || CGROUP=$(root_to_attach_to)
+		name_cgroup "$CGROUP"
+	fi
 	trap '' PIPE # who does not read on stops nothing
 	trap on_failure EXIT
 	trap 'exit 130' INT

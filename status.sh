@@ -145,7 +145,7 @@ filter() {
 }
 
 # excluded_cgroups DUMP...: those of --exclude-cgroup, what else load.sh has excluded, and those
-# that have been remembered, a line for each: its path, or its number where that is not to be seen.
+# that have been remembered, a line for each: its path, or its number where that cannot be seen.
 excluded_cgroups() {
 	local ids
 	[[ $* == *\"key\"* ]] || return 0 # none
@@ -158,7 +158,7 @@ excluded_cgroups() {
 		NF { print $1 in path ? path[$1] : $1 }' <(paths_shown "$ids") - < <(say "$ids") | sort -u
 }
 
-# paths_shown NUMBERS: lines `NUMBER PATH` of these cgroups, where they are to be seen; never
+# paths_shown NUMBERS: lines `NUMBER PATH` of these cgroups, where they can be seen; never
 # nothing.
 paths_shown() {
 	say "$1" | cgroup_paths | shown_lines
@@ -246,7 +246,7 @@ look_at_sockets() {
 	DIRECTIONS=$(directions)
 }
 
-# Is ours ATTACHED (empty: not to be seen), and LATER programs that run after it, as NAME/ID: with these
+# Is ours ATTACHED (empty: not known), and LATER programs that run after it, as NAME/ID: with these
 # no connection is admitted.
 look_at_attached() {
 	local programs

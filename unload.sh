@@ -34,10 +34,11 @@ HERE=${HERE%/*}
 # shellcheck source=lib/lingering.sh
 . "$HERE/lib/lingering.sh"
 
-TIMEOUT=10    # seconds to wait for what is unread
-CGROUP=       # where to look for programs without pins, besides the root
-HELD_MS=700   # for the last sockets to get back what they had before
-MAX_SHOWN=100 # connections
+TIMEOUT=10           # seconds to wait for what is unread
+CGROUP=              # where to look for programs without pins, besides the root
+HELD_MS=700          # for the last sockets to get back what they had before
+LEFT_BEHIND_MS=15000 # for what earlier unloads had to leave: any user can make that many
+MAX_SHOWN=100        # connections
 
 usage() {
 	cat <<-END
@@ -93,8 +94,9 @@ parse() {
 	done
 }
 
-DONE=0   # steps that changed something
-FAILED=0 # steps that did not succeed
+DONE=0          # steps that changed something
+FAILED=0        # steps that did not succeed
+NOT_LOOKED_AT=0 # loads that earlier unloads had to leave
 
 # try COMMAND...: a step that is needed.
 try() {
@@ -267,7 +269,7 @@ take_apart() {
 	sockops=$(id_of prog pinned "$SOCKOPS_PIN")
 	[[ $# -eq 0 ]] || config=$(id_of map "$@")
 	detach_pinned "$@"
-	while read -r cgroup; do
+	while IFS='' read -r cgroup; do
 		detach_unpinned "$cgroup"
 	done < <(printf '%s\n' "$LOADED_FOR" "$(cgroup2_root)" "$CGROUP" | awk 'NF && !seen[$0]++')
 	attempt bpftool prog detach pinned "$BYPASS_PIN" msg_verdict pinned "$MAP_PIN" ||
@@ -318,6 +320,8 @@ report() {
 		say "$lines"
 		((left <= MAX_SHOWN)) || say "  and $((left - MAX_SHOWN)) more"
 	fi
+	((!NOT_LOOKED_AT)) || say "loads that an earlier unload.sh had to leave, for which there was no time:" \
+		"$NOT_LOOKED_AT; to go on: sudo $0"
 	((!${#HELD[@]} && !${#REST[@]})) || held_up
 	((!UNENTERED)) ||
 		say "network namespaces that cannot be entered: $UNENTERED; sockets in them keep the keepalive" \
@@ -400,7 +404,11 @@ main() {
 	fi
 	take_apart "${config[@]}"
 	while read -r program id config records; do
-		[[ $id == "$map_id" ]] || end_left_behind "$end" "$program" "$id" "$config" "$records"
+		if ! has_time "$((end + LEFT_BEHIND_MS))"; then
+			NOT_LOOKED_AT=$((NOT_LOOKED_AT + 1))
+		elif [[ $id != "$map_id" ]]; then
+			end_left_behind "$end" "$program" "$id" "$config" "$records"
+		fi
 	done < <(left_behind "$bypass")
 	now
 	wait_for_held "$((NOW + HELD_MS))"

@@ -74,7 +74,7 @@ CHOSEN=()
 parse() {
 	while [[ $# -gt 0 ]]; do
 		case $1 in
-		--output | --summary | --charts)
+		--output)
 			[[ $# -ge 2 ]] || usage_error "$1 needs an argument"
 			;;&
 		--install-deps) INSTALL=1 ;;
@@ -846,4 +846,5 @@ BENCH=$ROOT/build/bench
 JDBC=/usr/share/java/postgresql.jar
 PG_PORT=5432 PG_MODE=prepared # of pgbench()
 parse "$@"
+[[ $VERB == run || ${#CSVS[@]} -gt 0 ]] || usage_error "--$VERB needs the results of a run"
 "$VERB"

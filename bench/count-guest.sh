@@ -10,6 +10,7 @@
 . /project/tests/guest/mounts.bash
 # shellcheck source=tests/sandbox.bash
 . tests/sandbox.bash
+set -euo pipefail # what fails ends it, before `@done`
 
 BENCH=$ROOT/build/bench
 RUN=0.1   # seconds of that clock, 100,000,000 instructions; connections spread by 1 % then

@@ -110,7 +110,7 @@ END {
 	}
 }
 
-function show(figure, v,    value, low, high, ratio, cpu, p50, p99, what) {
+function show(figure, v,    value, values, low, high, ratio, ratios, cpu, p50, p99, what) {
 	values = series(figure, v, VALUE)
 	ratios = v == "plain" ? "" : series(figure, v, VALUE, "plain")
 	if (form == "chart") {

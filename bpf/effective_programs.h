@@ -32,12 +32,12 @@ static __always_inline __u64 sock_ops_programs(__u64 cgroup)
  * callback flags to theirs alone, as samples/bpf/tcp_dumpstats_kern.c does: then no packet
  * would come to on_packet() any more.  Those of the socket's cgroup run in the order in
  * which they were attached, then those of its ancestors (compute_effective_progs).
- * Where the cgroup is not to be seen, ours is taken to be the last.
+ * Where the cgroup cannot be seen, ours is taken to be the last.
  */
 static __noinline int runs_last(__u64 sk)
 {
-	__u32 zero = 0, last = 0, id, size = bpf_core_type_size(struct bpf_prog_array_item);
-	struct sock_config *config = bpf_map_lookup_elem(&sock_ops_config, &zero);
+	__u32 last = 0, id, size = bpf_core_type_size(struct bpf_prog_array_item);
+	struct sock_config *config = this_config();
 	__u64 cgroup = cgroup_of(sk), item, program, aux;
 
 	if (!config || !cgroup)

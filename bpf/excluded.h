@@ -20,7 +20,7 @@
 #include "meet.h"
 
 /* load.sh's own, and those of --exclude-program, of two scopes. */
-#define MAX_PROGRAMS 128
+#define MAX_NAMES 128
 
 struct program_name {
 	char text[16]; /* task_struct.comm (TASK_COMM_LEN): 15 bytes, then zeroes */
@@ -29,7 +29,7 @@ struct program_name {
 /* Sizes, no types: load.sh --reload must be able to read it, as sock_ops_config. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, MAX_PROGRAMS);
+	__uint(max_entries, MAX_NAMES);
 	__uint(key_size, sizeof(struct program_name));
 	__uint(value_size, sizeof(__u32)); /* not in use */
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
@@ -126,16 +126,6 @@ static __always_inline int remember_cgroup(__u64 sk)
 	return !bpf_map_update_elem(&sock_ops_remembered, &id, &unused, BPF_ANY);
 }
 
-/* Unread bytes of the first message in a psock's queue. */
-static __always_inline __u32 first_bytes(__u64 queue)
-{
-	__u64 first = read_word(queue);
-
-	return first == queue ? 0
-			      : read_kernel(struct sk_msg, first - offset_of(struct sk_msg, list),
-					    sg.size);
-}
-
 /*
  * Has nothing been read since the guard's answer?  Then the first message has as many bytes as
  * then, and besides what waited then there is all that was sent since.  Its address would not tell:
@@ -144,13 +134,15 @@ static __always_inline __u32 first_bytes(__u64 queue)
 static __noinline __attribute__((unused)) int has_read_nothing(const struct sock_record *rec)
 {
 	struct sock_view peer;
+	int messages;
 
 	if (!rec->einval_bytes || first_bytes(rec->einval_queue) != rec->einval_bytes ||
 	    !is_there(rec))
 		return 0;
 	read_view(&peer, rec->peer);
-	return peer.past < MANY_PAST && messages_in(rec->einval_queue, MAX_COUNTED) ==
-						rec->einval_messages + peer.past - rec->einval_past;
+	messages = messages_in(rec->einval_queue, MAX_COUNTED);
+	return messages <= MAX_COUNTED && peer.past < MANY_PAST &&
+	       messages == rec->einval_messages + peer.past - rec->einval_past;
 }
 
 /*

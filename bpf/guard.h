@@ -96,20 +96,21 @@ static __always_inline __u64 peer_socket(const struct sock_record *rec)
 
 /*
  * The answer is EINVAL, for einval_of().  What the program does with the bytes that wait, shows
- * whether it can live with that (excluded.h); if some may be on their way, it is not known what
- * waits.
+ * whether it can live with that (excluded.h); if some may be on their way, or there are too many
+ * messages, it is not known what waits.
  */
 static __always_inline void note_einval(struct sock_record *rec, __u64 queue, int landed)
 {
-	struct sock_view peer = {};
+	int messages = messages_in(queue, MAX_COUNTED);
+	struct sock_view peer;
 
 	rec->einval_bytes = 0;
 	rec->einval_queue = queue;
-	if (!landed || !is_there(rec))
+	if (!landed || messages > MAX_COUNTED || !is_there(rec))
 		return;
 	read_view(&peer, rec->peer);
 	rec->einval_past = peer.past;
-	rec->einval_messages = messages_in(queue, MAX_COUNTED);
+	rec->einval_messages = messages;
 	rec->einval_bytes = first_bytes(queue);
 }
 

@@ -158,8 +158,8 @@ static __always_inline int may_hasten(__u64 sk)
 }
 
 /*
- * Probe each `seconds`, where the program's own keepalive does not do so as often.  Only
- * what was set tells how many jiffies a second has.
+ * Probe each `seconds`, where the program's own keepalive does not do so as often.  How
+ * many jiffies a second has is read off the value that was set.
  */
 static __noinline void start_probing(void *socket, struct sock_record *rec, __u8 seconds)
 {

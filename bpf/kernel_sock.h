@@ -99,6 +99,12 @@ static __always_inline __u64 psock_queue(__u64 psock)
 	return psock ? (__u64)__builtin_preserve_access_index(&p->ingress_msg) : 0;
 }
 
+/* The psock that has a queue. */
+static __always_inline __u64 psock_at(__u64 queue)
+{
+	return queue - offset_of(struct sk_psock, ingress_msg);
+}
+
 /* One unsigned long; a list_head begins with a word of that size. */
 static __always_inline __u64 read_word(__u64 address)
 {
@@ -111,7 +117,8 @@ static __always_inline __u64 read_number(__u64 address)
 	return read_kernel(struct rlimit, address, rlim_cur);
 }
 
-/* From the kernels on where FIONREAD counts bypassed bytes, see CREDIT. */
+/* Does FIONREAD count bypassed bytes?  Since sk_psock.msg_tot_len: 6.6.128, 6.12.75, 6.18.14, 7.0.
+ */
 static __always_inline int counts_bypassed(void)
 {
 	return bpf_core_field_exists(((struct sk_psock *)0)->msg_tot_len);
@@ -120,6 +127,16 @@ static __always_inline int counts_bypassed(void)
 static __always_inline int queue_empty(__u64 queue)
 {
 	return read_word(queue) == queue;
+}
+
+/* Bytes in the message at the head of a queue that are not copied yet. */
+static __always_inline __u32 first_bytes(__u64 queue)
+{
+	__u64 first = read_word(queue);
+
+	return first == queue ? 0
+			      : read_kernel(struct sk_msg, first - offset_of(struct sk_msg, list),
+					    sg.size);
 }
 
 /* Messages of a queue that are looked at, at most. */
@@ -154,7 +171,7 @@ struct sock_cgroup_data___ours {
 	__u64 val;
 } __attribute__((preserve_access_index));
 
-/* A socket's cgroup, 0: not to be seen, before 5.15 with net_cls or net_prio. */
+/* A socket's cgroup, 0: cannot be seen, before 5.15 with net_cls or net_prio. */
 static __always_inline __u64 cgroup_of(__u64 sk)
 {
 	__u64 cgroup;

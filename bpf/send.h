@@ -9,7 +9,6 @@
 #include "handover.h"
 #include "ports.h"
 
-/* One send, and what it has seen of both ends. */
 struct send {
 	struct sock_record *rec;
 	struct sock_view peer;
@@ -22,12 +21,6 @@ struct send {
 	int caught_up;	   /* this end has read all that came over the bypass */
 	int found_empty;   /* the peer's queue was empty */
 };
-
-/* The psock that has a queue. */
-static __always_inline __u64 psock_at(__u64 queue)
-{
-	return queue - offset_of(struct sk_psock, ingress_msg);
-}
 
 /* A sockmap of another tool holds the psock as well: it stays when we are out. */
 static __always_inline int shared_psock(const struct sock_record *rec)

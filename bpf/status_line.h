@@ -15,7 +15,8 @@
  *   netns        inode number of its network namespace
  *   inode        of the socket in /proc/PID/fd, 0: not accepted yet
  *   uid          of the user whose it is: not accepted yet, its listener's
- *   idle         1: nothing is unread at this end, and nothing is on its way to it
+ *   idle         1: nothing is unread at this end, and nothing is on its way to it; or it was
+ *                dissolved, and nobody will read that
  *   pair         1: the other end is known, and idle as well
  *   held         1: a thread has its lock, inside recv(2) or send(2) as a rule; 2: and another one
  *                waits for it
@@ -168,9 +169,7 @@ __noinline __u64 age_ns(__u64 record)
 	return admitted ? bpf_ktime_get_ns() - admitted : 0;
 }
 
-/*
- * Sends are dated in jiffies.  How long one is tells the admission, which is dated in
- * nanoseconds as well.
+/* Sends are dated in jiffies.  The admission is dated in both, which gives the length of a jiffy.
  */
 __noinline __u64 sent_ns(__u64 record)
 {
@@ -182,7 +181,7 @@ __noinline __u64 sent_ns(__u64 record)
 
 __noinline int held(__u64 sk)
 {
-	if (!read_kernel(struct sock, sk, sk_lock.owned))
+	if (!is_held(sk))
 		return 0;
 	return lock_is_awaited(sk) ? 2 : 1;
 }
@@ -223,7 +222,7 @@ static __always_inline int print_line(struct seq_file *seq, __u64 sk, __u64 reco
 	print_key(seq, key);
 	BPF_SEQ_PRINTF(seq, "%u %u %u %llu %llu %u ", read_record(record, server), (__u32)unread,
 		       (__u32)(unread >> 32), sent_ns(record) / NS_PER_MS,
-		       age_ns(record) / NS_PER_MS, read_record(record, view.left));
+		       age_ns(record) / NS_PER_MS, read_record(record, view.left) != 0);
 	print_place(seq, sk);
 	return BPF_SEQ_PRINTF(seq, "%u %u %u %u %llu %llu\n",
 			      idle(sk, peer_sk) || dissolved(sk, record),

@@ -70,16 +70,6 @@ __noinline int wait_for_reader(__u64 queue, __u64 record)
 	return 0;
 }
 
-/* Bytes in the message at the head of a queue that are not copied yet. */
-static __always_inline __u32 head_size(__u64 queue)
-{
-	__u64 node = read_word(queue);
-
-	return node == queue
-		       ? 0
-		       : read_kernel(struct sk_msg, node - offset_of(struct sk_msg, list), sg.size);
-}
-
 enum wait { IS_HELD, IS_FREE, IS_OVER };
 
 /*
@@ -114,7 +104,7 @@ __noinline int wait_until_free(__u64 sk, __u64 record, __u64 queue, __u64 user, 
 	int found;
 
 	for (int i = 0; i < HELD_PERIODS; i++) {
-		size = head_size(queue);
+		size = first_bytes(queue);
 		if (size == left)
 			return 0;
 		left = size;

@@ -10,7 +10,8 @@ cgroup2_mounts() {
 	mapfile -t lines </proc/self/mountinfo # as in has_bpffs()
 	for line in "${lines[@]}"; do
 		[[ $line =~ ^([0-9:]+\ ){3}([^\ ]+)\ ([^\ ]+)\ .*\ -\ cgroup2\  ]] || continue
-		printf -v line %b "${BASH_REMATCH[3]}" # the kernel writes a space as \040
+		# The kernel writes a space as \040, which %b takes as \0040.
+		printf -v line %b "${BASH_REMATCH[3]//\\/\\0}"
 		if [[ ${BASH_REMATCH[2]} =~ ^(/|(/\.\.)+)$ ]]; then
 			whole+=("$line")
 		else
@@ -28,6 +29,8 @@ cgroup2_root() {
 	cgroup2_mounts | sed -n 1p
 }
 
+MAX_LEVELS=32 # kernel_sock.h, below the cgroup that is attached to
+
 # Level by level as far as services and containers are, so that nobody can hide one of them behind many
 # that he makes below his own; then all of it, in one walk.
 FIND_CGROUP='
@@ -41,7 +44,7 @@ FIND_CGROUP='
 # seen from here.  Fails when that takes too long to say.
 cgroup_path() {
 	local dir path
-	while read -r dir; do
+	while IFS='' read -r dir; do
 		# As most are attached to the root.
 		[[ $(stat -c %i "$dir") != "$1" ]] || {
 			say "$dir"
@@ -56,15 +59,15 @@ cgroup_path() {
 	done < <(cgroup2_mounts)
 }
 
-# cgroup_paths: of numbers of cgroups, which it reads, those that are to be seen, as lines `NUMBER
+# cgroup_paths: of numbers of cgroups, which it reads, those that can be seen, as lines `NUMBER
 # PATH`.  In one walk: there may be thousands, and any user to whom a cgroup is delegated can make
-# some, as deep as he likes.  No excluded cgroup is deeper than 32 levels (cgroups.h).
+# some, as deep as he likes.  An excluded one is at most MAX_LEVELS below the one that is attached to.
 cgroup_paths() {
 	local dir ids
 	ids=$(sed "/^$/d")
 	[[ -n $ids ]] || return 0
-	while read -r dir; do
-		timeout 5 find "$dir" -xdev -maxdepth 32 -type d -printf '%i %p\n' 2>/dev/null || true
+	while IFS='' read -r dir; do
+		timeout 5 find "$dir" -xdev -maxdepth $((2 * MAX_LEVELS)) -type d -printf '%i %p\n' 2>/dev/null || true
 	done < <(cgroup2_mounts) | awk -v longest=400 '
 		FNR == NR {
 			wanted[$1]
@@ -75,6 +78,20 @@ cgroup_paths() {
 				print
 			delete wanted[$1] # one mount is enough
 		}' <(say "$ids") -
+}
+
+# ancestors CGROUP: those that can be seen, up to the root of what is mounted.
+ancestors() {
+	local dir=$1 dirs=() device='' line
+	while [[ $dir == /?* ]]; do
+		dirs+=("$dir")
+		dir=${dir%/*}
+	done
+	while IFS='' read -r line; do
+		device=${device:-${line%% *}}
+		[[ ${line%% *} == "$device" ]] || break
+		[[ ${line#* } == "$1" ]] || say "${line#* }"
+	done < <(stat -c '%d %n' "${dirs[@]}")
 }
 
 # programs_on TYPE CGROUP [effective]: a line `ID FLAGS NAME` for each program of that

@@ -26,7 +26,7 @@ absolute_members() {
 	list=$kept
 }
 absolute_members PATH
-PATH+=:/usr/sbin:/sbin # bpftool lives there, su leaves it out
+PATH=${PATH:+$PATH:}/usr/sbin:/sbin # bpftool lives there, su leaves it out
 [[ -z ${LD_LIBRARY_PATH:-} ]] || absolute_members LD_LIBRARY_PATH
 unset LD_PRELOAD
 
@@ -210,9 +210,18 @@ cmd() {
 	-q) "${@:2}" ;;
 	*)
 		echoed "$@"
-		"$@"
+		quietened "$@"
 		;;
 	esac
+}
+
+# quietened COMMAND...: what it says of a path that others have chosen is shown as that.
+quietened() {
+	if is_plain "$*"; then
+		"$@"
+	else
+		{ "$@" 2>&1 >&3 | shown_lines >&2; } 3>&1
+	fi
 }
 
 # help_or_error ARGUMENT: what no option of the script is.

@@ -35,7 +35,7 @@ apt_packages() {
 		bpftool)
 			# Debian has a package of that name; Ubuntu before 25.04 ships
 			# it in the tools of each kernel.
-			if apt-cache show bpftool 2>/dev/null | grep -q '^Filename:'; then
+			if [[ $'\n'$(apt-cache show bpftool 2>/dev/null) == *$'\nFilename:'* ]]; then
 				say bpftool
 			else
 				say linux-tools-common "linux-tools-$(uname -r)"

@@ -73,7 +73,7 @@ guard_by_lsm() {
 	}
 	say "$log" >&2
 	for pin in "${GUARD_PINS[@]/#"$GUARD_DIR"/$1}"; do
-		undo_with "$pin attached to $CGROUP" bpftool cgroup detach "$CGROUP" lsm_cgroup pinned "$pin"
+		undo_with "$pin attached to $CGROUP_SHOWN" bpftool cgroup detach "$CGROUP" lsm_cgroup pinned "$pin"
 		UNSURE=1
 		log=$(cmd bpftool cgroup attach "$CGROUP" lsm_cgroup pinned "$pin" multi 2>&1) || {
 			why="$GUARD cannot be attached: $(reason_in "$log")"

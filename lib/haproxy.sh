@@ -33,7 +33,7 @@ READ_FILES='
 	done
 	exit 1'
 
-# The arguments are a process, READ_FILES and READER.  Even its arguments can be made to wait.
+# The arguments are a process, READ_FILES and READER.  Reading its arguments can wait, too.
 JUDGE_ONE='
 	pid=$1 status=3 files=()
 	mapfile -d "" -t arguments < <(head -c 65536 "/proc/$pid/cmdline") # a user may have given millions

@@ -59,7 +59,7 @@ list_at() {
 		cmd -q ln "$BPFFS/$2" "$1" 2>/dev/null && return
 	fi
 	if [[ $LOADED_LAYOUT != "$LAYOUT" ]]; then
-		LOG="they are laid out as another version has it, whose scripts can"
+		LOG="their layout is that of another version, whose scripts can"
 		return 1
 	fi
 	[[ $# -eq 2 ]] || map=(map "${@:3}")

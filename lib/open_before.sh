@@ -16,6 +16,10 @@ list_open() {
 # report_open: nothing, if there are none.
 report_open() {
 	local pairs late number whose
+	command -v ss >/dev/null || {
+		say "open before, and on TCP until they are opened again: not counted, ss (iproute2) is missing"
+		return
+	}
 	pairs=$(list_open | both_ends)
 	[[ -n $pairs ]] || return 0
 	read -r late number < <(say "$pairs")

@@ -4,43 +4,30 @@
 # Other sock_ops programs, which ours would switch off, or which leave no room for ours.  Sourced by
 # load.sh, after cgroups.sh.
 
-# Those that are to be seen: up to the root of what is mounted.
-ancestors() {
-	local dir=$1 dirs=() device='' of
-	while [[ $dir == /?* ]]; do
-		dirs+=("$dir")
-		dir=${dir%/*}
-	done
-	while read -r of dir; do
-		device=${device:-$of}
-		[[ $of == "$device" ]] || break
-		[[ $dir == "$1" ]] || say "$dir"
-	done < <(stat -c '%d %n' "${dirs[@]}")
-}
-
 # Other sock_ops programs, by the rules of kernel/bpf/cgroup.c.  To a cgroup with one that was
 # attached without `multi`, no second one can be attached; below one without any flag, none at all.
 # Programs of ancestors run after those of the cgroup itself, and may take our callbacks away; those
 # with `override` no longer run once ours is attached below them.
 check_other_programs() {
-	local own dir id flags name nearest='' top=''
-	own=$(programs_on sock_ops "$CGROUP") || return 0 # not to be seen
+	local own above dir='' id flags name nearest='' top=''
+	own=$(programs_on sock_ops "$CGROUP") || return 0 # they cannot be seen
 	while read -r id flags name; do
 		[[ -z $id || $flags == multi ]] ||
 			die "$(other_program "$id" "$name") is attached to $CGROUP_SHOWN without multi: no second one" \
 				"can be attached; $(detach_hint "$CGROUP" "$id")"
 	done < <(say "$own")
 
-	while read -r dir; do
-		read -r id flags name < <(programs_on sock_ops "$dir") || continue
-		nearest=${nearest:-$id $flags $name $dir}
-		top=$dir
+	while IFS='' read -r above; do
+		read -r id flags name < <(programs_on sock_ops "$above") || continue
+		nearest=${nearest:-$id $flags $name}
+		dir=${dir:-$above}
+		top=$above
 	done < <(ancestors "$CGROUP")
 	if [[ -z $nearest ]]; then
 		check_above_what_is_seen "$own"
 		return
 	fi
-	read -r id flags name dir <<<"$nearest"
+	read -r id flags name <<<"$nearest"
 	if [[ -n $(only_ours <<<"$id sock_ops") ]]; then
 		die "attached to $(shown "$dir"), above $CGROUP_SHOWN; to clean up: sudo $HERE/unload.sh" \
 			"--cgroup $(printf %q "$dir")"
@@ -61,7 +48,7 @@ check_other_programs() {
 	esac
 }
 
-# check_above_what_is_seen OWN-PROGRAMS: no ancestor that is to be seen has one.  In a
+# check_above_what_is_seen OWN-PROGRAMS: no ancestor that can be seen has one.  In a
 # cgroup namespace there are others.
 check_above_what_is_seen() {
 	local all id _ name

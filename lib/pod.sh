@@ -84,7 +84,7 @@ unload() {
 	while read -r pin; do
 		[[ -n $pin ]] || continue
 		# Else it would pin its lists again.
-		! has_maker "$pin" || kill -KILL "${pin##*-}"
+		! has_maker "$pin" || kill -KILL "${pin##*-}" 2>/dev/null || true
 		rm -f "$BPFFS"/sock_ops_*-"${pin##*-}"
 	done < <(left_lists)
 	rmdir "$PODS"
@@ -130,7 +130,7 @@ main() {
 		read -rt "$SECONDS_BETWEEN" -u "$signals" || true
 	done
 	[[ -z $ended ]] || end
-	warn "unloaded by somebody else: the container is to be started again"
+	warn "unloaded by somebody else: the container must start again"
 	exit 1
 }
 

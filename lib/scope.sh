@@ -12,7 +12,8 @@
 # shellcheck disable=SC2034,SC2153 # names that load.sh and splicers.sh use, and have
 
 MAX_CGROUPS=4096 # cgroups.h
-MAX_PROGRAMS=59  # of 64 for one scope in excluded.h: the rest is for splicers.sh
+MAX_NAMES=128    # excluded.h, of two scopes
+MAX_PROGRAMS=58  # of the 64 names of one: the rest is for splicers.sh
 
 PORTS=()              # ranges for --port, as FIRST-LAST
 EXCLUDE=()            # and for --exclude-port

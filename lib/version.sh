@@ -6,7 +6,7 @@
 #
 # shellcheck disable=SC2034 # names that only some scripts use
 
-VERSION=1.1
+VERSION=1.2
 
 # What the programs and the scripts agree upon: the layout of records, keys and maps, which is in
 # tests/layout.expected (tests/versions.bats).  Pairs with the same number can be changed by the

@@ -303,7 +303,7 @@ end_pod() {
 	unload_pair
 	run -1 pod_is_ready a
 	wait_until 20 "the container to end" pod_has_ended "$(<"$BOX_TMP/a/pid")"
-	grep -q "the container is to be started again" "$BOX_TMP/a/log"
+	grep -q "the container must start again" "$BOX_TMP/a/log"
 }
 
 # bats test_tags=long,beside

@@ -6,6 +6,7 @@
 
 bats_require_minimum_version 1.5.0
 load sandbox.bash
+load fakes.bash
 
 box_each_test
 
@@ -125,6 +126,25 @@ assert not mount(b"", b"/sys/fs/bpf", b"bpf", 0, b"mode=0700")' "$root"
 	unload_pair
 	in_box umount "$root"
 	rmdir "$BOX_CGROUP/child"
+}
+
+@test "--cgroup: a name that begins and ends with a space, and has bytes that are not plain" {
+	local dir escape=$'\e]0;title\a'
+	for dir in ' a ' $'b\e]0;title\a'; do
+		mkdir "$BOX_CGROUP/$dir"
+		load_pair --cgroup "$(box_root)/$dir"
+		in_box bash -c 'rm -rf /sys/fs/bpf/{bpf,sock_ops}_*'
+		run -0 unload_pair --cgroup "$(box_root)/$dir"
+		output_has unloaded
+		have_want "programs of the cgroup" "$(in_box bpftool cgroup show "$(box_root)/$dir")" = ""
+		# What is said when it has gone meanwhile.
+		fake bpftool "[[ \$* != 'cgroup '*tach* ]] || { rmdir '$(box_root)'/*a* '$(box_root)'/b* 2>/dev/null; echo \"Error: \$3\" >&2; exit 1; }
+			exec \"\$REAL\" \"\$@\""
+		run -1 with_fakes "$ROOT/load.sh" --cgroup "$(box_root)/$dir"
+		[[ $output == *"Error: "* && $output != *"$escape"* ]]
+		rm "$BOX_TMP/bin/bpftool"
+		assert_no_pins
+	done
 }
 
 @test "--cgroup: with all pins lost, unload.sh --cgroup detaches" {

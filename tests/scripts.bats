@@ -504,7 +504,7 @@ as_told() {
 	done
 }
 
-@test "load.sh: refuses to load below a sock_ops program that is above all that is to be seen" {
+@test "load.sh: refuses to load below a sock_ops program that is above all that can be seen" {
 	local flag
 	other_up
 	for flag in "" override multi; do
@@ -775,8 +775,9 @@ number_of() {
 		have_want "ADMIT_$name" "$(sed -n "s/^ADMIT_$name=\([0-9]*\).*/\1/p" "$ROOT/lib/maps.sh")" -eq \
 			"$(sed -n "s/^\tADMIT_$name = \([0-9]*\),.*/\1/p" "$ROOT/bpf_sockops.h")"
 	done
-	for name in MAX_RANGES MAX_CGROUPS SCOPE_SHIFT; do
-		have_want "$name" "$(sed -n "s/^$name=\([0-9]*\).*/\1/p" "$ROOT"/lib/{scope,maps}.sh)" -eq "$(number_of "$name")"
+	for name in MAX_RANGES MAX_CGROUPS MAX_NAMES MAX_LEVELS MAX_ACCOUNTS SCOPE_SHIFT; do
+		have_want "$name" "$(sed -n "s/^$name=\([0-9]*\).*/\1/p" "$ROOT"/lib/{scope,maps,cgroups}.sh "$ROOT/load.sh")" \
+			-eq "$(number_of "$name")"
 	done
 }
 

@@ -125,7 +125,7 @@ first_version() {
 	hold_many 5 0
 	in_box rm /sys/fs/bpf/sock_ops_{open,status,release}
 	run -2 in_box "$ROOT/status.sh"
-	output_has "cannot list the sockets: they are laid out as another version has it"
+	output_has "cannot list the sockets: their layout is that of another version"
 	run -1 in_box "$ROOT/unload.sh"
 	output_has "what is left in the map cannot be seen"
 	run -0 in_box "$ROOT/unload.sh"
