@@ -135,16 +135,28 @@ switch_to() {
 
 # ---- the steps -------------------------------------------------------------
 
-# map_of NAME: a map of the pinned programs, also when its own pin is lost.
+# map_of NAME: a map of the pinned programs, also when its own pin is lost, or is something else.
 map_of() {
 	local program
-	if [[ -e $BPFFS/$1 ]]; then
+	if [[ $(bpftool -j map show pinned "$BPFFS/$1" 2>/dev/null) == *"\"name\":\"${1:0:15}\""* ]]; then
 		say "pinned $BPFFS/$1"
 		return
 	fi
 	for program in "$SOCKOPS_PIN" "$BYPASS_PIN"; do
 		{ map_id "$1" pinned "$program" || true; } | sed 's/^/id /'
 	done | sed -n 1p
+}
+
+# can_ask: whether bpftool tells anything of what is pinned.
+can_ask() {
+	local pin pins=0
+	for pin in "prog pinned $SOCKOPS_PIN" "prog pinned $BYPASS_PIN" "map pinned $CONFIG_PIN" "map pinned $MAP_PIN"; do
+		is_pin "${pin##* }" || continue
+		((++pins))
+		# shellcheck disable=SC2086 # words
+		[[ -z $(id_of $pin) ]] || return 0
+	done
+	((!pins))
 }
 
 LOADED_FOR= # the cgroup that load.sh has attached to
@@ -385,6 +397,7 @@ main() {
 	one_at_a_time
 	trap end_lists EXIT
 
+	can_ask || die "bpftool does not tell what is loaded; nothing has changed"
 	bypass=$(id_of prog pinned "$BYPASS_PIN")
 	read -ra config < <(map_of "$CONFIG") || true
 	read -ra map < <(map_of "$MAP") || true
@@ -395,7 +408,6 @@ main() {
 	LOADED_LAYOUT=$(layout_of "${config[@]}")
 	if [[ ${#map[@]} -gt 0 && ${#config[@]} -gt 0 ]]; then
 		map_id=$(id_of map "${map[@]}")
-		[[ -n $map_id ]] || die "bpftool does not tell what is loaded; nothing has changed"
 		PINNED_LIST[$map_id]=$(list_path "$ITERATES" "$STATUS" "${map[@]}")
 		hold_lists "${map[@]}"
 		end_bypass "$end" "$map_id" "$(id_of map pinned "$RECORD_PIN")" "${config[@]}" "${map[@]}"

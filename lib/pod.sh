@@ -50,6 +50,18 @@ is_last() {
 	flock --exclusive --nonblock "$TOGETHER"
 }
 
+# load_in_turn: what another pod, or a load.sh by hand, is in the middle of is not loaded in part.
+load_in_turn() {
+	local turn status=0
+	mkdir -p "$PODS/turn"
+	exec {turn}<"$PODS/turn"
+	flock "$turn"
+	flock --shared --wait 60 "$BPFFS" true || true
+	load || status=$?
+	exec {turn}<&-
+	return "$status"
+}
+
 load() {
 	local options status=0
 	read -rd '' -a options < <(printf '%s \0' "${OPTIONS:-}") # YAML may make lines of them
@@ -87,7 +99,7 @@ unload() {
 		! has_maker "$pin" || kill -KILL "${pin##*-}" 2>/dev/null || true
 		rm -f "$BPFFS"/sock_ops_*-"${pin##*-}"
 	done < <(left_lists)
-	rmdir "$PODS"
+	rmdir "$PODS/turn" "$PODS"
 }
 
 end() {
@@ -122,7 +134,7 @@ main() {
 		warn "cannot see the node's cgroups (hostPID, CAP_SYS_PTRACE): those of other pods have no paths here"
 		ON_NODE=(env)
 	fi
-	load || exit
+	load_in_turn || exit
 	: >"$READY"
 	while [[ -z $ended ]] && is_loaded; do
 		write_metrics

@@ -141,7 +141,7 @@ assert not mount(b"", b"/sys/fs/bpf", b"bpf", 0, b"mode=0700")' "$root"
 		fake bpftool "[[ \$* != 'cgroup '*tach* ]] || { rmdir '$(box_root)'/*a* '$(box_root)'/b* 2>/dev/null; echo \"Error: \$3\" >&2; exit 1; }
 			exec \"\$REAL\" \"\$@\""
 		run -1 with_fakes "$ROOT/load.sh" --cgroup "$(box_root)/$dir"
-		[[ $output == *"Error: "* && $output != *"$escape"* ]]
+		[[ $output == *"Error:"* && $output != *"$escape"* ]]
 		rm "$BOX_TMP/bin/bpftool"
 		assert_no_pins
 	done
