@@ -365,13 +365,6 @@ note_version() {
 	UPDATES+=("map update pinned $CONFIG_PIN key 1 0 0 0 value hex $head ${BYTES[*]}")
 }
 
-# Seconds since the host was started.
-uptime_now() {
-	local up
-	read -r up </proc/uptime
-	say "${up%%.*}"
-}
-
 attach_sockops() {
 	undo_with "$SOCKOPS attached to $CGROUP_SHOWN" \
 		bpftool cgroup detach "$CGROUP" sock_ops pinned "$SOCKOPS_PIN"
@@ -431,7 +424,8 @@ load() {
 	((!GUARD_WANTED)) || load_guard "$GUARD_DIR"
 	choose_names
 	draw_secret
-	note_version "$(uptime_now)"
+	up
+	note_version "$UP"
 	configure || exit 1
 	attach_sockops
 	load_program "$BYPASS" sk_msg "$BYPASS_PIN"

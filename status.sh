@@ -231,7 +231,8 @@ look_at_scope() {
 }
 
 look_at_sockets() {
-	LIST_END=$((SECONDS + LIST_SECONDS)) # after the paths of cgroups, which may take their time
+	up
+	LIST_END=$((UP + LIST_SECONDS)) # after the paths of cgroups, which may take their time
 	if ! OPEN_SOCKETS=$(iterate "$OPEN") || ! CONNECTIONS=$(connections pinned "$MAP_PIN"); then
 		end_lists
 		return 1

@@ -174,6 +174,7 @@ detach_pinned() {
 		return 0
 	}
 	attempt bpftool cgroup detach "$cgroup" sock_ops pinned "$SOCKOPS_PIN" || true
+	[[ ! -e $NEW_SOCKOPS_PIN ]] || attempt bpftool cgroup detach "$cgroup" sock_ops pinned "$NEW_SOCKOPS_PIN" || true
 	for pin in "${GUARD_PINS[@]}" "${GUARD_PINS[@]/#"$GUARD_DIR"/$NEW_GUARD_DIR}"; do
 		[[ ! -e $pin ]] || attempt bpftool cgroup detach "$cgroup" lsm_cgroup pinned "$pin" || true
 	done
@@ -403,7 +404,8 @@ main() {
 	read -ra map < <(map_of "$MAP") || true
 	now
 	end=$((NOW + TIMEOUT * 1000))
-	LIST_END=$((SECONDS + TIMEOUT + LIST_SECONDS))
+	up
+	LIST_END=$((UP + TIMEOUT + LIST_SECONDS))
 
 	LOADED_LAYOUT=$(layout_of "${config[@]}")
 	if [[ ${#map[@]} -gt 0 && ${#config[@]} -gt 0 ]]; then

@@ -224,6 +224,12 @@ quietened() {
 	fi
 }
 
+# up: seconds since the host was started, in UP.  Nobody sets that clock.
+up() {
+	read -r UP _ </proc/uptime
+	UP=${UP%%.*}
+}
+
 # help_or_error ARGUMENT: what no option of the script is.
 help_or_error() {
 	case $1 in

@@ -197,13 +197,16 @@ in_turn() {
 # judged: without the programs that may splice and do not.  PLACE gets a `?` where that is not
 # known, or a `~` where there was no time for it.
 judged() {
-	local place pid cgroup uid status end=$((SECONDS + JUDGE_SECONDS))
+	local place pid cgroup uid status end
 	local -A known=()
+	up
+	end=$((UP + JUDGE_SECONDS))
 	while read -r place pid cgroup uid; do
 		if [[ $place == "$MAY_SPLICE_AT" ]]; then
 			[[ -z ${known[$cgroup]:-} ]] || continue
 			status=0
-			if ((SECONDS >= end)); then
+			up
+			if ((UP >= end)); then
 				place+='~'
 			else
 				splices "$pid" || status=$?

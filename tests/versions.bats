@@ -266,7 +266,9 @@ assert_whole() {
 			assert_whole "$n"
 			have_want "version" "$(in_box "$ROOT/status.sh" --json | jq -r .version)" = 9.9
 		fi
-		unload_pair
+		# With what the unit has.
+		in_box setpriv --bounding-set "-all,+bpf,+perfmon,+net_admin" "$ROOT/unload.sh"
 		assert_no_pins
+		have_want "attached, step $n" "$(in_box bpftool cgroup show "$(box_root)")" = ""
 	done
 }
