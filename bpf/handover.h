@@ -266,8 +266,14 @@ static __always_inline int peer_may_redirect(struct sock_record *rec, const stru
 	/* The peer's next send sees this and leaves; so does its first. */
 	if (!peer->threads)
 		return 0;
-	return !(fin ? wait_until_landed(rec->view.sk, rec->peer_sk)
-		     : landed_now(rec->view.sk, rec->peer_sk));
+	if (!fin)
+		return !landed_now(rec->view.sk, rec->peer_sk);
+	/*
+	 * Any user can hold references to this socket, by asking sock_diag for it again and again.
+	 * After that wait whoever is in a send of the peer is seen by its reference to the peer's
+	 * psock, also on arm64.
+	 */
+	return !wait_until_landed(rec->view.sk, rec->peer_sk) && !in_no_call(rec->peer_sk, 0);
 }
 
 enum {
