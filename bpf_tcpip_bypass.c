@@ -314,7 +314,7 @@ int bpf_tcpip_bypass(struct sk_msg_md *msg)
 	    bpf_msg_redirect_hash(msg, &sock_ops_map, &s.rec->peer_key, BPF_F_INGRESS) != SK_PASS)
 		reason = left_no_peer;
 	if (s.peer.reads_tcp && s.rec->view.past < MANY_PAST)
-		s.rec->view.past++; /* before it is queued (excluded.h) */
+		s.rec->view.past++; /* before it is queued (remembered.h) */
 	if (reason == NO_REASON)
 		count_redirected(&s, cpu);
 	else

@@ -6,7 +6,7 @@
  *
  *   sock_ops_cgroups     load.sh's (--exclude-cgroup), with all below them
  *   sock_ops_remembered  those that the programs have found out themselves, without what is below:
- *                        of programs that take the guard's EINVAL for an error (excluded.h)
+ *                        of programs that take the guard's EINVAL for an error (remembered.h)
  */
 #ifndef CGROUPS_H
 #define CGROUPS_H

@@ -13,7 +13,7 @@
  * would copy only a part of what is unread, gets EBUSY (ebusy_of).
  *
  * A program that takes EINVAL for an error is excluded by name, or by its cgroup once it has done
- * so (excluded.h).  A program that was handed its listener never calls listen(2):
+ * so (remembered.h).  A program that was handed its listener never calls listen(2):
  * systemd-socket-proxyd shows itself here, when it asks whether a socket is a listener.
  *
  * There are two ways to these calls, each with its programs: bpf_guard.c and bpf_guard_trace.c.
@@ -28,6 +28,7 @@
 
 #include "excluded.h"
 #include "handover.h"
+#include "remembered.h"
 #include "uapi.h"
 
 #define MAY_READ	     4
@@ -92,26 +93,6 @@ static __always_inline __u64 peer_socket(const struct sock_record *rec)
 			return 0;
 	}
 	return sk && psock_of(sk) ? sk : 0;
-}
-
-/*
- * The answer is EINVAL, for einval_of().  What the program does with the bytes that wait, shows
- * whether it can live with that (excluded.h); if some may be on their way, or there are too many
- * messages, it is not known what waits.
- */
-static __always_inline void note_einval(struct sock_record *rec, __u64 queue, int landed)
-{
-	int messages = messages_in(queue, MAX_COUNTED);
-	struct sock_view peer;
-
-	rec->einval_bytes = 0;
-	rec->einval_queue = queue;
-	if (!landed || messages > MAX_COUNTED || !is_there(rec))
-		return;
-	read_view(&peer, rec->peer);
-	rec->einval_past = peer.past;
-	rec->einval_messages = messages;
-	rec->einval_bytes = first_bytes(queue);
 }
 
 /*

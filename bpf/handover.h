@@ -91,6 +91,7 @@
 #ifndef HANDOVER_H
 #define HANDOVER_H
 
+#include "clock.h"
 #include "holders.h"
 #include "meet.h"
 
@@ -165,8 +166,7 @@ __noinline int landed_now(__u64 sk, __u64 peer_sk)
 
 /*
  * How long, in nanoseconds, to wait until all has landed, longer than a recv or a send takes.  At
- * most LANDING_STEPS looks, and CLOCK_READS of the clock between two: the verifier walks each step,
- * a read of the clock costs it nothing, and about 1 us passes.
+ * most LANDING_STEPS looks, with CLOCK_READS of the clock between two, about 1 us.
  *
  * A FIN waits FIN_WAITS times as long, some 30 ms: a sender that gave it the lock may have lost its
  * CPU to it, and gets another one with one of the scheduler's next ticks.
@@ -183,8 +183,7 @@ __noinline int wait_until_landed(__u64 sk, __u64 peer_sk)
 	for (int i = 0; i < LANDING_STEPS && now < until; i++) {
 		if (landed_now(sk, peer_sk))
 			return 1;
-		for (int j = 0; j < CLOCK_READS; j++)
-			now = bpf_ktime_get_ns();
+		now = time_after(CLOCK_READS);
 	}
 	return 0;
 }

@@ -10,6 +10,7 @@
 #include "excluded.h"
 #include "handover.h"
 #include "release.h"
+#include "remembered.h"
 
 /*
  * What bpf_sockops is called for once a socket is in the map.  No header option is read or

@@ -17,7 +17,7 @@
  * No tool tells this without names among the numbers, nor as fast: a user can have 100
  * processes share 10,000 files each.
  */
-#include "bpf_sockops.h"
+#include "config.h"
 #include "open_files.h"
 #include "uapi.h"
 

@@ -9,6 +9,7 @@
 #ifndef WAITS_H
 #define WAITS_H
 
+#include "clock.h"
 #include "holders.h"
 #include "sock_record.h"
 
@@ -37,18 +38,8 @@
 #define HELD_PERIODS	 12
 #define HELD_STEPS	 112
 #define HELD_STEPS_SHORT 64
-#define HELD_CLOCK_READS 256
+#define HELD_CLOCK_READS MAX_CLOCK_READS
 #define HELD_WAITING	 8
-
-/* The time after so many reads of the clock: a global function, for the verifier. */
-__noinline __u64 time_after(int reads)
-{
-	__u64 now = 0;
-
-	for (int i = 0; i < HELD_CLOCK_READS && i < reads; i++)
-		now = bpf_ktime_get_ns();
-	return now;
-}
 
 /*
  * Has the reader of a queue read all?  It gets some time for it; where both share one CPU it

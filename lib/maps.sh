@@ -87,7 +87,7 @@ number_at() {
 	done
 }
 
-# config_of MAP: the members of struct sock_config (bpf_sockops.h), as `CGROUP SWITCH QUIET PROGRAM
+# config_of MAP: the members of struct sock_config (bpf/config.h), as `CGROUP SWITCH QUIET PROGRAM
 # ADMIT`; nothing where it is no map of ours.  Without awk, as it is asked for again and again.
 config_of() {
 	config_in "$(bpftool -j map lookup "$@" key 0 0 0 0 2>/dev/null || true)"

@@ -101,7 +101,7 @@ pids_of() {
 # load_small SOCKETS: the pair with a map for so few.
 load_small() {
 	copy_project "$BOX_TMP/small"
-	sed -i "s/^#define MAX_SOCKETS .*/#define MAX_SOCKETS $1/" "$BOX_TMP/small/bpf_sockops.h"
+	sed -i "s/^#define MAX_SOCKETS .*/#define MAX_SOCKETS $1/" "$BOX_TMP/small/bpf/sock_map.h"
 	in_box "$BOX_TMP/small/load.sh" --quiet >/dev/null 2>&1
 }
 

@@ -80,7 +80,7 @@ other_version() {
 	copy_project "$OTHER"
 	sed -i 's/^VERSION=.*/VERSION=9.9/' "$OTHER/lib/version.sh"
 	# Other programs, by their tag.
-	sed -i 's/^#define TRACE_LINES .*/#define TRACE_LINES 99/' "$OTHER/bpf_sockops.h"
+	sed -i 's/^#define TRACE_LINES .*/#define TRACE_LINES 99/' "$OTHER/bpf/trace.h"
 	make -s -C "$OTHER" all
 }
 
