@@ -152,7 +152,7 @@ help:
 	@echo 'all      build the BPF objects (default); V=1 shows the commands'
 	@echo 'vmlinux  dump the running kernel'"'"'s types to build/vmlinux.h; build against'
 	@echo '         them with: make -B VMLINUX=build'
-	@echo 'install  objects, scripts, man pages and a systemd unit below PREFIX (default:'
+	@echo 'install  objects, scripts, man pages and systemd units below PREFIX (default:'
 	@echo '         /usr/local), also with DESTDIR; uninstall removes them'
 	@echo 'test     run the tests (as root; tests/run.sh --install-deps first installs what they need)'
 	@echo 'test-kernels'

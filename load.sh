@@ -13,6 +13,10 @@ HERE=${HERE%/*}
 . "$HERE/lib/maps.sh"
 # shellcheck source=lib/cgroups.sh
 . "$HERE/lib/cgroups.sh"
+# shellcheck source=lib/checks.sh
+. "$HERE/lib/checks.sh"
+# shellcheck source=lib/undo.sh
+. "$HERE/lib/undo.sh"
 # shellcheck source=lib/deps.sh
 . "$HERE/lib/deps.sh"
 # shellcheck source=lib/kernel.sh
@@ -33,6 +37,8 @@ HERE=${HERE%/*}
 . "$HERE/lib/haproxy.sh"
 # shellcheck source=lib/splicers.sh
 . "$HERE/lib/splicers.sh"
+# shellcheck source=lib/reload.sh
+. "$HERE/lib/reload.sh"
 
 MAX_ACCOUNTS=4096 # accounts.h
 
@@ -159,125 +165,6 @@ parse() {
 	((${#CGROUPS[@]} <= MAX_CGROUPS)) || usage_error "--exclude-cgroup: more than $MAX_CGROUPS times"
 	((${#PROGRAMS[@]} <= MAX_PROGRAMS)) ||
 		usage_error "--exclude-program: more than $MAX_PROGRAMS times"
-}
-
-# ---- what is needed --------------------------------------------------------
-
-# In a container root may lack them.
-check_capabilities() {
-	local key value effective=0
-	while read -r key value; do
-		[[ $key != CapEff: ]] || effective=$((16#$value))
-	done </proc/self/status
-	# Of linux/capability.h: NET_ADMIN 12, SYS_ADMIN 21, PERFMON 38, BPF 39.
-	((effective >> 12 & 1 && (effective >> 21 & 1 || (effective >> 38 & 1 && effective >> 39 & 1)))) ||
-		die "root lacks capabilities here: CAP_NET_ADMIN, CAP_BPF and CAP_PERFMON are needed; in a" \
-			"container, run this on the host or grant them"
-}
-
-check_kernel() {
-	local major minor magic lockdown=
-	IFS=.- read -r major minor _ <<<"$KERNEL_RELEASE"
-	((major > 5 || (major == 5 && minor >= 10))) ||
-		die "kernel $KERNEL_RELEASE is too old: 5.10 or newer is needed"
-	[[ -r $BTF ]] ||
-		die "this kernel has no type information ($BTF): one built with CONFIG_DEBUG_INFO_BTF=y is needed"
-	IFS= read -rN 1 magic <"$BTF" || true
-	[[ $magic == $'\x9f' ]] || # of 0xeb9f, with which it begins (struct btf_header)
-		die "this machine is big-endian: only little-endian ones are supported"
-	read -r lockdown 2>/dev/null </sys/kernel/security/lockdown || true
-	[[ $lockdown != *"[confidentiality]"* ]] ||
-		die "this kernel is locked down for confidentiality, which forbids the programs to read kernel" \
-			"memory; boot it with lockdown=integrity, or without lockdown="
-}
-
-# Where to attach, without --cgroup.
-root_to_attach_to() {
-	local root usual=/sys/fs/cgroup own=/run/cgroup2
-	root=$(cgroup2_root)
-	if [[ -z $root && -n $(ls -A "$usual" 2>/dev/null) ]]; then
-		# A mount over what is there, which is cgroup v1, would hide it.
-		die "no cgroup v2 hierarchy is mounted; to mount it beside v1: sudo mkdir -p $own; sudo mount" \
-			"-t cgroup2 none $own"
-	fi
-	[[ -n $root ]] || die "no cgroup v2 hierarchy is mounted; to mount it: sudo mount -t cgroup2" \
-		"none $usual"
-	say "$root"
-}
-
-check_not_loaded() {
-	local left
-	is_loaded && die "already loaded; to change its options: sudo $0 --reload OPTION..., to unload:" \
-		"sudo $HERE/unload.sh"
-	can_read_config || exit 1
-	left=$(pins)
-	[[ -z $left ]] ||
-		die "loaded in part, or switched off (${left//$'\n'/ }); to clean up: sudo $HERE/unload.sh"
-	[[ -z $(ours_on "$CGROUP" || true) ]] ||
-		die "attached to $CGROUP_SHOWN, but not pinned; to clean up: sudo $HERE/unload.sh --cgroup" \
-			"$CGROUP_QUOTED"
-}
-
-# ---- undoing ---------------------------------------------------------------
-
-STARTED=0 # has anything but the mount been tried?
-UNDO=()   # commands, each one string, last step first
-UNDOES=() # what each of them removes
-UNSURE=0  # has the last step perhaps not been done?
-
-on_failure() {
-	local status=$? what command left=() clean_up="sudo $HERE/unload.sh --cgroup $CGROUP_QUOTED" outcome="not loaded"
-	trap - EXIT
-	trap '' INT TERM HUP # once is enough
-	((status)) || status=1
-	((!RELOAD)) || outcome="not reloaded"
-	[[ ${#UNDO[@]} -eq 0 ]] || ((!STARTED)) || warn "failed; undoing what was done"
-	while [[ ${#UNDO[@]} -gt 0 ]]; do
-		what=${UNDOES[0]} command=${UNDO[0]}
-		undo_last && continue
-		warn "could not undo: $what"
-		left+=("$what")
-		[[ $command != *umount* ]] || clean_up+=" && sudo umount --lazy $BPFFS"
-	done
-	((!RELOAD || !STARTED)) || exclude_alone WAS || left+=("what the new options exclude")
-	if [[ ${#left[@]} -gt 0 ]]; then
-		warn "$outcome, but left behind: $(printf '%s, ' "${left[@]}" | sed 's/, $//'); to clean up:" \
-			"$clean_up"
-	elif ((STARTED)); then
-		warn "$outcome: nothing has changed"
-	fi
-	exit "$status"
-}
-
-# undo_with WHAT COMMAND...: the command removes that.  Before the step that makes it: a signal may come
-# between what a program does and what it says of it.
-undo_with() {
-	local command
-	UNDOES=("$1" "${UNDOES[@]}")
-	shift
-	printf -v command '%q ' "$@"
-	UNDO=("$command" "${UNDO[@]}")
-}
-
-# step COMMAND...: of which undo_with has just said what undoes it, and fails where nothing was done.
-step() {
-	UNSURE=1
-	cmd "$@" || return
-	UNSURE=0
-}
-
-# undo_last: the last step that is not undone.
-undo_last() {
-	local command=${UNDO[0]}
-	UNDO=("${UNDO[@]:1}")
-	UNDOES=("${UNDOES[@]:1}")
-	if ((UNSURE)); then
-		UNSURE=0
-		cmd -t bash -c "$command" || true
-	else
-		echoed "$command"
-		quietened bash -c "$command"
-	fi
 }
 
 # ---- the steps -------------------------------------------------------------
@@ -448,79 +335,6 @@ name_cgroup() {
 	CGROUP=$1
 	CGROUP_SHOWN=$(shown "$CGROUP")
 	CGROUP_QUOTED=$(printf %q "$CGROUP")
-}
-
-not_in_place() {
-	warn "$*; to load anew: sudo $HERE/unload.sh, then load.sh"
-	exit 3
-}
-
-# check_loaded: by these scripts, or by others that write the maps as these do.
-check_loaded() {
-	local dump layout=''
-	check_bpffs || exit 1
-	one_at_a_time
-	is_loaded || {
-		can_read_config || exit 1
-		die "not loaded; to load: sudo $0"
-	}
-	dump=$(bpftool -j map dump pinned "$CONFIG_PIN")
-	read -ra LOADED_VALUES < <(config_in "$dump")
-	read -r layout LOADED_AT LOADED_VERSION < <(version_in "$dump") || true
-	[[ $layout == "$LAYOUT" ]] ||
-		not_in_place "loaded by ${LOADED_VERSION:+version $LOADED_VERSION, }another one than these scripts," \
-			"of $VERSION, can change in place"
-	[[ -z $CGROUP || $(stat -c %i "$CGROUP") -eq ${LOADED_VALUES[0]} ]] ||
-		not_in_place "loaded for another cgroup, which cannot be changed in place"
-	CGROUP_INODE=${LOADED_VALUES[0]}
-	PROGRAM_ID=${LOADED_VALUES[3]}
-	name_cgroup "$(cgroup_path "$CGROUP_INODE")"
-	[[ -n $CGROUP ]] ||
-		die "the cgroup that it is attached to has been removed, or cannot be seen from here"
-}
-
-# begin_scope: the one after the scope that is in force.
-begin_scope() {
-	SCOPE=$(((LOADED_VALUES[4] >> SCOPE_SHIFT) + 1 & 0xffffff))
-	end_former
-	attach_again
-	read_excluded || die "cannot read what is excluded"
-	# Also if bpftool fails: the new scope may be in force, and what it excludes is taken back.  With
-	# a number of its own, since connections may have been admitted in the new one.
-	((LOADED_VALUES[4] = (LOADED_VALUES[4] + (2 << SCOPE_SHIFT)) & 0xffffffff)) || true
-	config_command "${LOADED_VALUES[@]}"
-	undo_with "the new scope" "${CONFIG_COMMAND[@]}"
-}
-
-reload() {
-	local other=0
-	check_loaded
-	begin_scope
-	[[ $LOADED_VERSION == "$VERSION" ]] || other=1
-	STARTED=1
-	build
-	((!other)) || load_new
-	((!GUARD_WANTED)) || reload_guard
-	choose_names
-	configure || die "if a --reload that was killed has left too much: --reload with the options from before" \
-		"it makes room"
-	undo_with "$RUNNING_PIN" rm -f "$RUNNING_PIN"
-	exclude_running
-	configure_cgroups || exit 1
-	((!other)) || attach_new
-	set_switch "$ON"
-	trap - EXIT
-	trap '' INT TERM HUP # the rest is done in any case
-	if ((other)); then
-		take_places
-		cmd -q rm -f "${LIST_PINS[@]}"
-	fi
-	pin_lists
-	place_guard
-	exclude_alone WANTED || true # until the next --reload
-	((GUARD_WANTED)) || ! is_guarded || take_off "$GUARD_DIR"
-	report
-	say "reloaded: what is loaded goes by these options now"
 }
 
 main() {

@@ -347,7 +347,7 @@ end_bypass() {
 	local end=$1 map_id=$2 records=$3 config=("${@:4:2}") map=("${@:6:2}") status=0
 	pin_release "$map_id"
 	if ! switch_is $OFF "${config[@]}"; then
-		look "${map[@]}" || true # to count them: those that talk soon leave by themselves
+		see_connections "${map[@]}" || true # to count them: those that talk soon leave by themselves
 		switch_to $GOING_OFF "${config[@]}"
 		let_them_go "$end" "${map[@]}"
 	fi
@@ -371,7 +371,7 @@ end_left_behind() {
 		switch_to $OFF id "$4"
 		return
 	fi
-	if lingers "$3" >/dev/null && look id "$3" && [[ -n $SEEN && -z $(say "$SEEN" | idle_keys) ]]; then
+	if lingers "$3" >/dev/null && see_connections id "$3" && [[ -n $SEEN && -z $(say "$SEEN" | idle_keys) ]]; then
 		LEFT+=${LEFT:+$'\n'}$SEEN
 		STAY+=("$3")
 		return

@@ -35,7 +35,6 @@
 #define EBUSY		     16
 #define EINVAL		     22
 #define SO_ACCEPTCONN	     30
-#define TCP_LISTEN	     10
 #define TCP_QUEUE_SEQ	     21
 #define TCP_ZEROCOPY_RECEIVE 35
 
@@ -164,7 +163,7 @@ static __always_inline int ebusy_of(__u64 sk)
 
 static __always_inline int is_tcp_listener(struct sock *sk)
 {
-	return sk->sk_protocol == IPPROTO_TCP && sk->__sk_common.skc_state == TCP_LISTEN;
+	return sk->sk_protocol == IPPROTO_TCP && sk->__sk_common.skc_state == BPF_TCP_LISTEN;
 }
 
 /* ---- the two calls ---------------------------------------------------------- */

@@ -25,6 +25,8 @@
  * a 0 then.  No option takes a 0, so that the sysctls of the moment of leaving are put back, as
  * far as options go: 1 to MAX_KEEPALIVE seconds.  From then on they are the socket's own.
  *
+ * An option that cannot be set leaves the socket as it was: nothing else depends on it.
+ *
  * `socket` is what bpf_setsockopt() takes: a sock_ops context, or the socket itself in an
  * iter/tcp program (5.15).  The socket is locked.
  */

@@ -18,7 +18,7 @@ static __always_inline __u64 memcg_of(__u64 sk)
 	if (!bpf_core_field_exists(((struct sock *)0)->sk_memcg))
 		return 0;
 	return read_number(sk + offset_of(struct sock, sk_memcg)) &
-	       ~7ULL; /* flags, in newer ones */
+	       ~7ULL; /* flags, where the kernel has any */
 }
 
 static __always_inline int is_tcpmem(__u64 memcg)

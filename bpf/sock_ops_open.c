@@ -46,9 +46,9 @@ struct {
 
 static __always_inline int was_shown(__u64 sk, __u64 session)
 {
-	__u64 *last = bpf_map_lookup_elem(&sock_ops_shown, &sk);
+	__u64 *shown = bpf_map_lookup_elem(&sock_ops_shown, &sk);
 
-	return last && *last == session;
+	return shown && *shown == session;
 }
 
 __noinline __u64 record_of(__u64 sk)

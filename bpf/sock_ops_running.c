@@ -66,7 +66,8 @@ static __noinline int place_of(__u64 cgroup)
 }
 
 /* Fails when the line did not fit into the buffer: the kernel asks for it again. */
-static __always_inline int print_line(struct seq_file *seq, __u64 leader, __u64 cgroup, int listens)
+static __always_inline int print_line(struct seq_file *seq, __u64 leader, __u64 cgroup,
+				      int of_listener)
 {
 	int place = place_of(cgroup);
 	__u64 cred;
@@ -75,7 +76,7 @@ static __always_inline int print_line(struct seq_file *seq, __u64 leader, __u64 
 		return 0;
 	print_program(seq, leader);
 	cred = (__u64)read_kernel(struct task_struct, leader, cred);
-	BPF_SEQ_PRINTF(seq, "%u %d ", read_kernel(struct cred, cred, uid.val), listens);
+	BPF_SEQ_PRINTF(seq, "%u %d ", read_kernel(struct cred, cred, uid.val), of_listener);
 	if (place == DEEP)
 		return BPF_SEQ_PRINTF(seq, "deep\n");
 	return BPF_SEQ_PRINTF(seq, "%llu\n", place == TOP ? 0 : cgroup_id(cgroup));

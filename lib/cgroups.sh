@@ -3,6 +3,20 @@
 #
 # Cgroups: where they are, and which programs are attached to them.  Sourced after maps.sh.
 
+# check_cgroup OPTION PATH
+check_cgroup() {
+	[[ -d $2 ]] || usage_error "$1: no such directory: $(shown "$2")"
+	[[ $(stat -f -c %T "$2") == cgroup2fs ]] ||
+		usage_error "$1: not a directory of cgroup v2: $(shown "$2")"
+}
+
+# check_lasting OPTION PATH WHAT-FOLLOWS
+check_lasting() {
+	[[ ${2%/} != *.@(service|scope) ]] ||
+		warn "$1: systemd removes the cgroup of a service that is stopped, and makes another one when it is" \
+			"started again: $3; a slice lasts: $(shown "$2")"
+}
+
 # cgroup2_mounts: where cgroup v2 is mounted.  First those of a whole hierarchy, or of one above this
 # cgroup namespace (/..); others show a part of it.
 cgroup2_mounts() {
@@ -19,7 +33,7 @@ cgroup2_mounts() {
 		fi
 	done
 	# Without those that another mount hides.
-	for line in ${whole[0]+"${whole[@]}"} ${parts[0]+"${parts[@]}"}; do
+	for line in "${whole[@]}" "${parts[@]}"; do
 		[[ $(stat -f -c %T "$line" 2>/dev/null) != cgroup2fs ]] || say "$line"
 	done
 }

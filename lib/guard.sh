@@ -74,12 +74,12 @@ guard_by_lsm() {
 	say "$log" >&2
 	for pin in "${GUARD_PINS[@]/#"$GUARD_DIR"/$1}"; do
 		undo_with "$pin attached to $CGROUP_SHOWN" bpftool cgroup detach "$CGROUP" lsm_cgroup pinned "$pin"
-		UNSURE=1
+		begin_step
 		log=$(cmd bpftool cgroup attach "$CGROUP" lsm_cgroup pinned "$pin" multi 2>&1) || {
 			why="$GUARD cannot be attached: $(reason_in "$log")"
 			return 1
 		}
-		UNSURE=0
+		end_step
 		say "$log" >&2
 	done
 }

@@ -33,12 +33,12 @@ linger() {
 		say "they stay until they are closed, or unload.sh is run with CAP_SYS_ADMIN"
 		STAY=()
 	fi
-	mapfile -t ids < <(say_each ${STAY[0]+"${STAY[@]}"} "${!REST[@]}" "${HELD[@]%% *}" |
+	mapfile -t ids < <(say_each "${STAY[@]}" "${!REST[@]}" "${HELD[@]%% *}" |
 		sed '/^$/d' | sort -u)
-	for id in ${RELEASES[0]+"${RELEASES[@]}"}; do
+	for id in "${RELEASES[@]}"; do
 		[[ " ${ids[*]} " == *" $id "* ]] || unpin_release "$id"
 	done
-	for id in ${ids[0]+"${ids[@]}"}; do
+	for id in "${ids[@]}"; do
 		if pid=$(lingers "$id"); then
 			say "process $pid, of an earlier unload.sh, takes them off the bypass once they are read"
 			unpin_release "$id"
@@ -82,15 +82,15 @@ finish() {
 	begun "$ITERATES"
 	LIST_END=0 # nobody waits for it
 	hold_more
-	for entry in ${HELD[0]+"${HELD[@]}"}; do
+	for entry in "${HELD[@]}"; do
 		if [[ $entry == "$id "* ]]; then
 			held+=("$entry")
 			entry=${entry#* }
 			fds+=("${entry% *}")
 		fi
 	done
-	HELD=(${held[0]+"${held[@]}"})
-	alone ${fds[0]+"${fds[@]}"}
+	HELD=("${held[@]}")
+	alone "${fds[@]}"
 	now
 	end=$((NOW + LINGER * 1000))
 	release_rest "$id" "$end"

@@ -9,7 +9,7 @@
 # there are none, as in the middle of a load, or of a load that no pin leads to, unless its records
 # are laid out in another way than these scripts' own objects know.
 #
-# shellcheck disable=SC2034 # names that only some scripts use
+# shellcheck disable=SC2034,SC2119,SC2120 # names, and arguments, that only some scripts use
 
 LISTS=("$OPEN" "$STATUS" "$RELEASE")
 LIST_PINS=("${LISTS[@]/#/$BPFFS/}")
@@ -161,4 +161,14 @@ open_sockets() {
 	else
 		iterate "$OPEN"
 	fi
+}
+
+# alone [FD...]: in a process that may outlive this one: without the lock, and what the caller has
+# open, except for these.
+alone() {
+	local fd
+	for fd in /proc/self/fd/*; do
+		fd=${fd##*/}
+		((fd <= 2)) || [[ " $* " == *" $fd "* ]] || exec {fd}>&-
+	done
 }

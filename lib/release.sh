@@ -128,7 +128,7 @@ release_taken() {
 	} | sed '/^$/d' | sort -u)
 	TAKEN=()
 	now
-	release "$1" "$(($3 > NOW + RELEASE_MS ? $3 : NOW + RELEASE_MS))" ${inodes[0]+"${inodes[@]}"}
+	release "$1" "$(($3 > NOW + RELEASE_MS ? $3 : NOW + RELEASE_MS))" "${inodes[@]}"
 }
 
 # hold_more: in a process of its own, where a file for each may be open.
@@ -139,12 +139,12 @@ hold_more() {
 # wait_for_held END: HELD has those that are at it still.
 wait_for_held() {
 	local entry fd held=()
-	for entry in ${HELD[0]+"${HELD[@]}"}; do
+	for entry in "${HELD[@]}"; do
 		read -r _ fd _ <<<"$entry"
 		now
 		has_ended "$(($1 > NOW ? $1 - NOW : 10))" "$fd" || held+=("$entry")
 	done
-	HELD=(${held[0]+"${held[@]}"})
+	HELD=("${held[@]}")
 }
 
 # release_rest MAP-ID END: where release() has not begun, as many at a time as may be held up.

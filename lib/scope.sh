@@ -149,9 +149,9 @@ configure_cgroups() {
 # write_updates WHAT.  Not echoed are cgroups, of which there may be thousands, and what is secret.
 write_updates() {
 	local update
-	for update in ${UPDATES[0]+"${UPDATES[@]}"}; do
+	for update in "${UPDATES[@]}"; do
 		[[ $update == *"$CGROUPS_PIN"* || $update == *"$ACCOUNTS_PIN"* ]] || echoed bpftool "$update"
 	done
-	in_one "$1" ${UPDATES[0]+"${UPDATES[@]}"} || return
+	in_one "$1" "${UPDATES[@]}" || return
 	UPDATES=()
 }

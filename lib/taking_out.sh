@@ -49,8 +49,8 @@ count() {
 	say "$1" | grep -c . || true
 }
 
-# look MAP: its connections, in SEEN.  They are counted once, at the first look that sees any.
-look() {
+# see_connections MAP: its connections, in SEEN.  They are counted once, at the first look that sees any.
+see_connections() {
 	local begin
 	now
 	begin=$NOW
@@ -69,7 +69,7 @@ let_them_go() {
 	local end=$1 looks=0 idle=0
 	shift
 	! map_is_empty "$@" || return 0
-	while has_time "$end" && { ((!looks)) || look "$@"; }; do
+	while has_time "$end" && { ((!looks)) || see_connections "$@"; }; do
 		if [[ -z $SEEN ]] && ! map_is_empty "$@"; then
 			idle=0 # they cannot be seen
 		elif of_connections 'NF && !$at["idle"] { exit 1 }' < <(say "$SEEN"); then
@@ -92,7 +92,7 @@ idle_keys() {
 take_out() {
 	local end=$1 looks=0 unseen=0 idle before='' both
 	shift
-	while look "$@"; do
+	while see_connections "$@"; do
 		if [[ -z $SEEN ]]; then
 			! map_is_empty "$@" || return 0
 			((++unseen < 20)) || break # one that is being closed is soon gone

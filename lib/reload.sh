@@ -1,0 +1,80 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Other options, or another version, for what is loaded (load.sh --reload).  Sourced by load.sh, after
+# exchange.sh, guard.sh, scope.sh, splicers.sh and undo.sh.
+#
+# shellcheck disable=SC2034,SC2153 # names of load.sh, scope.sh and exchange.sh
+
+not_in_place() {
+	warn "$*; to load anew: sudo $HERE/unload.sh, then load.sh"
+	exit 3
+}
+
+# check_loaded: by these scripts, or by others that write the maps as these do.
+check_loaded() {
+	local dump layout=''
+	check_bpffs || exit 1
+	one_at_a_time
+	is_loaded || {
+		can_read_config || exit 1
+		die "not loaded; to load: sudo $0"
+	}
+	dump=$(bpftool -j map dump pinned "$CONFIG_PIN")
+	read -ra LOADED_VALUES < <(config_in "$dump")
+	read -r layout LOADED_AT LOADED_VERSION < <(version_in "$dump") || true
+	[[ $layout == "$LAYOUT" ]] ||
+		not_in_place "loaded by ${LOADED_VERSION:+version $LOADED_VERSION, }another one than these scripts," \
+			"of $VERSION, can change in place"
+	[[ -z $CGROUP || $(stat -c %i "$CGROUP") -eq ${LOADED_VALUES[0]} ]] ||
+		not_in_place "loaded for another cgroup, which cannot be changed in place"
+	CGROUP_INODE=${LOADED_VALUES[0]}
+	PROGRAM_ID=${LOADED_VALUES[3]}
+	name_cgroup "$(cgroup_path "$CGROUP_INODE")"
+	[[ -n $CGROUP ]] ||
+		die "the cgroup that it is attached to has been removed, or cannot be seen from here"
+}
+
+# begin_scope: the one after the scope that is in force.
+begin_scope() {
+	SCOPE=$(((LOADED_VALUES[4] >> SCOPE_SHIFT) + 1 & 0xffffff))
+	end_former
+	attach_again
+	read_excluded || die "cannot read what is excluded"
+	# Also if bpftool fails: the new scope may be in force, and what it excludes is taken back.  With
+	# a number of its own, since connections may have been admitted in the new one.
+	((LOADED_VALUES[4] = (LOADED_VALUES[4] + (2 << SCOPE_SHIFT)) & 0xffffffff)) || true
+	config_command "${LOADED_VALUES[@]}"
+	undo_with "the new scope" "${CONFIG_COMMAND[@]}"
+}
+
+reload() {
+	local other=0
+	check_loaded
+	begin_scope
+	[[ $LOADED_VERSION == "$VERSION" ]] || other=1
+	STARTED=1
+	build
+	((!other)) || load_new
+	((!GUARD_WANTED)) || reload_guard
+	choose_names
+	configure || die "if a --reload that was killed has left too much: --reload with the options from before" \
+		"it makes room"
+	undo_with "$RUNNING_PIN" rm -f "$RUNNING_PIN"
+	exclude_running
+	configure_cgroups || exit 1
+	((!other)) || attach_new
+	set_switch "$ON"
+	trap - EXIT
+	trap '' INT TERM HUP # the rest is done in any case
+	if ((other)); then
+		take_places
+		cmd -q rm -f "${LIST_PINS[@]}"
+	fi
+	pin_lists
+	place_guard
+	exclude_alone WANTED || true # until the next --reload
+	((GUARD_WANTED)) || ! is_guarded || take_off "$GUARD_DIR"
+	report
+	say "reloaded: what is loaded goes by these options now"
+}
