@@ -19,6 +19,7 @@
  *
  *   uapi.h             constants of the kernel's UAPI
  *   kernel_sock.h      how to look at a socket of the kernel; no maps
+ *   messages.h         what is in a psock's queue
  *   clock.h            time that passes
  *   holders.h          who else is at work on a socket
  *   memcg.h            the memory cgroup of a socket

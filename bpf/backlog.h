@@ -7,6 +7,7 @@
 #define BACKLOG_H
 
 #include "memcg.h"
+#include "messages.h"
 #include "send.h"
 #include "waits.h"
 

@@ -129,37 +129,6 @@ static __always_inline int queue_empty(__u64 queue)
 	return read_word(queue) == queue;
 }
 
-/* Bytes in the message at the head of a queue that are not copied yet. */
-static __always_inline __u32 first_bytes(__u64 queue)
-{
-	__u64 first = read_word(queue);
-
-	return first == queue ? 0
-			      : read_kernel(struct sk_msg, first - offset_of(struct sk_msg, list),
-					    sg.size);
-}
-
-/* Messages of a queue that are looked at, at most. */
-#define MAX_COUNTED 256
-
-/*
- * How many messages are in a queue, `most` + 1 for more.  Its reader takes some out meanwhile:
- * a look that strays reads zeroes, and ends.
- */
-static __noinline __attribute__((unused)) int messages_in(__u64 queue, int most)
-{
-	__u64 node = read_word(queue);
-	int n = 0;
-
-	for (int i = 0; i <= MAX_COUNTED; i++) {
-		if (i > most || !node || node == queue)
-			break;
-		node = read_word(node);
-		n++;
-	}
-	return n;
-}
-
 /* The address of its struct net. */
 static __always_inline __u64 netns_of(__u64 sk)
 {

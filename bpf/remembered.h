@@ -8,6 +8,7 @@
 
 #include "cgroups.h"
 #include "meet.h"
+#include "messages.h"
 
 /*
  * The answer is EINVAL, for einval_of().  What the program does with the bytes that wait, shows

@@ -34,6 +34,7 @@
 #define STATUS_LINE_H
 
 #include "holders.h"
+#include "messages.h"
 #include "sock_record.h"
 
 #define NS_PER_MS 1000000

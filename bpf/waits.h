@@ -11,6 +11,7 @@
 
 #include "clock.h"
 #include "holders.h"
+#include "messages.h"
 #include "sock_record.h"
 
 /*
