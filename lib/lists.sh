@@ -113,7 +113,7 @@ read_pin() {
 		alone
 		exec </dev/null 2>/dev/null # who reads our messages does not wait for it
 		trap - PIPE
-		timeout --signal KILL "$1" cat "$2" && say all
+		timeout --signal KILL "$(($1 + 2))" cat "$2" && say all # later than below, which tells
 	)
 	timeout --foreground "$1" cat <&"$fd" | awk -v most="$LIST_LINES" '
 		NR == 1 {
