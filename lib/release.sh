@@ -110,8 +110,9 @@ release() {
 		# Not echoed: there may be thousands of namespaces.
 		exec {fd}< <(
 			alone
-			IFS=$'\t' read -ra files <<<"$files"
-			enter_to_read "$pin" "$inode" "${files[@]}" >/dev/null 2>&1 </dev/null || say failed
+			exec </dev/null 2>/dev/null # who reads our messages does not wait for it
+			IFS=$'\t' read -ra files < <(say "$files")
+			enter_to_read "$pin" "$inode" "${files[@]}" >/dev/null || say failed
 		)
 		has_ended 100 "$fd" || HELD+=("$map_id $fd $inode")
 	done < <(entrances "$@")

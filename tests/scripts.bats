@@ -64,9 +64,6 @@ counted() {
 	fake ss 'head -n 10 "$LIST"; printf "0 0 127.0.0.2:8"; exec sleep 60'
 	LIST=$BOX_TMP/list run -0 counted report_open
 	output_has "at least 5 connections (ss did not come to its end)"
-	fake ss 'exec sleep 60'
-	run -0 counted report_open
-	output_has "at least 0 connections"
 }
 
 @test "load.sh: works from any directory, and through a symbolic link" {
@@ -319,15 +316,22 @@ counted() {
 # bats test_tags=long
 @test "unload.sh: works when another thing is in the place of a pin, whichever" {
 	local pin other
-	for pin in sock_ops_map sock_ops_config bpf_sockops bpf_tcpip_bypass sock_ops_record; do
-		for other in "mkdir" "ln -s /nowhere" "ln /sys/fs/bpf/sock_ops_stats"; do
-			load_pair --quiet --no-guard
-			# shellcheck disable=SC2086 # words
-			in_box bash -c 'pin=$1; shift; rm "$pin"; "$@" "$pin"' bash "/sys/fs/bpf/$pin" $other
-			run -0 unload_pair
-			assert_nothing_loaded
-		done
-	done
+	while IFS='|' read -r pin other; do
+		load_pair --quiet --no-guard
+		# shellcheck disable=SC2086 # words
+		in_box bash -c 'pin=$1; shift; rm "$pin"; "$@" "$pin"' bash "/sys/fs/bpf/$pin" $other
+		run -0 unload_pair
+		assert_nothing_loaded
+	done <<-END
+		sock_ops_map|mkdir
+		sock_ops_map|ln /sys/fs/bpf/sock_ops_stats
+		sock_ops_config|ln /sys/fs/bpf/sock_ops_stats
+		sock_ops_config|ln -s /nowhere
+		bpf_sockops|mkdir
+		bpf_sockops|ln /sys/fs/bpf/sock_ops_stats
+		bpf_tcpip_bypass|ln -s /nowhere
+		sock_ops_record|mkdir
+	END
 }
 
 @test "unload.sh: takes connections out when the pins of the map and of one program are lost" {
