@@ -62,14 +62,14 @@ pretend() {
 
 @test "versions: a pair with another layout is not changed in place, and unloads" {
 	load_pair --quiet >/dev/null 2>&1
-	before=$(in_box "$ROOT/status.sh" --json | jq -c '[.since, .ports]')
+	before=$(in_box "$ROOT/status.sh" --json | jq -c .ports)
 	pretend 2 "39 2e 39 0 0 0 0 0 0 0 0 0 0 0 0 0"
 	run -3 load_pair --reload --port 7000
 	output_has "loaded by version 9.9" "unload.sh"
 	pretend 0 "0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0"
 	run -3 load_pair --reload --port 7000
 	output_has "another" "unload.sh"
-	have_want "status" "$(in_box "$ROOT/status.sh" --json | jq -c '[.since, .ports]')" = "$before"
+	have_want "status" "$(in_box "$ROOT/status.sh" --json | jq -c .ports)" = "$before"
 	unload_pair
 	assert_no_pins
 }
