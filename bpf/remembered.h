@@ -15,13 +15,18 @@
  * whether it can live with that (below); if some may be on their way, or there are too many
  * messages, it is not known what waits.
  */
-static __always_inline void note_einval(struct sock_record *rec, __u64 queue, int landed)
+static __always_inline void note_einval(struct sock_record *rec, __u64 psock_queue, int landed)
 {
-	int messages = messages_in(queue, MAX_COUNTED);
 	struct sock_view peer;
+	__u64 queue;
+	int messages;
 
 	rec->einval_bytes = 0;
-	rec->einval_queue = queue;
+	rec->einval_queue = psock_queue;
+	/* From there, as a number: the verifier lets no global function have what may be a pointer.
+	 */
+	queue = *(volatile __u64 *)&rec->einval_queue;
+	messages = messages_in(queue, MAX_COUNTED);
 	if (!landed || messages > MAX_COUNTED || !is_there(rec))
 		return;
 	read_view(&peer, rec->peer);
