@@ -37,6 +37,8 @@
  *   cgroups.h          and whose sockets stay on TCP
  *   excluded.h         programs whose sockets stay on TCP, by name
  *   remembered.h       and by what they do
+ *   accounts_map.h     the accounts of short connections
+ *   secret.h           the random numbers of a load
  *   accounts.h         short connections are left to TCP
  *   keepalive.h        the clock of sockets that send no packet
  *   release.h          what a socket gets back when it has left the map

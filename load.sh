@@ -40,7 +40,7 @@ HERE=${HERE%/*}
 # shellcheck source=lib/reload.sh
 . "$HERE/lib/reload.sh"
 
-MAX_ACCOUNTS=4096 # accounts.h
+MAX_ACCOUNTS=4096 # accounts_map.h
 
 usage() {
 	cat <<-END
@@ -233,7 +233,7 @@ set_switch() {
 	cmd "${CONFIG_COMMAND[@]}"
 }
 
-# The random numbers of accounts.h.
+# The random numbers of secret.h.
 draw_secret() {
 	local secret entry
 	read -ra secret < <(od -A n -v -t x1 -N 16 /dev/urandom)

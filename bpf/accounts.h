@@ -15,6 +15,7 @@
 #define ACCOUNTS_H
 
 #include "kernel_task.h"
+#include "secret.h"
 #include "sock_record.h"
 
 /* A connection is short when its server has answered so many times, at most. */
@@ -31,37 +32,6 @@
 /* A connection pays each time that its server has answered so many times, and at its end. */
 #define PAID_IN_ANSWERS 64
 
-/* Entries, and the bits of their number. */
-#define ACCOUNT_BITS 12
-#define MAX_ACCOUNTS (1 << ACCOUNT_BITS)
-
-_Static_assert(ACCOUNT_BITS < 8 * sizeof(((struct sock_view *)0)->account), "it has room");
-
-struct sock_account {
-	__u64 window; /* the last one with a short connection */
-	__u64 spent;  /* in it: short connections, less what the others have paid */
-};
-
-/*
- * The entry behind the accounts holds two random numbers instead, which load.sh draws.  All else
- * that account_of() hashes, and all else in a sock_key, is public: without them a stranger could
- * choose a port and a process of his own that share the account of a program, and spend its budget.
- * Not bpf_get_prandom_u32(): any user can work out its numbers, from a socket filter that returns
- * them.
- */
-#define SECRET MAX_ACCOUNTS
-
-_Static_assert(sizeof(struct sock_account) == 2 * sizeof(__u64), "load.sh writes it");
-
-/* By account_of().  Sizes, no types: load.sh must be able to read it, as sock_ops_config. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, MAX_ACCOUNTS + 1);
-	__uint(key_size, sizeof(__u32));
-	__uint(value_size, sizeof(struct sock_account));
-	__uint(pinning, LIBBPF_PIN_BY_NAME);
-} sock_ops_accounts SEC(".maps");
-
 /* Of a connection that is nobody's: it spends nothing, and pays nothing. */
 #define NO_ACCOUNT MAX_ACCOUNTS
 
@@ -72,32 +42,6 @@ static __always_inline struct sock_account *account_at(__u32 index)
 		return 0;
 	index &= MAX_ACCOUNTS - 1;
 	return bpf_map_lookup_elem(&sock_ops_accounts, &index);
-}
-
-static __always_inline __u64 *secrets(void)
-{
-	__u32 index = SECRET;
-
-	return bpf_map_lookup_elem(&sock_ops_accounts, &index);
-}
-
-/*
- * The multipliers are odd and without pattern (multiplicative hashing).  They carry upwards only:
- * so the upper half is folded down, or words that differ little would meet for most secrets.
- */
-static __always_inline __u64 mix(__u64 hash)
-{
-	hash *= 0x9e3779b97f4a7c15ULL;
-	hash = (hash ^ hash >> 32) * 0xc2b2ae3d27d4eb4fULL;
-	return hash ^ hash >> 32;
-}
-
-/* For the keys of the map: a number that tells nothing of those that account_of() takes. */
-static __always_inline __u32 key_secret(void)
-{
-	__u64 *secret = secrets();
-
-	return secret ? mix(secret[0] ^ mix(secret[1])) : 0;
 }
 
 /*

@@ -17,7 +17,7 @@
  * send.
  *
  * netns is the namespace's inode number where either address is a loopback address (such a
- * connection cannot leave its namespace), else 0, XOR key_secret() (accounts.h).  A sockhash hashes
+ * connection cannot leave its namespace), else 0, XOR key_secret() (secret.h).  A sockhash hashes
  * keys without a seed, and root of a network namespace chooses all the rest: he could fill one
  * bucket, in which each read(2) of an iterator begins anew (sock_hash_seq_start), so that a list of
  * the map never ended.  First, since jhash() goes through a key from there.
