@@ -278,6 +278,8 @@ static __always_inline void count_redirected(const struct send *s, struct sock_c
 {
 	struct sock_record *rec = s->rec;
 
+	if (s->peer.reads_tcp && rec->view.past < MANY_PAST)
+		rec->view.past++; /* before it is queued (remembered.h) */
 	count(cpu, redirected_messages, 1);
 	count(cpu, redirected_bytes, s->size);
 	if (!may_trace(cpu, 2))
@@ -313,8 +315,6 @@ int bpf_tcpip_bypass(struct sk_msg_md *msg)
 	if (reason == NO_REASON &&
 	    bpf_msg_redirect_hash(msg, &sock_ops_map, &s.rec->peer_key, BPF_F_INGRESS) != SK_PASS)
 		reason = left_no_peer;
-	if (s.peer.reads_tcp && s.rec->view.past < MANY_PAST)
-		s.rec->view.past++; /* before it is queued (remembered.h) */
 	if (reason == NO_REASON)
 		count_redirected(&s, cpu);
 	else

@@ -217,15 +217,9 @@ identify() {
 	[[ -n $PROGRAM_ID ]] || die "bpftool does not say the id of $SOCKOPS_PIN"
 }
 
-# config_command VALUE...: in CONFIG_COMMAND, what writes these (config_value) into sock_ops_config.
-config_command() {
-	# shellcheck disable=SC2207 # words
-	CONFIG_COMMAND=(bpftool map update pinned "$CONFIG_PIN" key 0 0 0 0 value $(config_value "$@"))
-}
-
-# switch_command STATE: the same, with this load's options.
+# switch_command STATE: config_command, with this load's options.
 switch_command() {
-	config_command "$CGROUP_INODE" "$1" "$QUIET" "$PROGRAM_ID" $((ADMIT | SCOPE << SCOPE_SHIFT))
+	config_command "$CGROUP_INODE" "$1" "$QUIET" "$PROGRAM_ID" $((ADMIT | SCOPE << SCOPE_SHIFT)) pinned "$CONFIG_PIN"
 }
 
 set_switch() {
@@ -243,13 +237,11 @@ draw_secret() {
 
 # note_version SECONDS: which version this is, and when its maps were made, for scripts of any one.
 note_version() {
-	local head i
-	printf -v head '%02x 00 00 00' "$LAYOUT"
-	for i in 0 8 16 24; do
-		printf -v head '%s %02x' "$head" $(($1 >> i & 255))
-	done
+	local head
+	# shellcheck disable=SC2046 # words
+	printf -v head '%02x ' $(in_memory 4 "$LAYOUT") $(in_memory 4 "$1")
 	name_in_memory "$VERSION"
-	UPDATES+=("map update pinned $CONFIG_PIN key 1 0 0 0 value hex $head ${BYTES[*]}")
+	UPDATES+=("map update pinned $CONFIG_PIN key 1 0 0 0 value hex $head${BYTES[*]}")
 }
 
 attach_sockops() {
@@ -311,8 +303,8 @@ load() {
 	((!GUARD_WANTED)) || load_guard "$GUARD_DIR"
 	choose_names
 	draw_secret
-	up
-	note_version "$UP"
+	now
+	note_version $((NOW / 1000))
 	configure || exit 1
 	attach_sockops
 	load_program "$BYPASS" sk_msg "$BYPASS_PIN"

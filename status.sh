@@ -113,7 +113,7 @@ show() {
 	local scope="all ports" also='' seconds
 	[[ -z $ONLY ]] || scope="ports $ONLY"
 	[[ -z $EXCEPT ]] || scope="$scope, but not $EXCEPT"
-	seconds=$((${NOW%.*} - LOADED_AT))
+	seconds=$((LOOKED / 1000 - LOADED_AT))
 	printf 'loaded       %(%F %T)T (%s ago), version %s\n' "$SINCE" "$(duration "$seconds")" "$LOADED_VERSION"
 	[[ $LOADED_VERSION == "$VERSION" ]] || say "             these scripts are of version $VERSION"
 	say "cgroup       $(shown "${CGROUP:-gone or not visible from here}")"
@@ -146,7 +146,7 @@ show() {
 }
 
 guard_state() {
-	if ! is_guarded; then
+	if ((!GUARDED)); then
 		say off
 	elif is_pin "$TRACE_PIN"; then
 		say "on, by tracing programs"
@@ -188,14 +188,14 @@ show_directions() {
 
 # The rates are of the time since the last look, of a first one since loading.
 show_counters() {
-	awk -v now="$NOW" -v then="${THEN:-$LOADED_AT}" -v before="$COUNTERS_THEN" '
+	awk -v now="$LOOKED" -v then="${THEN:-$((LOADED_AT * 1000))}" -v before="$COUNTERS_THEN" '
 		BEGIN {
 			n = split(before, line, "\n")
 			for (i = 1; i <= n; i++) {
 				split(line[i], part, " ")
 				was[part[1]] = part[2]
 			}
-			time = now - then
+			time = (now - then) / 1000
 			printf "%16s %12s\n", "total", "per second"
 		}
 		FNR == NR {
@@ -273,13 +273,14 @@ align() {
 }
 
 watch() {
-	local screen lines began ended took
+	local screen lines began took
 	while :; do
-		read -r began _ </proc/uptime
+		now
+		began=$NOW
 		if is_loaded && look; then
 			[[ $RECORDS_ID == "$RECORDS_THEN" ]] || THEN='' COUNTERS_THEN='' # of another load
 			screen=$(show)
-			THEN=$NOW
+			THEN=$LOOKED
 			COUNTERS_THEN=$COUNTERS
 			RECORDS_THEN=$RECORDS_ID
 		elif is_loaded; then
@@ -292,8 +293,8 @@ watch() {
 		printf '\033[H\033[J' || exit 2
 		head -n $((lines - 1)) < <(say "$screen") || exit 2
 		# The reader of a list may go on for a while when its time is up (read_pin).
-		read -r ended _ </proc/uptime
-		took=$((${ended%.*} - ${began%.*}))
+		now
+		took=$(((NOW - began) / 1000))
 		((took <= LIST_SECONDS)) || took=$LIST_SECONDS # it was stopped meanwhile
 		sleep "$((took < LIST_SECONDS / 2 ? WATCH : WATCH + 10 * took))"
 	done

@@ -404,8 +404,7 @@ main() {
 	read -ra map < <(map_of "$MAP") || true
 	now
 	end=$((NOW + TIMEOUT * 1000))
-	up
-	LIST_END=$((UP + TIMEOUT + LIST_SECONDS))
+	LIST_END=$((end + LIST_SECONDS * 1000))
 
 	LOADED_LAYOUT=$(layout_of "${config[@]}")
 	if [[ ${#map[@]} -gt 0 && ${#config[@]} -gt 0 ]]; then
@@ -418,9 +417,10 @@ main() {
 	fi
 	take_apart "${config[@]}"
 	while read -r program id config records; do
+		[[ $id != "$map_id" ]] || continue
 		if ! has_time "$((end + LEFT_BEHIND_MS))"; then
 			NOT_LOOKED_AT=$((NOT_LOOKED_AT + 1))
-		elif [[ $id != "$map_id" ]]; then
+		else
 			end_left_behind "$end" "$program" "$id" "$config" "$records"
 		fi
 	done < <(left_behind "$bypass")

@@ -117,8 +117,7 @@ static __always_inline __u64 read_number(__u64 address)
 	return read_kernel(struct rlimit, address, rlim_cur);
 }
 
-/* Does FIONREAD count bypassed bytes?  Since sk_psock.msg_tot_len: 6.6.128, 6.12.75, 6.18.14, 7.0.
- */
+/* Does FIONREAD count bypassed bytes?  From 6.6.128, 6.12.75, 6.18.14 and 7.0 on. */
 static __always_inline int counts_bypassed(void)
 {
 	return bpf_core_field_exists(((struct sk_psock *)0)->msg_tot_len);

@@ -11,20 +11,19 @@
 #include "messages.h"
 
 /*
- * The answer is EINVAL, for einval_of().  What the program does with the bytes that wait, shows
- * whether it can live with that (below); if some may be on their way, or there are too many
+ * The answer is EINVAL, for einval_of().  What the program does with the bytes that wait shows
+ * whether it can live with that (below).  If some may be on their way, or there are too many
  * messages, it is not known what waits.
  */
-static __always_inline void note_einval(struct sock_record *rec, __u64 psock_queue, int landed)
+static __always_inline void note_einval(struct sock_record *rec, __u64 address, int landed)
 {
 	struct sock_view peer;
 	__u64 queue;
 	int messages;
 
 	rec->einval_bytes = 0;
-	rec->einval_queue = psock_queue;
-	/* From there, as a number: the verifier lets no global function have what may be a pointer.
-	 */
+	rec->einval_queue = address;
+	/* As a number: the verifier lets no global function have what may be a pointer. */
 	queue = *(volatile __u64 *)&rec->einval_queue;
 	messages = messages_in(queue, MAX_COUNTED);
 	if (!landed || messages > MAX_COUNTED || !is_there(rec))

@@ -94,10 +94,12 @@ quietened() {
 	fi
 }
 
-# up: seconds since the host was started, in UP.  Nobody sets that clock.
-up() {
-	read -r UP _ </proc/uptime
-	UP=${UP%%.*}
+# now: ms since the host was started, in NOW.  Nobody sets that clock.
+now() {
+	local up
+	read -r up _ </proc/uptime
+	# shellcheck disable=SC2034 # for who calls it
+	NOW=$((10#${up/./} * 10))
 }
 
 # help_or_error ARGUMENT: what no option of the script is.

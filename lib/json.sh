@@ -40,7 +40,7 @@ show_json() {
 		"$(truth $((!QUIET)))"
 	printf ',"exclude_cgroups":[%s]' "$(list_of "$NOT_UNDER")"
 	printf ',"exclude_programs":[%s]' "$(list_of "$NOT_OF")"
-	printf ',"guard":%s' "$(is_guarded && echo true || echo false)"
+	printf ',"guard":%s' "$(truth "$GUARDED")"
 	printf ',"all_connections":%s' "$(truth $((ALL > 0)))"
 	printf ',"admit_zerocopy":%s' "$(truth $((ZEROCOPY > 0)))"
 	printf ',"new_listeners_only":%s' "$(truth $((NEW_ALONE > 0)))"

@@ -21,7 +21,7 @@ ITERATES=$$ # the process whose lists these are
 BEGUN=      # and when it was started: see begun()
 LIST_LINES=200000
 LIST_SECONDS=8 # that a list may take,
-LIST_END=0     # and when all lists of a script are to be there, by up(); 0: no end
+LIST_END=0     # and when all lists of a script are to be there, by now(); 0: no end
 
 # begun PID: when a process was started, in ticks since the host was, in BEGUN; empty: it has ended.
 # Another one can have its number later, or in another pid namespace, but not the same time as well.
@@ -33,8 +33,8 @@ begun() {
 }
 begun "$$"
 
-# pin_lists: those that are missing, by load.sh.  Kernels before 5.15 refuse sock_ops_release, and the policy of some hosts
-# iterators over maps.
+# pin_lists: those that are missing, by load.sh.  Kernels before 5.15 refuse sock_ops_release, and
+# the policy of some hosts iterators over maps.
 pin_lists() {
 	local name map
 	for name in "${LISTS[@]}"; do
@@ -85,9 +85,9 @@ iterate() {
 		return 1
 	fi
 	# Any user can make one list take long, but not all lists of a script together.
-	up
-	if ((LIST_END && LIST_END - UP < seconds)); then
-		seconds=$((LIST_END - UP > 1 ? LIST_END - UP : 1))
+	now
+	if ((LIST_END && LIST_END - NOW < 1000 * seconds)); then
+		seconds=$((LIST_END - NOW > 1000 ? (LIST_END - NOW) / 1000 : 1))
 	fi
 	read_pin "$seconds" "$pin" || status=$?
 	if ((status == 124)); then

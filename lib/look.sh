@@ -118,7 +118,10 @@ look_at_maps() {
 	# Of the programs alone, which may be later ones.
 	((LOADED_AT)) || LOADED_AT=$((since - booted))
 	SINCE=$((booted + LOADED_AT))
-	read -r NOW _ </proc/uptime
+	GUARDED=0
+	! is_guarded || GUARDED=1
+	now
+	LOOKED=$NOW
 }
 
 look_at_scope() {
@@ -141,8 +144,8 @@ look_at_scope() {
 }
 
 look_at_sockets() {
-	up
-	LIST_END=$((UP + LIST_SECONDS)) # after the paths of cgroups, which may take their time
+	now
+	LIST_END=$((NOW + LIST_SECONDS * 1000)) # after the paths of cgroups, which may take their time
 	if ! OPEN_SOCKETS=$(iterate "$OPEN") || ! CONNECTIONS=$(connections pinned "$MAP_PIN"); then
 		end_lists
 		return 1
@@ -160,12 +163,16 @@ look_at_sockets() {
 # Is ours ATTACHED (empty: not known), and LATER programs that run after it, as NAME/ID: with these
 # no connection is admitted.
 look_at_attached() {
-	local programs
+	local programs id name
 	ATTACHED='' LATER=''
 	[[ -n $CGROUP ]] || return 0
 	programs=$(programs_on sock_ops "$CGROUP" effective) || return 0 # bpftool 7 asks 5.10 for too much
-	ATTACHED=$(say "$programs" | awk -v ours="$PROGRAM_ID" '$1 == ours { n = 1 } END { print n + 0 }')
-	LATER=$(say "$programs" | awk -v ours="$PROGRAM_ID" '
-		found { print $3 "/" $1 }
-		$1 == ours { found = 1 }')
+	ATTACHED=0
+	while read -r id _ name; do
+		if [[ $id == "$PROGRAM_ID" ]]; then
+			ATTACHED=1
+		elif ((ATTACHED)); then
+			LATER+=${LATER:+$'\n'}$name/$id
+		fi
+	done < <(say "$programs")
 }

@@ -130,10 +130,16 @@ config_value() {
 	in_memory 4 "$5"
 }
 
+# config_command CGROUP SWITCH QUIET PROGRAM ADMIT MAP: in CONFIG_COMMAND, what writes these into it.
+config_command() {
+	# shellcheck disable=SC2207 # words
+	CONFIG_COMMAND=(bpftool map update "${@:6}" key 0 0 0 0 value $(config_value "${@:1:5}"))
+}
+
 # set_config CGROUP SWITCH QUIET PROGRAM ADMIT MAP
 set_config() {
-	# shellcheck disable=SC2046 # words
-	cmd bpftool map update "${@:6}" key 0 0 0 0 value $(config_value "${@:1:5}")
+	config_command "$@"
+	cmd "${CONFIG_COMMAND[@]}"
 }
 
 # number_of KEY prog|map PROGRAM|MAP: of what bpftool shows of it; nothing when there is none.

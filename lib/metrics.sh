@@ -34,7 +34,7 @@ show_metrics() {
 	loaded_is 1
 	gauge loaded_timestamp_seconds "$SINCE" "When it was loaded, in seconds since 1970."
 	gauge "info{version=$(quoted "$LOADED_VERSION")}" 1 "The version that is loaded."
-	gauge guard "$(is_guarded && echo 1 || echo 0)" "1: the guard is loaded."
+	gauge guard "$GUARDED" "1: the guard is loaded."
 	gauge map_max_sockets "$MOST" "Sockets for which there is room in the map."
 	awk '
 		FILENAME == ARGV[1] {

@@ -21,7 +21,8 @@ NEW=tcpip-bypass.new
 text=$("$HERE/status.sh" --prometheus) || (($? == 1))
 cd "$METRICS"
 # Who may write beside it can have it lead anywhere.
-[[ $(pwd -P) == "${METRICS%/}" ]] || die "METRICS is not the path of a directory, but a link; it leads to $(shown "$(pwd -P)")"
+[[ $(pwd -P) == "${METRICS%/}" ]] ||
+	die "METRICS is not the path of a directory, but a link; it leads to $(shown "$(pwd -P)")"
 umask 022
 rm -f "$NEW"
 printf '%s\n' "$text" | dd of="$NEW" conv=excl oflag=nofollow status=none

@@ -44,7 +44,7 @@ begin_scope() {
 	# Also if bpftool fails: the new scope may be in force, and what it excludes is taken back.  With
 	# a number of its own, since connections may have been admitted in the new one.
 	((LOADED_VALUES[4] = (LOADED_VALUES[4] + (2 << SCOPE_SHIFT)) & 0xffffffff)) || true
-	config_command "${LOADED_VALUES[@]}"
+	config_command "${LOADED_VALUES[@]}" pinned "$CONFIG_PIN"
 	undo_with "the new scope" "${CONFIG_COMMAND[@]}"
 }
 

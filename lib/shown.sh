@@ -28,6 +28,8 @@
 #   inodes, pids            the kernel                   sock_ops_*, as numbers      as they are
 #   arguments of processes  any user                     haproxy.sh                  not at all
 #   names of namespaces     root                         entrances()                 not at all
+#   METRICS                 root; where it leads, who    metrics_file.sh             metrics_file.sh
+#                           may write beside it
 #   AppArmor's profile      root                         confinement()               confinement()
 
 # For awk, where bytes are two hexadecimal digits each: shown() of a string up to a zero, and

@@ -199,14 +199,14 @@ in_turn() {
 judged() {
 	local place pid cgroup uid status end
 	local -A known=()
-	up
-	end=$((UP + JUDGE_SECONDS))
+	now
+	end=$((NOW + JUDGE_SECONDS * 1000))
 	while read -r place pid cgroup uid; do
 		if [[ $place == "$MAY_SPLICE_AT" ]]; then
 			[[ -z ${known[$cgroup]:-} ]] || continue
 			status=0
-			up
-			if ((UP >= end)); then
+			now
+			if ((NOW >= end)); then
 				place+='~'
 			else
 				splices "$pid" || status=$?

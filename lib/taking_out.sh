@@ -6,13 +6,6 @@
 
 # ---- time ------------------------------------------------------------------
 
-# now: ms since the host was started, in NOW.  Nobody sets that clock.
-now() {
-	local up
-	read -r up _ </proc/uptime
-	NOW=$((10#${up/./} * 10))
-}
-
 # has_time END, which is one of now().
 has_time() {
 	now

@@ -81,22 +81,14 @@ box_each_test
 	done
 	mkdir -p "$BOX_CGROUP/$deep"/{in,out}
 	load_pair --cgroup "$(box_root)/$deep" --exclude-cgroup "$(box_root)/$deep/out"
-	in_below "$deep/in" "$PAIR" talk
+	in_cgroup "$deep/in" "$PAIR" talk
 	have_want "redirected messages" "$(counter redirected_messages)" -eq 200
-	in_below "$deep/out" "$PAIR" talk
+	in_cgroup "$deep/out" "$PAIR" talk
 	have_want "redirected messages" "$(counter redirected_messages)" -eq 200
 	# One above excludes all.
 	load_pair --reload --exclude-cgroup "$(box_root)/deep"
-	in_below "$deep/in" "$PAIR" talk
+	in_cgroup "$deep/in" "$PAIR" talk
 	have_want "redirected messages" "$(counter redirected_messages)" -eq 200
-}
-
-# in_below PATH COMMAND...: in that cgroup below the sandbox's.
-in_below() {
-	(
-		echo "$BASHPID" >"$BOX_CGROUP/$1/cgroup.procs"
-		exec nsenter --target "$BOX_PID" --cgroup --mount --net -- "${@:2}"
-	)
 }
 
 @test "cgroup v2: the root is a mount of the whole, seen, and not of a part" {

@@ -23,14 +23,6 @@ cgroup_up() {
 	mkdir -p "$BOX_CGROUP/$1"
 }
 
-# in_cgroup PATH COMMAND...: in a cgroup below the sandbox's root.
-in_cgroup() {
-	(
-		echo "$BASHPID" >"$BOX_CGROUP/$1/cgroup.procs"
-		exec nsenter --target "$BOX_PID" --cgroup --mount --net -- "${@:2}"
-	)
-}
-
 # stranger CGROUP PYTHON [ARGUMENT...]: a program of his, in the background; it has begun when it prints.
 # name(BYTES) gives it a name, listen() makes a listener.
 stranger() {
@@ -322,18 +314,7 @@ os.execv(sys.executable, [sys.executable, "-c", "import ctypes, time\n"
 		cgroup_up user
 		if [[ $how == many ]]; then
 			cgroup_up own
-			local STRANGER=(env)
-			stranger user '
-name(b"pasta")
-resource.setrlimit(resource.RLIMIT_NOFILE, (10000, 10000))
-kept = []
-for n in range(4100):
-    path = "%s/%d" % (sys.argv[1], n)
-    os.mkdir(path)
-    open(path + "/cgroup.procs", "w").write("0")
-    kept.append(listen())
-time.sleep(120)' "$(box_root)/user"
-			wait_until 60 "the last one" has_lines 4100 "$BOX_TMP/out.$STRANGERS"
+			pastas 4100 user
 		fi
 		STRANGER=(env)
 		stranger "$([[ $how != many ]] || echo own)" '
@@ -473,6 +454,22 @@ has_lines() {
 	[[ $(wc -l <"$2") -ge $1 ]]
 }
 
+# pastas COUNT PATH: so many cgroups below that one, with a listener each, of one program.
+pastas() {
+	local STRANGER=(env) # root's
+	stranger user '
+name(b"pasta")
+resource.setrlimit(resource.RLIMIT_NOFILE, (10000, 10000))
+kept = []
+for n in range(int(sys.argv[1])):
+    path = "%s/%d" % (sys.argv[2], n)
+    os.mkdir(path)
+    open(path + "/cgroup.procs", "w").write("0")
+    kept.append(listen())
+time.sleep(120)' "$1" "$(box_root)/$2"
+	wait_until 60 "the last one" has_lines "$1" "$BOX_TMP/out.$STRANGERS"
+}
+
 # bats test_tags=long
 @test "numbers: many cgroups of two users leave room for those of others, and exclude nothing else" {
 	local n
@@ -549,18 +546,7 @@ time.sleep(120)' "$(box_root)/$deep"/{1..70} "$(box_root)/$long"
 	local long=user
 	long+=/$(printf '\001%.0s' {1..220})/$(printf '\002%.0s' {1..220})/$(printf '\003%.0s' {1..220})/$(printf '\004%.0s' {1..220})
 	cgroup_up "$long"
-	local STRANGER=(env)
-	stranger user '
-name(b"pasta")
-resource.setrlimit(resource.RLIMIT_NOFILE, (10000, 10000))
-kept = []
-for n in range(3000):
-    path = "%s/%d" % (sys.argv[1], n)
-    os.mkdir(path)
-    open(path + "/cgroup.procs", "w").write("0")
-    kept.append(listen())
-time.sleep(120)' "$(box_root)/$long"
-	wait_until 60 "the last one" has_lines 3000 "$BOX_TMP/out.$STRANGERS"
+	pastas 3000 "$long"
 	load_within 10 --no-guard
 	have_want "bytes" "${#output}" -le 10000
 	output_has "and so do the cgroups of 2992 more: pasta"
