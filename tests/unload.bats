@@ -146,9 +146,11 @@ without_map_iterators() {
 	in_box bpftool prog load "$ROOT/build/other/names.bpf.o" /sys/fs/bpf/theirs/names type socket pinmaps /sys/fs/bpf/theirs
 	in_box bpftool map update pinned /sys/fs/bpf/theirs/sock_ops_config key 0 0 0 0 \
 		value 1 0 0 0 0 0 0 0 1 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0
+	in_box bpftool map update pinned /sys/fs/bpf/theirs/sock_ops_config key 1 0 0 0 \
+		value "$(sed -n 's/^LAYOUT=//p' "$ROOT/lib/version.sh")" 0 0 0 0 0 0 0 49 46 50 0 0 0 0 0 0 0 0 0 0 0 0 0
 	run -0 unload_pair
 	output_has unloaded
-	output_lacks "switched on" "cannot"
+	output_lacks "switched on" "cannot" "another version"
 	run -0 unload_pair
 	output_has "nothing is loaded"
 	in_box rm -r /sys/fs/bpf/theirs
