@@ -253,6 +253,7 @@ struct ns_common {
 };
 
 struct netns_ipv4 {
+	int sysctl_tcp_rmem[3];
 	int sysctl_tcp_keepalive_time;
 	int sysctl_tcp_keepalive_intvl;
 	u8 sysctl_tcp_keepalive_probes;
@@ -408,6 +409,7 @@ struct sock {
 	int sk_rcvbuf;
 	int sk_sndbuf;
 	u8 sk_kern_sock : 1;
+	u8 sk_userlocks : 4;
 	__u16 sk_protocol;
 	int sk_peek_off;
 	int sk_rcvlowat;

@@ -29,8 +29,8 @@ count() {
 
 # connections WHAT VARIANT COMMAND...: the middle one of three longer runs, as they spread by 1 %.
 connections() {
-	local run figures=()
-	for run in 1 2 3; do
+	local figures=()
+	for _ in 1 2 3; do
 		figures+=("$(RUN=0.2 count "$@")")
 	done
 	printf '%s\n' "${figures[@]}" | sort -t '|' -k 4n | sed -n 2p

@@ -20,15 +20,15 @@
  * PART_OF_SEND or more gets as much, too: a longer send comes as messages of 544 KiB (MAX_MSG_FRAGS
  * pages of 32 KiB).  They belong to one call.  A reader on the same CPU cannot run before it
  * returns, so leaving in the middle would leave much unread.  If a wait finds that the reader has
- * not moved, such a burst waits no more.  ALWAYS_FITS needs no look at the buffers: they are never
- * smaller (SOCK_MIN_SNDBUF and SOCK_MIN_RCVBUF in net/sock.h).  Kernels without msg_tot_len get
+ * not moved, such a burst waits no more.  ALWAYS_FITS needs no look at the buffers: its bytes are
+ * less than half of the smallest (SOCK_MIN_RCVBUF in net/sock.h).  Kernels without msg_tot_len get
  * ROOM_UNCOUNTED, and no more in either case: 5.10 does not add redirected bytes to sk_rmem_alloc,
  * and an edge-triggered reader that had paused stalls there at the boundary between the two queues.
  */
 #define MESSAGE_COST   1024
 #define ROOM_WAITING   4 /* times ROOM, while another thread waits in a recv, or in one send */
 #define PART_OF_SEND   (512 * 1024)
-#define ALWAYS_FITS    4096
+#define ALWAYS_FITS    2048
 #define ROOM_UNCOUNTED (64 * 1024 * 1024)
 
 /*
@@ -63,9 +63,7 @@
 /*
  * A reader that shares the sender's CPU cannot run before the sender is
  * preempted: from half of ROOM on, up to PATIENCE waits are spent (5 ms, more
- * than a scheduler's tick at 250 Hz), one for each send.  A direction that leaves
- * with its reader's buffer full pays more: TCP bytes that find no room are
- * dropped, and wait for a retransmission.
+ * than a scheduler's tick at 250 Hz), one for each send.
  */
 #define PATIENCE 25
 
@@ -133,6 +131,30 @@ static __always_inline int too_many(struct sock_record *rec)
 	return rec->messages > most;
 }
 
+/*
+ * Would more be unread than the reader's TCP can hold beside what it has offered its peer, half of
+ * sk_rcvbuf?  Unread bytes count there (sk_rmem_alloc), but never shrink that offer: behind them
+ * TCP would drop what comes within it, and the sender would send it again, ever more seldom,
+ * instead of probing a closed window.  Whoever has closed gives up then (tcp_orphan_retries).
+ * sk_rcvbuf grows up to tcp_rmem[2] (tcp_clamp_window), unless the program has set SO_RCVBUF.  Who
+ * must not leave while another thread waits in a recv does not ask.
+ */
+static __noinline int over_buffer(const struct sock_record *rec, __u32 size)
+{
+	__u64 buffer, most, grows, unread;
+
+	if (!counts_bypassed())
+		return 0;
+	most = buffer = read_kernel(struct sock, rec->peer_sk, sk_rcvbuf);
+	if (rec->unread <= buffer / 2)
+		return 0;
+	grows = read_kernel(struct net, netns_of(rec->peer_sk), ipv4.sysctl_tcp_rmem[2]);
+	if (grows > most && !locks_rcvbuf(rec->peer_sk))
+		most = grows;
+	unread = read_kernel(struct sk_psock, psock_at(rec->peer_queue), msg_tot_len);
+	return unread + size > most - buffer / 2 && !reader_waits(rec);
+}
+
 /* The reader has read all but this message. */
 static __always_inline enum backlog was_read(const struct send *s)
 {
@@ -150,8 +172,12 @@ static __always_inline enum backlog backlog(const struct send *s)
 
 	if (rec->unread <= ALWAYS_FITS)
 		return FITS;
-	if (too_many(rec))
-		return wait_for_reader(rec->peer_queue, rec->peer) ? was_read(s) : TOO_MUCH;
+	if (too_many(rec) || over_buffer(rec, s->size)) {
+		if (!wait_for_reader(rec->peer_queue, rec->peer))
+			return TOO_MUCH;
+		was_read(s);
+		return over_buffer(rec, s->size) ? TOO_MUCH : WAS_READ;
+	}
 	most = room(rec);
 	waiting = counts_bypassed() ? ROOM_WAITING * most : most;
 	if (rec->in_parts)

@@ -187,6 +187,14 @@ static __always_inline int in_repair(__u64 sk)
 	return BPF_CORE_READ_BITFIELD(tp, repair);
 }
 
+/* Has the program set SO_RCVBUF?  Then the kernel leaves sk_rcvbuf as it is. */
+#define SOCK_RCVBUF_LOCK 2 /* include/net/sock.h */
+
+static __always_inline int locks_rcvbuf(__u64 sk)
+{
+	return read_kernel_bit(struct sock, sk, sk_userlocks) & SOCK_RCVBUF_LOCK;
+}
+
 /* 16 bits before 6.8; only a load is resized by libbpf. */
 static __always_inline int timestamping(struct sock *sk)
 {

@@ -55,8 +55,8 @@
 static struct {
 	const char *listen, *connect, *client, *until;
 	int port, client_port;
-	int defer, fastopen, mptcp, mptcp_server, mptcp_client, nonblock, slow, abort, kill,
-		buffers;
+	int defer, fastopen, mptcp, mptcp_server, mptcp_client, nonblock, slow, abort, kill, sndbuf,
+		rcvbuf;
 	int keepalive, idle, user_timeout, late, show;
 	int timeout;
 	uint64_t seed;
@@ -1089,6 +1089,12 @@ static socklen_t address(const char *text, int port, struct sockaddr_storage *to
 	return 0;
 }
 
+static void set_number(int fd, int level, int option, int number, const char *name)
+{
+	if (number && setsockopt(fd, level, option, &number, sizeof(number)))
+		fail(name);
+}
+
 static int new_socket(int family, int mptcp)
 {
 	int fd = socket(family, SOCK_STREAM, mptcp ? IPPROTO_MPTCP : 0), one = 1;
@@ -1096,17 +1102,9 @@ static int new_socket(int family, int mptcp)
 	if (fd < 0)
 		fail("socket");
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	if (opt.buffers) {
-		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &opt.buffers, sizeof(opt.buffers));
-		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &opt.buffers, sizeof(opt.buffers));
-	}
+	set_number(fd, SOL_SOCKET, SO_SNDBUF, opt.sndbuf, "SO_SNDBUF");
+	set_number(fd, SOL_SOCKET, SO_RCVBUF, opt.rcvbuf, "SO_RCVBUF");
 	return fd;
-}
-
-static void set_number(int fd, int level, int option, int number, const char *name)
-{
-	if (number && setsockopt(fd, level, option, &number, sizeof(number)))
-		fail(name);
 }
 
 /* The server's, on its listener; with --late on the connection. */
@@ -1271,7 +1269,8 @@ static const struct scenario *parse(int argc, char **argv)
 						{"port", 1, 0, 'p'},
 						{"client", 1, 0, 'a'},
 						{"client-port", 1, 0, 'q'},
-						{"buffers", 1, 0, 'b'},
+						{"sndbuf", 1, 0, 'b'},
+						{"rcvbuf", 1, 0, 'r'},
 						{"abort", 0, &opt.abort, 1},
 						{"seed", 1, 0, 's'},
 						{"count", 1, 0, 'n'},
@@ -1309,7 +1308,10 @@ static const struct scenario *parse(int argc, char **argv)
 			opt.client = optarg;
 			break;
 		case 'b':
-			opt.buffers = atoi(optarg);
+			opt.sndbuf = atoi(optarg);
+			break;
+		case 'r':
+			opt.rcvbuf = atoi(optarg);
 			break;
 		case 'q':
 			opt.client_port = atoi(optarg);

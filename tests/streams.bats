@@ -174,8 +174,26 @@ unread() {
 @test "bound: explicit small buffers are honoured" {
 	counts_unread || skip "this kernel does not count what is queued"
 	# setsockopt doubles them; plain TCP adds what is on the way.
-	have_want "bytes held" "$(held_by_stopped_reader --buffers 8192 --size 1000)" -le $((128 * 1024))
+	have_want "bytes held" "$(held_by_stopped_reader --sndbuf 8192 --rcvbuf 8192 --size 1000)" -le $((128 * 1024))
 	have_want "left for want of room" "$(counter left_room)" -eq 1
+}
+
+@test "bound: behind what a stopped reader has not read TCP drops nothing" {
+	local rcvbuf size dropped pids=()
+	counts_unread || skip "this kernel does not count what is queued"
+	in_box sysctl -qw net.ipv4.tcp_rmem="4096 131072 6291456" # as before 6.16
+	for rcvbuf in 0 4096 65536 1000000; do
+		for size in 100 1000 65536 1000000; do
+			in_box "$PAIR" --rcvbuf "$rcvbuf" --size "$size" stopped >/dev/null &
+			pids+=($!)
+		done
+	done
+	for pid in "${pids[@]}"; do
+		wait "$pid"
+	done
+	have_want "left for want of room" "$(counter left_room)" -eq "${#pids[@]}"
+	dropped=$(in_box nstat -asz TcpExtRcvPruned TcpExtTCPRcvQDrop | awk '/^Tcp/ { n += $2 } END { print n }')
+	have_want "segments dropped" "$dropped" -eq 0
 }
 
 @test "bulk: leaves, and both ends are plain TCP afterwards" {
