@@ -316,7 +316,8 @@ load() {
 	configure_cgroups || exit 1
 	open=$(report_open)
 	switch_on
-	trap - EXIT INT TERM HUP
+	trap - EXIT
+	trap '' INT TERM HUP # it is loaded, and says so
 	report
 	[[ -z $open ]] || say "$open"
 	say "loaded: TCP between programs of this host, under $CGROUP_SHOWN, skips the stack"

@@ -97,14 +97,14 @@ parse() {
 DONE=0          # steps that changed something
 FAILED=0        # steps that did not succeed
 NOT_LOOKED_AT=0 # loads that earlier unloads had to leave
+KEEP_PINS=0     # 1: what is pinned must be found again
 
 # try COMMAND...: a step that is needed.
 try() {
 	if cmd "$@"; then
 		DONE=$((DONE + 1))
 	else
-		warn "failed: $*"
-		FAILED=$((FAILED + 1))
+		failed "failed: $*"
 	fi
 }
 
@@ -112,6 +112,12 @@ try() {
 attempt() {
 	cmd -t "$@" || return
 	DONE=$((DONE + 1))
+}
+
+# failed MESSAGE...: what bpftool has not done, or does not tell.
+failed() {
+	warn "$@"
+	FAILED=$((FAILED + 1))
 }
 
 # switch_is STATE MAP, and switch_to STATE MAP: of struct sock_config.
@@ -122,14 +128,20 @@ switch_is() {
 }
 
 switch_to() {
-	local state=$1 values
+	local state=$1 values said
 	shift
-	read -ra values < <(config_of "$@") || return 0 # no map of ours
+	[[ $# -gt 0 ]] || return 0
+	said=$(config_of "$@") || {
+		failed "bpftool cannot read the switch: map $*"
+		return 0
+	}
+	[[ -n $said ]] || return 0 # no map of ours
+	read -ra values < <(say "$said")
 	[[ ${values[1]} -ne $OFF && ${values[1]} -ne $state ]] || return 0
 	if set_config "${values[0]}" "$state" "${values[2]}" "${values[3]}" "${values[4]}" "$@"; then
 		DONE=$((DONE + 1))
 	else
-		FAILED=$((FAILED + 1))
+		failed "bpftool cannot write the switch: map $*"
 	fi
 }
 
@@ -138,7 +150,7 @@ switch_to() {
 # map_of NAME: a map of the pinned programs, also when its own pin is lost, or is something else.
 map_of() {
 	local program
-	if [[ $(bpftool -j map show pinned "$BPFFS/$1" 2>/dev/null) == *"\"name\":\"${1:0:15}\""* ]]; then
+	if [[ $(bpftool_shows -j map show pinned "$BPFFS/$1" 2>/dev/null) == *"\"name\":\"${1:0:15}\""* ]]; then
 		say "pinned $BPFFS/$1"
 		return
 	fi
@@ -147,7 +159,7 @@ map_of() {
 	done | sed -n 1p
 }
 
-# can_ask: whether bpftool tells anything of what is pinned.
+# can_ask: whether bpftool tells anything, of what is pinned where there is any.
 can_ask() {
 	local pin pins=0
 	for pin in "prog pinned $SOCKOPS_PIN" "prog pinned $BYPASS_PIN" "map pinned $CONFIG_PIN" "map pinned $MAP_PIN"; do
@@ -156,7 +168,7 @@ can_ask() {
 		# shellcheck disable=SC2086 # words
 		[[ -z $(id_of $pin) ]] || return 0
 	done
-	((!pins))
+	((!pins)) && all_of prog >/dev/null
 }
 
 LOADED_FOR= # the cgroup that load.sh has attached to
@@ -165,8 +177,12 @@ WHY_UNSEEN="cannot be seen from here; where it can"
 
 # The pinned program, from there.
 detach_pinned() {
-	local values cgroup pin
-	read -ra values < <(config_of "$@") || true
+	local values cgroup pin said=
+	[[ $# -eq 0 ]] || said=$(config_of "$@") || {
+		KEEP_PINS=1
+		return 0
+	}
+	read -ra values < <(say "$said")
 	[[ -n ${values[0]:-} && -e $SOCKOPS_PIN ]] || return 0
 	cgroup=$(cgroup_path "${values[0]}") || WHY_UNSEEN="was not found within 5 s; to try again"
 	[[ -n $cgroup ]] || {
@@ -195,8 +211,7 @@ detach_unpinned() {
 		fi
 	done <<<"$ours"
 	if ours=$(ours_on "$cgroup") && [[ -n $ours ]]; then
-		warn "still attached to $(shown "$cgroup"): $(cut -d ' ' -f 1 <<<"$ours" | paste -sd ' ')"
-		FAILED=$((FAILED + 1))
+		failed "still attached to $(shown "$cgroup"): $(cut -d ' ' -f 1 <<<"$ours" | paste -sd ' ')"
 	fi
 }
 
@@ -220,13 +235,10 @@ unpin() {
 
 # left_behind PINNED-ID: loads that no pin leads to, as `PROGRAM-ID MAP-ID CONFIG-ID RECORDS-ID`:
 # those that an earlier unload.sh had to leave, or whose pins are lost, but not the pinned
-# program's.  A load whose sock_ops program is in the kernel is left out: it serves somebody else's
+# program's.  Fails where bpftool does.  A load whose sock_ops program is in the kernel is left out: it serves somebody else's
 # connections, or another script, perhaps in a container, is at work on it.
 left_behind() {
-	{
-		bpftool -j prog show 2>/dev/null || true
-		bpftool -j map show 2>/dev/null || true
-	} | sed 's/{"id":/\n&/g' | awk -F '[:,"]+' -v pinned="$1" -v sockops="$SOCKOPS" \
+	{ all_of prog && all_of map; } | sed 's/{"id":/\n&/g' | awk -F '[:,"]+' -v pinned="$1" -v sockops="$SOCKOPS" \
 		-v bypass="${BYPASS:0:15}" -v map="$MAP" -v config="$CONFIG" '
 		# {"id":N,"type":"TYPE","name":"NAME", and of a program "map_ids":[N,N,...]
 		!/^\{"id":[0-9]+,"type":"[a-z_]+","name":"/ { next }
@@ -252,12 +264,13 @@ left_behind() {
 		}'
 }
 
-# is_gone PROGRAM-ID
+# is_gone PROGRAM-ID.  Also if it may not be asked (without CAP_SYS_ADMIN), but not if bpftool fails.
 is_gone() {
-	local i
+	local i said
 	[[ -n $1 ]] || return 0
 	for ((i = 0; i < 20; i++)); do # the kernel frees a moment later
-		bpftool prog show id "$1" >/dev/null 2>&1 || return 0
+		said=$(bpftool_shows prog show id "$1" 2>&1) ||
+			[[ $said != *"No such file"* && $said != *"Operation not permitted"* ]] || return 0
 		sleep 0.05
 	done
 	return 1
@@ -272,8 +285,7 @@ pin_again() {
 	[[ -z $UNSEEN ]] || where="the cgroup with the inode number $UNSEEN $WHY_UNSEEN"
 	cmd bpftool prog pin id "$1" "$SOCKOPS_PIN" || true
 	cmd bpftool map pin id "$2" "$CONFIG_PIN" || true
-	warn "switched off, but still attached: $where: sudo $0"
-	FAILED=$((FAILED + 1))
+	failed "switched off, but still attached: $where: sudo $0"
 }
 
 # take_apart MAP-OF-CONFIG: detach and unpin all that there is.
@@ -287,6 +299,11 @@ take_apart() {
 	done < <(printf '%s\n' "$LOADED_FOR" "$(cgroup2_root)" "$CGROUP" | awk 'NF && !seen[$0]++')
 	attempt bpftool prog detach pinned "$BYPASS_PIN" msg_verdict pinned "$MAP_PIN" ||
 		attempt bpftool prog detach pinned "$NEW_BYPASS_PIN" msg_verdict pinned "$MAP_PIN" || true
+	if ((KEEP_PINS)) || ! can_ask; then
+		KEEP_PINS=1
+		failed "what is pinned stays, since bpftool has failed; to try again: sudo $0"
+		return
+	fi
 	unpin
 	pin_again "$sockops" "$config"
 }
@@ -353,12 +370,21 @@ end_bypass() {
 	fi
 	switch_to $OFF "${config[@]}"
 	# While it is on, a message could be on its way to an idle socket.
-	if switch_is $OFF "${config[@]}"; then
-		take_out "$end" "${map[@]}" || status=$?
-		((status != 1)) || STAY+=("$map_id")
-		((status < 2)) || FAILED=$((FAILED + 1))
-		release_taken "$map_id" "$records" "$end"
+	if ! switch_is $OFF "${config[@]}"; then
+		failed "the bypass was not switched off: connections stay on it"
+		KEEP_PINS=1
+		LEFT+=${LEFT:+$'\n'}$SEEN
+		return
 	fi
+	take_out "$end" "${map[@]}" || status=$?
+	case $status in
+	1) STAY+=("$map_id") ;;
+	2)
+		FAILED=$((FAILED + 1))
+		FOUND=0 # how many have gone is not known
+		;;
+	esac
+	release_taken "$map_id" "$records" "$end"
 }
 
 # end_left_behind END PROGRAM-ID MAP-ID CONFIG-ID RECORDS-ID: the same for a load whose maps have no
@@ -388,7 +414,7 @@ end_left_behind() {
 }
 
 main() {
-	local bypass config map map_id='' end program id records
+	local bypass config map map_id='' end program id records behind
 	parse "$@"
 	need_root
 	command -v bpftool >/dev/null ||
@@ -409,6 +435,7 @@ main() {
 	LOADED_LAYOUT=$(layout_of "${config[@]}")
 	if [[ ${#map[@]} -gt 0 && ${#config[@]} -gt 0 ]]; then
 		map_id=$(id_of map "${map[@]}")
+		[[ -n $map_id ]] || die "bpftool does not tell what is loaded; nothing has changed"
 		PINNED_LIST[$map_id]=$(list_path "$ITERATES" "$STATUS" "${map[@]}")
 		hold_lists "${map[@]}"
 		end_bypass "$end" "$map_id" "$(id_of map pinned "$RECORD_PIN")" "${config[@]}" "${map[@]}"
@@ -416,20 +443,21 @@ main() {
 		switch_to $OFF "${config[@]}"
 	fi
 	take_apart "${config[@]}"
+	behind=$(left_behind "$bypass") || failed "bpftool does not tell what earlier unloads had to leave"
 	while read -r program id config records; do
-		[[ $id != "$map_id" ]] || continue
+		[[ -n $id && $id != "$map_id" ]] || continue
 		if ! has_time "$((end + LEFT_BEHIND_MS))"; then
 			NOT_LOOKED_AT=$((NOT_LOOKED_AT + 1))
 		else
 			end_left_behind "$end" "$program" "$id" "$config" "$records"
 		fi
-	done < <(left_behind "$bypass")
+	done < <(say "$behind")
 	now
 	wait_for_held "$((NOW + HELD_MS))"
 
 	report
 	linger
-	if [[ -z $LEFT ]] && ! is_gone "$bypass"; then
+	if [[ -z $LEFT ]] && ((!KEEP_PINS)) && ! is_gone "$bypass"; then
 		say "a program stays in the kernel until threads that wait in a recv have received something"
 	fi
 	((FAILED == 0))

@@ -9,10 +9,11 @@ has_sources() {
 	[[ -e $HERE/$SOCKOPS.c ]]
 }
 
-# Asking the compiler takes as long as all other checks here: look for the file first.
+# Asking the compiler takes as long as all other checks here: look for the file first.  Not where
+# root stands: the directory may be a user's.
 has_libbpf_headers() {
 	[[ -e /usr/include/bpf/bpf_helpers.h ]] ||
-		clang -E -include bpf/bpf_helpers.h -x c /dev/null >/dev/null 2>&1
+		(cd / && clang -E -x c - <<<'#include <bpf/bpf_helpers.h>') >/dev/null 2>&1
 }
 
 missing_deps() {

@@ -32,9 +32,9 @@ attach_new() {
 
 # take_places: move the new pins over the old ones, also those of a load.sh that was killed.
 take_places() {
-	[[ ! -e $NEW_BYPASS_PIN ]] || cmd mv "$NEW_BYPASS_PIN" "$BYPASS_PIN"
+	[[ ! -e $NEW_BYPASS_PIN ]] || cmd mv "$NEW_BYPASS_PIN" "$BYPASS_PIN" || return
 	# Last: while it is there, this is not done.
-	cmd mv "$NEW_SOCKOPS_PIN" "$SOCKOPS_PIN"
+	cmd mv "$NEW_SOCKOPS_PIN" "$SOCKOPS_PIN" || return
 	note_version "$LOADED_AT"
 	write_updates "the version"
 }

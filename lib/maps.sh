@@ -7,10 +7,34 @@
 
 # A MAP below is what bpftool calls so: `pinned PATH` or `id N`.
 
+# bpftool_shows ARGUMENT...: bpftool, where it shows programs or maps.  One that names the processes
+# behind them, as Ubuntu's does, goes through the open files of all that it sees, which any user can
+# make very many: in a PID namespace of its own it sees itself alone.  That takes CAP_SYS_ADMIN.
+if unshare --pid --fork true 2>/dev/null; then
+	bpftool_shows() {
+		unshare --pid --fork bpftool "$@"
+	}
+else
+	bpftool_shows() {
+		bpftool "$@"
+	}
+fi
+
+# all_of prog|map: what bpftool shows of all that the host has; nothing to who has no CAP_SYS_ADMIN.
+# Fails where bpftool does.
+all_of() {
+	local said
+	if said=$(bpftool_shows -j "$1" show 2>/dev/null); then
+		say "$said"
+	else
+		[[ $said == *"Operation not permitted"* ]]
+	fi
+}
+
 # program_ids NAME: ids of all loaded programs of that name.
 program_ids() {
 	# The kernel keeps 15 characters of a name.
-	{ bpftool -j prog show 2>/dev/null || true; } | sed 's/{"id":/\n&/g' |
+	{ all_of prog || true; } | sed 's/{"id":/\n&/g' |
 		sed -n "s/^{\"id\":\([0-9]*\),\"type\":\"[a-z_]*\",\"name\":\"${1:0:15}[a-z]*\",.*/\1/p"
 }
 
@@ -18,10 +42,10 @@ program_ids() {
 map_id() {
 	local name=$1 json id
 	shift
-	json=$(bpftool -j prog show "$@" 2>/dev/null) || return
+	json=$(bpftool_shows -j prog show "$@" 2>/dev/null) || return
 	[[ $json =~ \"map_ids\":\[([0-9,]*)\] ]] || return
 	for id in ${BASH_REMATCH[1]//,/ }; do
-		if [[ $(bpftool -j map show id "$id" 2>/dev/null) == *"\"name\":\"$name\""* ]]; then
+		if [[ $(bpftool_shows -j map show id "$id" 2>/dev/null) == *"\"name\":\"$name\""* ]]; then
 			say "$id"
 			return
 		fi
@@ -88,9 +112,12 @@ number_at() {
 }
 
 # config_of MAP: the members of struct sock_config (bpf/config.h), as `CGROUP SWITCH QUIET PROGRAM
-# ADMIT`; nothing where it is no map of ours.  Without awk, as it is asked for again and again.
+# ADMIT`; nothing where it is no map of ours.  Fails where bpftool does.  Without awk, as it is asked
+# for again and again.
 config_of() {
-	config_in "$(bpftool -j map lookup "$@" key 0 0 0 0 2>/dev/null || true)"
+	local said
+	said=$(bpftool -j map lookup "$@" key 0 0 0 0 2>/dev/null) || return
+	config_in "$said"
 }
 
 # config_in JSON: the same of what bpftool shows.
@@ -144,7 +171,7 @@ set_config() {
 
 # number_of KEY prog|map PROGRAM|MAP: of what bpftool shows of it; nothing when there is none.
 number_of() {
-	number_in "$1" "$(bpftool -j "$2" show "$3" "$4" 2>/dev/null || true)"
+	number_in "$1" "$(bpftool_shows -j "$2" show "$3" "$4" 2>/dev/null || true)"
 }
 
 # number_in KEY JSON: the same of what bpftool shows.
@@ -156,7 +183,7 @@ number_in() {
 # ANSWERS, a line of JSON each, up to the first one that fails.
 ask() {
 	local said
-	said=$(say_each "$@" | bpftool -j batch file - 2>/dev/null) || true
+	said=$(say_each "$@" | bpftool_shows -j batch file - 2>/dev/null) || true
 	mapfile -t ANSWERS < <(say "${said//'{"command":'/$'\n'}")
 	ANSWERS=("${ANSWERS[@]:1}")
 }

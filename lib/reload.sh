@@ -48,6 +48,21 @@ begin_scope() {
 	undo_with "the new scope" "${CONFIG_COMMAND[@]}"
 }
 
+# finish OTHER: what is left to do once the new scope is in force; OTHER is 1 for another version.  All
+# of it is tried; fails where something did.
+finish() {
+	local status=0
+	if (($1)); then
+		take_places || status=1
+		cmd -q rm -f "${LIST_PINS[@]}" || status=1
+	fi
+	pin_lists || status=1
+	place_guard || status=1
+	exclude_alone WANTED || status=1
+	((GUARD_WANTED)) || ! is_guarded || take_off "$GUARD_DIR" || status=1
+	return $status
+}
+
 reload() {
 	local other=0
 	check_loaded
@@ -67,14 +82,8 @@ reload() {
 	set_switch "$ON"
 	trap - EXIT
 	trap '' INT TERM HUP # the rest is done in any case
-	if ((other)); then
-		take_places
-		cmd -q rm -f "${LIST_PINS[@]}"
-	fi
-	pin_lists
-	place_guard
-	exclude_alone WANTED || true # until the next --reload
-	((GUARD_WANTED)) || ! is_guarded || take_off "$GUARD_DIR"
+	finish "$other" ||
+		warn "what is loaded goes by these options, but not all was done; the same command does the rest"
 	report
 	say "reloaded: what is loaded goes by these options now"
 }

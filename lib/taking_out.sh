@@ -102,7 +102,7 @@ take_out() {
 		[[ -z $both ]] || delete_keys "$@" < <(say "$both")
 		pause "$looks" "$end"
 	done
-	if ! bpftool map show "$@" >/dev/null 2>&1; then
+	if [[ $(bpftool_shows map show "$@" 2>&1) == *"No such file"* ]]; then
 		return 0 # with its last socket an unpinned map goes as well
 	fi
 	connections "$@" >/dev/null || true # says why

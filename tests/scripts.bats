@@ -109,6 +109,15 @@ counted() {
 	assert_nothing_loaded
 }
 
+@test "load.sh: looks for no header where root stands" {
+	in_box mount -t tmpfs none /usr/include/bpf
+	mkdir -p "$BOX_TMP/here/bpf"
+	mkfifo "$BOX_TMP/here/bpf/bpf_helpers.h"
+	run -1 in_box env -C "$BOX_TMP/here" timeout 20 "$ROOT/load.sh"
+	output_has "missing: libbpf-headers"
+	assert_nothing_loaded
+}
+
 @test "load.sh: mounts a missing bpffs, and unmounts it when a later step fails" {
 	while [[ $(in_box stat -f -c %T /sys/fs/bpf) == bpf_fs ]]; do
 		in_box umount /sys/fs/bpf # the machine's own may be below
@@ -141,6 +150,16 @@ counted() {
 	unload_pair
 }
 
+@test "what bpftool shows, it shows in a PID namespace of its own" {
+	fake bpftool "[[ \$* != *show* ]] || readlink /proc/self/ns/pid >>'$BOX_TMP/namespaces'
+		exec \"\$REAL\" \"\$@\""
+	with_fakes "$ROOT/load.sh" --quiet
+	with_fakes "$ROOT/status.sh"
+	with_fakes "$ROOT/unload.sh"
+	have_want "questions" "$(wc -l <"$BOX_TMP/namespaces")" -gt 10
+	have_want "in the scripts' namespace" "$(grep -c "$(in_box readlink /proc/self/ns/pid)" "$BOX_TMP/namespaces")" -eq 0
+}
+
 # The step is done, but its command does not come to say so.
 # bats test_tags=long
 @test "load.sh: undoes a step as well that a signal ends, or that is done and said to have failed" {
@@ -155,7 +174,10 @@ counted() {
 		output_has injected "not loaded: nothing has changed"
 		assert_nothing_loaded
 	done
-	load_pair --no-guard
+	rm "$BOX_TMP/bin/bpftool"
+	fake grep "[[ \$* == *msg_tot_len* ]] || exec \"\$REAL\" \"\$@\"; $DONE_AND_TERM" # it is switched on by then
+	run -0 with_fakes "$ROOT/load.sh" --no-guard
+	output_has "loaded: TCP between programs"
 	unload_pair
 }
 

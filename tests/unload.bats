@@ -62,6 +62,42 @@ lo_bytes() {
 	wait "$MANY"
 }
 
+# fail_from PATTERN TIMES: bpftool fails from its first command on that matches, so often.
+fail_from() {
+	: >"$BOX_TMP/calls"
+	fake bpftool "
+		if [[ -s '$BOX_TMP/calls' || \$* == $1 ]]; then
+			echo \"\$*\" >>'$BOX_TMP/calls'
+			((\$(wc -l <'$BOX_TMP/calls') > $2)) || exit 1
+		fi
+		exec \"\$REAL\" \"\$@\""
+}
+
+@test "unload: a bpftool that fails is no answer, and the next one does what was not done" {
+	local pattern times
+	hold_many 20 3
+	for pattern in "*lookup*" "map\ update*" "*getnext*" "*detach*" "*-j\ map\ show"; do
+		for times in 1 1000; do
+			load_pair --reload --quiet >/dev/null 2>&1 || load_pair --quiet >/dev/null 2>&1
+			fail_from "$pattern" "$times"
+			run with_fakes "$ROOT/unload.sh" --timeout 0
+			have_want "failing commands: $pattern" "$(wc -l <"$BOX_TMP/calls")" -ge 1
+			[[ $status -eq 0 ]] || output_lacks "^unloaded"
+			if ((times > 1)); then
+				have_want "status" "$status" -eq 1
+				output_lacks "taken off the bypass: 20"
+			fi
+			run -0 unload_pair --timeout 0
+			have_want "programs of the cgroup" "$(in_box bpftool cgroup show "$(box_root)")" = ""
+			have_want "pins" "$(in_box ls /sys/fs/bpf | grep -c '^bpf_')" -eq 0
+		done
+	done
+	many_talk 1
+	exec 8>&-
+	wait "$MANY"
+	assert_programs_gone 15
+}
+
 # bats test_tags=long
 @test "unload: 10,000 idle connections in a bounded time" {
 	local begin=$SECONDS

@@ -224,6 +224,10 @@ assert_whole() {
 		assert_whole "$n"
 		have_want "version" "$(in_box "$ROOT/status.sh" --json | jq -r .version)" != 9.9
 	done
+	# The tenth notes the version, once it is in force.
+	run -0 take_over 10 'echo injected >&2; exit 1'
+	output_has "not all was done"
+	assert_whole 10
 	rm "$BOX_TMP/bin/bpftool"
 	in_box "$OTHER/load.sh" --reload --quiet --all-connections
 	have_want "version" "$(in_box "$ROOT/status.sh" --json | jq -r .version)" = 9.9
