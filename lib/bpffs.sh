@@ -30,6 +30,20 @@ check_bpffs() {
 	}
 }
 
+# lock_holders: the processes that have the lock, as far as they can be found within 5 s.  One that is
+# no script of ours has opened the directory while all could.
+lock_holders() {
+	local device inode pid name
+	read -r device inode < <(stat -c '%d %i' "$BPFFS")
+	printf -v device '%02x:%02x' $((device >> 8 & 0xfff)) $((device & 0xff | device >> 12 & 0xfff00))
+	while IFS=/ read -r _ _ pid _; do
+		name=
+		read -r name 2>/dev/null <"/proc/$pid/comm" || true
+		say "$pid ($(shown "$name"))"
+	done < <(timeout --signal KILL 5 find /proc -mindepth 3 -maxdepth 3 -path '/proc/[0-9]*/fdinfo/*' \
+		-exec grep -ls "^lock:.* FLOCK .* $device:$inode " {} + 2>/dev/null | head -n 20) | paste -sd ' '
+}
+
 # Several scripts at once would take each other's work for leftovers.  The lock is the root of the
 # BPF file system: what can collide are the pins in it, containers that share them share it, only
 # root can open it (check_bpffs), and it leaves nothing behind.  Where there is none, nothing can be
@@ -40,7 +54,7 @@ one_at_a_time() {
 	if ! flock --nonblock "$LOCK"; then
 		warn "waiting for another load.sh or unload.sh"
 		flock --wait 60 "$LOCK" || die "another load.sh or unload.sh has been at work for a minute; try" \
-			"again later"
+			"again later, or end what holds the lock of $BPFFS: $(lock_holders)"
 	fi
 	[[ $BPFFS -ef /dev/fd/$LOCK ]] || die "$BPFFS was unmounted meanwhile; try again"
 }

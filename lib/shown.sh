@@ -12,6 +12,7 @@
 #   names of processes      any user: any bytes          sock_ops_open, in hex;      with_programs();
 #                                                        sock_ops_running, in hex    as a place in SOUGHT
 #                                                        with_names(), from /proc    shown_lines()
+#                                                        lock_holders(), from /proc  lock_holders()
 #   --exclude-program       root                         load.sh, parse()            excluded_programs()
 #   paths of cgroups        users to whom a cgroup is    cgroup_paths(), by inode;   status.sh, with shown_lines();
 #                           delegated: all bytes but     cgroup_path(), by inode;    load.sh; what commands get:
@@ -25,7 +26,8 @@
 #   lines of mounts         who may mount                has_bpffs(),                as paths of cgroups
 #                                                        cgroup2_mounts()
 #   addresses, ports        who connects                 sock_ops_*, as numbers      address()
-#   inodes, pids            the kernel                   sock_ops_*, as numbers      as they are
+#   inodes, pids            the kernel                   sock_ops_*, as numbers;     as they are
+#                                                        lock_holders()
 #   arguments of processes  any user                     haproxy.sh                  not at all
 #   names of namespaces     root                         entrances()                 not at all
 #   METRICS                 root; where it leads, who    metrics_file.sh             metrics_file.sh

@@ -99,6 +99,20 @@ assert_redirected() {
 	assert_redirected
 }
 
+@test "the lock: who has opened it while all could is named, so that it can be ended" {
+	in_box mount -t bpf bpf /sys/fs/bpf
+	in_box bash -c 'exec 9</sys/fs/bpf; chmod 700 /sys/fs/bpf; echo "$$" >"$0"; exec "$@" bash -c "flock 9; sleep 60 9>&-"' \
+		"$BOX_TMP/holder" "${STRANGER[@]}" 3>&- &
+	wait_until 5 "his lock" grep -q "FLOCK.*WRITE.*$(in_box stat -c %i /sys/fs/bpf) " /proc/locks
+	run -124 in_box timeout 2 "$ROOT/load.sh"
+	output_has "waiting for another load.sh or unload.sh"
+	run -0 in_box bash -c 'HERE=$1; . "$1/lib/common.sh"; lock_holders' bash "$ROOT"
+	have_want "holders" "$output" = "$(<"$BOX_TMP/holder") (bash)"
+	in_box kill "$(<"$BOX_TMP/holder")"
+	load_pair
+	unload_pair
+}
+
 @test "names: a program cannot make the scripts exclude another cgroup than its own" {
 	cgroup_up user
 	stranger user '
