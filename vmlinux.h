@@ -406,6 +406,9 @@ struct sock {
 	struct sock_common __sk_common;
 	socket_lock_t sk_lock;
 	struct timer_list sk_timer;
+	struct {
+		atomic_t rmem_alloc;
+	} sk_backlog;
 	int sk_rcvbuf;
 	int sk_sndbuf;
 	u8 sk_kern_sock : 1;

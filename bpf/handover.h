@@ -234,6 +234,34 @@ __noinline int wait_long_until_landed(__u64 sk, __u64 peer_sk, __u64 peer_waits)
 }
 
 /*
+ * The last packet, a FIN or a reset: while the reader is in a call, with much unread, its socket
+ * would drop it.  A FIN is sent again, 0.2 s later; a reset is not, and a reader would wait for
+ * ever.  So what is unread gets a FIN's time to become less.  Whoever is in no call for LANDING_NS
+ * does not read on just now, and takes the packet.
+ */
+__noinline int takes_packets_soon(__u64 sk)
+{
+	__u64 now = bpf_ktime_get_ns(), until = now + LANDING_NS;
+	int held = 0;
+
+	for (int i = 0; i < LANDING_STEPS && now < until; i++) {
+		if (takes_packets(sk))
+			return 1;
+		held |= is_held(sk);
+		now = time_after(CLOCK_READS);
+	}
+	return !held;
+}
+
+__noinline int wait_before_last_packet(__u64 sk)
+{
+	for (int i = 0; i < FIN_WAITS; i++)
+		if (takes_packets_soon(sk))
+			return 1;
+	return 0;
+}
+
+/*
  * The FIN, in a shutdown by one thread: a reader must not get the end of the stream before what
  * another one has on the way.  Where both ends' FINs wait for each other, the client's goes first.
  */

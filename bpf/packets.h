@@ -67,6 +67,8 @@ static __always_inline void on_packet(struct bpf_sock_ops *skops, int sent)
 		fin = set_ended(rec);
 		if (fin)
 			wait_before_fin(rec);
+		if (sent && (fin || state == BPF_TCP_CLOSE) && rec->peer_sk)
+			wait_before_last_packet(rec->peer_sk);
 		judge(rec, state == BPF_TCP_CLOSE && !rec->server && is_there(rec));
 		if (fin)
 			remember_program(rec, cpu);

@@ -775,6 +775,35 @@ static void reset(struct end *e, int client)
 }
 
 /*
+ * One end, the client with an odd seed, sends as much as can wait unread, and resets the connection
+ * while the other end reads: that one learns of it.
+ */
+static void reset_amid_read(struct end *e, int client)
+{
+	static unsigned char buf[4 * MIB];
+	struct random own = {.state = opt.seed * 17 + client};
+	struct timeval patience = {.tv_sec = 5};
+
+	round_trips(e, client, 10);
+	if (client == (int)(opt.seed % 2)) {
+		for (size_t sent = 0; sent < 3500000; sent += 64 * KIB)
+			if (send(e->fd, buf, 64 * KIB, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+				break;
+		meet(client);
+		spin(draw(&own, 500000));
+		abort_on_close(e->fd);
+		return; /* closes */
+	}
+	if (setsockopt(e->fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)))
+		fail("SO_RCVTIMEO");
+	meet(client);
+	while (recv(e->fd, buf, sizeof(buf), 0) > 0)
+		;
+	if (errno != ECONNRESET)
+		fail("no ECONNRESET after a reset: recv");
+}
+
+/*
  * The client sends batches of random messages; each is answered with one byte
  * when the server, whose reading differs, has all of it.
  */
@@ -1060,6 +1089,7 @@ static const struct scenario {
 	{"half-close-busy", half_close_busy},
 	{"half-close-crossed", half_close_crossed},
 	{"reset", reset},
+	{"reset-amid-read", reset_amid_read},
 	{"edge", edge},
 	{"fionread", fionread},
 	{"writers", writers},
