@@ -175,7 +175,8 @@ build() {
 		cmd make -s -C "$HERE" all || die "cannot build in $HERE; to build there as its owner: make -C" \
 			"$HERE"
 	fi
-	for object in "$SOCKOPS" "$BYPASS" "$GUARD" "$GUARD_TRACE" "$STATUS" "$OPEN" "$RELEASE" "$RUNNING"; do
+	for object in "$SOCKOPS" "$BYPASS" "$GUARD" "$GUARD_TRACE" "$STATUS" "$OPEN" "$RELEASE" \
+		"$RUNNING"; do
 		[[ -e $OBJECTS/$object.o ]] || die "$OBJECTS/$object.o is missing: install again"
 	done
 }
@@ -219,7 +220,8 @@ identify() {
 
 # switch_command STATE: config_command, with this load's options.
 switch_command() {
-	config_command "$CGROUP_INODE" "$1" "$QUIET" "$PROGRAM_ID" $((ADMIT | SCOPE << SCOPE_SHIFT)) pinned "$CONFIG_PIN"
+	config_command "$CGROUP_INODE" "$1" "$QUIET" "$PROGRAM_ID" $((ADMIT | SCOPE << SCOPE_SHIFT)) \
+		pinned "$CONFIG_PIN"
 }
 
 set_switch() {

@@ -114,7 +114,8 @@ show() {
 	[[ -z $ONLY ]] || scope="ports $ONLY"
 	[[ -z $EXCEPT ]] || scope="$scope, but not $EXCEPT"
 	seconds=$((LOOKED / 1000 - LOADED_AT))
-	printf 'loaded       %(%F %T)T (%s ago), version %s\n' "$SINCE" "$(duration "$seconds")" "$LOADED_VERSION"
+	printf 'loaded       %(%F %T)T (%s ago), version %s\n' "$SINCE" "$(duration "$seconds")" \
+		"$LOADED_VERSION"
 	[[ $LOADED_VERSION == "$VERSION" ]] || say "             these scripts are of version $VERSION"
 	say "cgroup       $(shown "${CGROUP:-gone or not visible from here}")"
 	((!ALL)) || also=", short connections as well"
@@ -215,7 +216,8 @@ show_connections() {
 		say "no connection is on the bypass"
 		return
 	fi
-	of_connections '{ print $at["client_unread"] + $at["server_unread"], $0 }' < <(say "$CONNECTIONS") |
+	of_connections '{ print $at["client_unread"] + $at["server_unread"], $0 }' \
+		< <(say "$CONNECTIONS") |
 		sort -s -t $'\t' -k 1,1nr | cut -f 2- | of_connections '
 		BEGIN { print "CLIENT", "SERVER", "AGE", "CLIENT UNREAD", "SERVER UNREAD", "NETNS", "PROGRAMS" }
 		{

@@ -162,7 +162,8 @@ map_of() {
 # can_ask: whether bpftool tells anything, of what is pinned where there is any.
 can_ask() {
 	local pin pins=0
-	for pin in "prog pinned $SOCKOPS_PIN" "prog pinned $BYPASS_PIN" "map pinned $CONFIG_PIN" "map pinned $MAP_PIN"; do
+	for pin in "prog pinned $SOCKOPS_PIN" "prog pinned $BYPASS_PIN" "map pinned $CONFIG_PIN" \
+		"map pinned $MAP_PIN"; do
 		is_pin "${pin##* }" || continue
 		((++pins))
 		# shellcheck disable=SC2086 # words
@@ -190,7 +191,8 @@ detach_pinned() {
 		return 0
 	}
 	attempt bpftool cgroup detach "$cgroup" sock_ops pinned "$SOCKOPS_PIN" || true
-	[[ ! -e $NEW_SOCKOPS_PIN ]] || attempt bpftool cgroup detach "$cgroup" sock_ops pinned "$NEW_SOCKOPS_PIN" || true
+	[[ ! -e $NEW_SOCKOPS_PIN ]] || attempt bpftool cgroup detach "$cgroup" sock_ops pinned \
+		"$NEW_SOCKOPS_PIN" || true
 	for pin in "${GUARD_PINS[@]}" "${GUARD_PINS[@]/#"$GUARD_DIR"/$NEW_GUARD_DIR}"; do
 		[[ ! -e $pin ]] || attempt bpftool cgroup detach "$cgroup" lsm_cgroup pinned "$pin" || true
 	done
@@ -235,10 +237,12 @@ unpin() {
 
 # left_behind PINNED-ID: loads that no pin leads to, as `PROGRAM-ID MAP-ID CONFIG-ID RECORDS-ID`:
 # those that an earlier unload.sh had to leave, or whose pins are lost, but not the pinned
-# program's.  Fails where bpftool does.  A load whose sock_ops program is in the kernel is left out: it serves somebody else's
-# connections, or another script, perhaps in a container, is at work on it.
+# program's.  Fails where bpftool does.  A load whose sock_ops program is in the kernel is left out:
+# it serves somebody else's connections, or another script, perhaps in a container, is at work on
+# it.
 left_behind() {
-	{ all_of prog && all_of map; } | sed 's/{"id":/\n&/g' | awk -F '[:,"]+' -v pinned="$1" -v sockops="$SOCKOPS" \
+	{ all_of prog && all_of map; } | sed 's/{"id":/\n&/g' | awk -F '[:,"]+' -v pinned="$1" \
+		-v sockops="$SOCKOPS" \
 		-v bypass="${BYPASS:0:15}" -v map="$MAP" -v config="$CONFIG" '
 		# {"id":N,"type":"TYPE","name":"NAME", and of a program "map_ids":[N,N,...]
 		!/^\{"id":[0-9]+,"type":"[a-z_]+","name":"/ { next }
@@ -264,7 +268,8 @@ left_behind() {
 		}'
 }
 
-# is_gone PROGRAM-ID.  Also if it may not be asked (without CAP_SYS_ADMIN), but not if bpftool fails.
+# is_gone PROGRAM-ID.  Also if it may not be asked (without CAP_SYS_ADMIN), but not if bpftool
+# fails.
 is_gone() {
 	local i said
 	[[ -n $1 ]] || return 0
@@ -276,8 +281,8 @@ is_gone() {
 	return 1
 }
 
-# pin_again SOCKOPS CONFIG: what is still attached, so that a later unload.sh can detach it: its cgroup
-# cannot be seen, or bpftool has failed.  Of a cgroup that was removed nothing is left.
+# pin_again SOCKOPS CONFIG: what is still attached, so that a later unload.sh can detach it: its
+# cgroup cannot be seen, or bpftool has failed.  Of a cgroup that was removed nothing is left.
 pin_again() {
 	local where="bpftool could not detach it; to try again"
 	[[ -n $1 && -n $2 ]] || return 0
@@ -397,7 +402,8 @@ end_left_behind() {
 		switch_to $OFF id "$4"
 		return
 	fi
-	if lingers "$3" >/dev/null && see_connections id "$3" && [[ -n $SEEN && -z $(say "$SEEN" | idle_keys) ]]; then
+	if lingers "$3" >/dev/null && see_connections id "$3" && [[ -n $SEEN &&
+		-z $(say "$SEEN" | idle_keys) ]]; then
 		LEFT+=${LEFT:+$'\n'}$SEEN
 		STAY+=("$3")
 		return

@@ -317,6 +317,7 @@ struct rlimit {
 };
 
 struct proto {
+	atomic_long_t *memory_allocated;
 	long unsigned int *memory_pressure;
 	long int *sysctl_mem;
 };

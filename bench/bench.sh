@@ -229,7 +229,8 @@ to_peer() {
 		</dev/null >"$BOX_TMP/port" 2>"$BOX_TMP/server.err" &
 	server=$!
 	wait_until 5 "a server to listen" test -s "$BOX_TMP/port"
-	in_box timeout 10 "$BENCH" "${options[@]}" --connect "$TARGET:$(cat "$BOX_TMP/port")" "${args[@]}" </dev/null ||
+	in_box timeout 10 "$BENCH" "${options[@]}" --connect "$TARGET:$(cat "$BOX_TMP/port")" \
+		"${args[@]}" </dev/null ||
 		status=$?
 	wait "$server" || status=$?
 	return "$status"
@@ -559,7 +560,8 @@ figures_nginx() {
 
 before_memcached() {
 	start memcached 11211 memcached -u root -l 127.0.0.1 -p 11211 -t 2
-	in_box memcached -u root -s "$BOX_TMP/memcached.sock" -t 2 >"$BOX_TMP/memcached2.log" 2>&1 </dev/null &
+	in_box memcached -u root -s "$BOX_TMP/memcached.sock" -t 2 >"$BOX_TMP/memcached2.log" 2>&1 \
+		</dev/null &
 	wait_until 5 "memcached to listen" test -S "$BOX_TMP/memcached.sock"
 }
 
@@ -677,7 +679,8 @@ cost_of() {
 
 # run_stats PROGRAM: NANOSECONDS CALLS
 run_stats() {
-	in_box bpftool -j prog show pinned "/sys/fs/bpf/$1" | jq -r '"\(.run_time_ns // 0) \(.run_cnt // 0)"'
+	in_box bpftool -j prog show pinned "/sys/fs/bpf/$1" |
+		jq -r '"\(.run_time_ns // 0) \(.run_cnt // 0)"'
 }
 
 # ---- the run ---------------------------------------------------------------
@@ -713,8 +716,8 @@ run_group() {
 	warn "$GROUP: done after $SECONDS s"
 }
 
-# hypervisor: as the kernel has found it, or systemd.  What a system call takes depends on it, and on
-# what follows, and a ratio more on these than on us.
+# hypervisor: as the kernel has found it, or systemd.  What a system call takes depends on it, and
+# on what follows, and a ratio more on these than on us.
 hypervisor() {
 	dmesg 2>/dev/null | sed -n 's/.*Hypervisor detected: //p' | grep . ||
 		systemd-detect-virt --vm 2>/dev/null || true
@@ -741,7 +744,8 @@ meta() {
 	echo "# congestion control: $(in_box sysctl -n net.ipv4.tcp_congestion_control)"
 	echo "# interrupts are accounted for apart: $([[ ${#IRQ_TIME[@]} -gt 0 ]] && echo yes || echo no)"
 	echo "# rounds: $ROUNDS, seconds of a run: $RUN$( ((QUICK)) && echo ", quick")"
-	for program in redis-server postgresql pgbouncer openjdk-17-jdk-headless libpostgresql-jdbc-java nginx wrk memcached \
+	for program in redis-server postgresql pgbouncer openjdk-17-jdk-headless libpostgresql-jdbc-java \
+		nginx wrk memcached \
 		libmemcached-tools python3-grpcio sockperf; do
 		version=$(dpkg-query -W -f '${Version}' "$program" 2>/dev/null) || continue
 		[[ -z $version ]] || echo "# $program: $version"

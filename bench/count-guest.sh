@@ -60,7 +60,8 @@ send() {
 	echo 1 >/proc/sys/kernel/bpf_stats_enabled
 	before=$(runs)
 	bench rr 64 >/dev/null
-	figure send "$1" "$(echo "$before" "$(runs)" | paste -sd ' ' | awk '{ printf "%.0f", ($3 - $1) / ($4 - $2) }')"
+	figure send "$1" \
+		"$(echo "$before" "$(runs)" | paste -sd ' ' | awk '{ printf "%.0f", ($3 - $1) / ($4 - $2) }')"
 	echo 0 >/proc/sys/kernel/bpf_stats_enabled
 }
 

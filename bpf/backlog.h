@@ -131,28 +131,38 @@ static __always_inline int too_many(struct sock_record *rec)
 	return rec->messages > most;
 }
 
+/* What a socket's sk_rcvbuf is, or may become (tcp_clamp_window), in bytes. */
+static __always_inline __u64 most_rcvbuf(__u64 sk)
+{
+	__u64 prot = (__u64)read_kernel(struct sock_common, sk, skc_prot);
+	__u64 allocated = (__u64)read_kernel(struct proto, prot, memory_allocated);
+	__u64 low = (__u64)read_kernel(struct proto, prot, sysctl_mem);
+	__u64 now = read_kernel(struct sock, sk, sk_rcvbuf);
+	__u64 most = read_kernel(struct net, netns_of(sk), ipv4.sysctl_tcp_rmem[2]);
+
+	if (locks_rcvbuf(sk) || most < now || read_number(allocated) >= read_number(low))
+		return now;
+	return most;
+}
+
 /*
  * Would more be unread than the reader's TCP can hold beside what it has offered its peer, half of
  * sk_rcvbuf?  Unread bytes count there (sk_rmem_alloc), but never shrink that offer: behind them
  * TCP would drop what comes within it, and the sender would send it again, ever more seldom,
- * instead of probing a closed window.  Whoever has closed gives up then (tcp_orphan_retries).
- * sk_rcvbuf grows up to tcp_rmem[2] (tcp_clamp_window), unless the program has set SO_RCVBUF.  Who
+ * instead of probing a closed window.  Whoever has closed gives up then (tcp_orphan_retries).  Who
  * must not leave while another thread waits in a recv does not ask.
  */
 static __noinline int over_buffer(const struct sock_record *rec, __u32 size)
 {
-	__u64 buffer, most, grows, unread;
+	__u64 offered, unread;
 
 	if (!counts_bypassed())
 		return 0;
-	most = buffer = read_kernel(struct sock, rec->peer_sk, sk_rcvbuf);
-	if (rec->unread <= buffer / 2)
+	offered = (__u32)read_kernel(struct sock, rec->peer_sk, sk_rcvbuf) / 2;
+	if (rec->unread <= offered)
 		return 0;
-	grows = read_kernel(struct net, netns_of(rec->peer_sk), ipv4.sysctl_tcp_rmem[2]);
-	if (grows > most && !locks_rcvbuf(rec->peer_sk))
-		most = grows;
 	unread = read_kernel(struct sk_psock, psock_at(rec->peer_queue), msg_tot_len);
-	return unread + size > most - buffer / 2 && !reader_waits(rec);
+	return unread + size > most_rcvbuf(rec->peer_sk) - offered && !reader_waits(rec);
 }
 
 /* The reader has read all but this message. */

@@ -30,8 +30,8 @@ check_bpffs() {
 	}
 }
 
-# lock_holders: the processes that have the lock, as far as they can be found within 5 s.  One that is
-# no script of ours has opened the directory while all could.
+# lock_holders: the processes that have the lock, as far as they can be found within 5 s.  One that
+# is no script of ours has opened the directory while all could.
 lock_holders() {
 	local device inode pid name
 	read -r device inode < <(stat -c '%d %i' "$BPFFS")

@@ -17,8 +17,8 @@ check_lasting() {
 			"started again: $3; a slice lasts: $(shown "$2")"
 }
 
-# cgroup2_mounts: where cgroup v2 is mounted.  First those of a whole hierarchy, or of one above this
-# cgroup namespace (/..); others show a part of it.
+# cgroup2_mounts: where cgroup v2 is mounted.  First those of a whole hierarchy, or of one above
+# this cgroup namespace (/..); others show a part of it.
 cgroup2_mounts() {
 	local line lines whole=() parts=()
 	mapfile -t lines </proc/self/mountinfo # as in has_bpffs()
@@ -45,8 +45,8 @@ cgroup2_root() {
 
 MAX_LEVELS=32 # kernel_sock.h, below the cgroup that is attached to
 
-# Level by level as far as services and containers are, so that nobody can hide one of them behind many
-# that he makes below his own; then all of it, in one walk.
+# Level by level as far as services and containers are, so that nobody can hide one of them behind
+# many that he makes below his own; then all of it, in one walk.
 FIND_CGROUP='
 	for level in {1..6}; do
 		path=$(find "$1" -xdev -mindepth "$level" -maxdepth "$level" -type d -inum "$2" -print -quit)
@@ -75,13 +75,15 @@ cgroup_path() {
 
 # cgroup_paths: of numbers of cgroups, which it reads, those that can be seen, as lines `NUMBER
 # PATH`.  In one walk: there may be thousands, and any user to whom a cgroup is delegated can make
-# some, as deep as he likes.  An excluded one is at most MAX_LEVELS below the one that is attached to.
+# some, as deep as he likes.  An excluded one is at most MAX_LEVELS below the one that is attached
+# to.
 cgroup_paths() {
 	local dir ids
 	ids=$(sed "/^$/d")
 	[[ -n $ids ]] || return 0
 	while IFS='' read -r dir; do
-		timeout 5 find "$dir" -xdev -maxdepth $((2 * MAX_LEVELS)) -type d -printf '%i %p\n' 2>/dev/null || true
+		timeout 5 find "$dir" -xdev -maxdepth $((2 * MAX_LEVELS)) -type d -printf '%i %p\n' \
+			2>/dev/null || true
 	done < <(cgroup2_mounts) | awk -v longest=400 '
 		FNR == NR {
 			wanted[$1]

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# What all scripts share, also those of a pod and of the Debian package: their environment, messages and
-# commands.  Sourced first, after `set -euo pipefail`, with HERE set.
+# What all scripts share, also those of a pod and of the Debian package: their environment, messages
+# and commands.  Sourced first, after `set -euo pipefail`, with HERE set.
 
 # shellcheck source=lib/version.sh
 . "${BASH_SOURCE[0]%/*}/version.sh"

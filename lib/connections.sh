@@ -118,8 +118,8 @@ pair_up() {
 		}' OFS='\t'
 }
 
-# fields(END, PEER), for awk: of the columns of a socket, as in pair_up(), and of the other end's; those
-# of an end that is not known are empty.
+# fields(END, PEER), for awk: of the columns of a socket, as in pair_up(), and of the other end's;
+# those of an end that is not known are empty.
 AWK_FIELDS='
 	function known(end) {
 		return 1 in end

@@ -7,8 +7,9 @@
 # Sockets in the map keep the sk_msg program with which they have entered until they are closed: two
 # versions of it are at work then, which the same LAYOUT allows.  Of the sock_ops programs none
 # admits a connection from the moment at which the new one is attached until the switch of scopes:
-# the old one is not the last one any more, and the new one is not the one of sock_config (runs_last).
-# Both run for each packet of a socket in the map: a second on_packet() changes nothing.
+# the old one is not the last one any more, and the new one is not the one of sock_config
+# (runs_last).  Both run for each packet of a socket in the map: a second on_packet() changes
+# nothing.
 #
 # shellcheck disable=SC2034 # names that load.sh uses
 

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The guard (bpf/guard.h): whether this host has what it needs for one of the two ways to it, and how
-# it comes and goes.  Sourced by load.sh, after maps.sh and kernel.sh.
+# The guard (bpf/guard.h): whether this host has what it needs for one of the two ways to it, and
+# how it comes and goes.  Sourced by load.sh, after maps.sh and kernel.sh.
 #
 # shellcheck disable=SC2034 # names that load.sh uses
 
@@ -73,7 +73,8 @@ guard_by_lsm() {
 	}
 	say "$log" >&2
 	for pin in "${GUARD_PINS[@]/#"$GUARD_DIR"/$1}"; do
-		undo_with "$pin attached to $CGROUP_SHOWN" bpftool cgroup detach "$CGROUP" lsm_cgroup pinned "$pin"
+		undo_with "$pin attached to $CGROUP_SHOWN" bpftool cgroup detach "$CGROUP" lsm_cgroup pinned \
+			"$pin"
 		begin_step
 		log=$(cmd bpftool cgroup attach "$CGROUP" lsm_cgroup pinned "$pin" multi 2>&1) || {
 			why="$GUARD cannot be attached: $(reason_in "$log")"

@@ -60,8 +60,8 @@ linger() {
 	done
 }
 
-# pin_for PID MAP-ID: the lists that this process goes on with: the next unload.sh clears the pins of
-# processes that have ended.
+# pin_for PID MAP-ID: the lists that this process goes on with: the next unload.sh clears the pins
+# of processes that have ended.
 pin_for() {
 	local release open status
 	release=$(release_path "$2")

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The lists of sockets, which iterator programs print (bpf/status_line.h, sock_ops_open.c), or act on
-# (sock_ops_release.c).  Sourced after maps.sh.
+# The lists of sockets, which iterator programs print (bpf/status_line.h, sock_ops_open.c), or act
+# on (sock_ops_release.c).  Sourced after maps.sh.
 #
 # load.sh pins those that know the records of what it loads.  What they print is text, with columns
 # that have names: so scripts of any version can show and unload it.  Others are loaded here where
@@ -50,8 +50,8 @@ list_path() {
 	say "$BPFFS/$2-${4:+${4##*/}-}$BEGUN-$1"
 }
 
-# list_at PIN NAME [MAP]: has that list there.  Not echoed, as all that serves a script itself and is
-# gone at its end.
+# list_at PIN NAME [MAP]: has that list there.  Not echoed, as all that serves a script itself and
+# is gone at its end.
 list_at() {
 	local map=()
 	! is_pin "$1" || return 0
@@ -69,12 +69,13 @@ list_at() {
 # hold_lists [MAP]: those that load.sh has pinned, so that they stay when it is unpinned.
 hold_lists() {
 	! is_pin "$BPFFS/$OPEN" || list_at "$(list_path "$ITERATES" "$OPEN")" "$OPEN" || true
-	! is_pin "$BPFFS/$STATUS" || list_at "$(list_path "$ITERATES" "$STATUS" "$@")" "$STATUS" "$@" || true
+	! is_pin "$BPFFS/$STATUS" || list_at "$(list_path "$ITERATES" "$STATUS" "$@")" "$STATUS" "$@" ||
+		true
 }
 
-# iterate NAME [MAP]: what that list prints, of a map or of all sockets that processes hold.  It stays
-# pinned until end_lists, as status.sh --watch and an unload.sh that waits come here again and again.
-# Fails with 2, silently, where the host refuses iterators over maps.
+# iterate NAME [MAP]: what that list prints, of a map or of all sockets that processes hold.  It
+# stays pinned until end_lists, as status.sh --watch and an unload.sh that waits come here again and
+# again.  Fails with 2, silently, where the host refuses iterators over maps.
 iterate() {
 	local pin status=0 seconds=$LIST_SECONDS
 	pin=$(list_path "$ITERATES" "$@")
@@ -99,11 +100,11 @@ iterate() {
 }
 
 # read_pin SECONDS PIN: what the iterator that is pinned there prints.  Fails with 124 when the time
-# is up.  By a process of its own, which is killed, but not waited for then: no signal ends a read(2) of
-# a list of tasks, and any user can make one take long, by tables of descriptors that are large and
-# empty.  He can also have it close a socket of his last, and so wait as long as that lingers.
-# It says at its end that it has read all, as bash does not always know: where pids soon come round
-# again, wait says 255 of one that has ended.
+# is up.  By a process of its own, which is killed, but not waited for then: no signal ends a
+# read(2) of a list of tasks, and any user can make one take long, by tables of descriptors that are
+# large and empty.  He can also have it close a socket of his last, and so wait as long as that
+# lingers.  It says at its end that it has read all, as bash does not always know: where pids soon
+# come round again, wait says 255 of one that has ended.
 #
 # Any user can make a list long, too, and bash takes a minute to look for something in 10 MB.  So
 # each socket is in it once, by the column id, and it has LIST_LINES at most.

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# What status.sh sees of the pair: its maps, its scope, its sockets.  Sourced by status.sh, after cgroups.sh
-# and connections.sh.
+# What status.sh sees of the pair: its maps, its scope, its sockets.  Sourced by status.sh, after
+# cgroups.sh and connections.sh.
 #
 # shellcheck disable=SC2034,SC2153 # names that status.sh, json.sh and metrics.sh show
 
@@ -48,9 +48,9 @@ directions() {
 		}' <(say "$COUNTER_TEXTS") - < <(say "$OPEN_SOCKETS")
 }
 
-# filter DUMP SCOPE ADMIT: the ranges of --port (1) or --exclude-port (0), as FIRST-LAST in one line.
-# A value is a struct sock_range, and which half is looked at, an even SCOPE or an odd one, stands in
-# ports.h.
+# filter DUMP SCOPE ADMIT: the ranges of --port (1) or --exclude-port (0), as FIRST-LAST in one
+# line.  A value is a struct sock_range, and which half is looked at, an even SCOPE or an odd one,
+# stands in ports.h.
 filter() {
 	entries '
 		int(number($1) / '"$MAX_RANGES"') != '$(($2 % 2))' || ended { next }

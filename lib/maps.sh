@@ -73,9 +73,9 @@ name_in_memory() {
 }
 
 # entries PROGRAM: awk on what a map has, which it reads as bpftool shows it: a line `KEY VALUE` for
-# each entry, both in hexadecimal.  From the bytes, which bpftool shows of all maps: what it makes of
-# their types, it writes as text in several ways.  Of maps with types that takes CAP_SYS_ADMIN all
-# the same.
+# each entry, both in hexadecimal.  From the bytes, which bpftool shows of all maps: what it makes
+# of their types, it writes as text in several ways.  Of maps with types that takes CAP_SYS_ADMIN
+# all the same.
 entries() {
 	awk "$AWK_HEX"'
 		BEGIN { RS = "\\{\"key\":\\[" }
@@ -112,8 +112,8 @@ number_at() {
 }
 
 # config_of MAP: the members of struct sock_config (bpf/config.h), as `CGROUP SWITCH QUIET PROGRAM
-# ADMIT`; nothing where it is no map of ours.  Fails where bpftool does.  Without awk, as it is asked
-# for again and again.
+# ADMIT`; nothing where it is no map of ours.  Fails where bpftool does.  Without awk, as it is
+# asked for again and again.
 config_of() {
 	local said
 	said=$(bpftool -j map lookup "$@" key 0 0 0 0 2>/dev/null) || return
@@ -132,9 +132,9 @@ config_in() {
 	say "${values[@]}"
 }
 
-# version_in DUMP: of sock_ops_config, as `LAYOUT SECONDS VERSION`, with when it was loaded, in seconds
-# since the host was started (0: not known), and the version as it is shown; nothing where a load has
-# none.
+# version_in DUMP: of sock_ops_config, as `LAYOUT SECONDS VERSION`, with when it was loaded, in
+# seconds since the host was started (0: not known), and the version as it is shown; nothing where a
+# load has none.
 version_in() {
 	entries 'number($1) == 1 && length($2) == 48 {
 		print number(substr($2, 1, 8)), number(substr($2, 9, 8)), shown(substr($2, 17))
@@ -157,7 +157,8 @@ config_value() {
 	in_memory 4 "$5"
 }
 
-# config_command CGROUP SWITCH QUIET PROGRAM ADMIT MAP: in CONFIG_COMMAND, what writes these into it.
+# config_command CGROUP SWITCH QUIET PROGRAM ADMIT MAP: in CONFIG_COMMAND, what writes these into
+# it.
 config_command() {
 	# shellcheck disable=SC2207 # words
 	CONFIG_COMMAND=(bpftool map update "${@:6}" key 0 0 0 0 value $(config_value "${@:1:5}"))
@@ -200,7 +201,8 @@ reason_in() {
 # What stands where our pins are to be, whatever it is.
 pins() {
 	local pin
-	for pin in "${PINS[@]}" "${LIST_PINS[@]}" "$GUARD_DIR" "$RUNNING_PIN" "$NEW_SOCKOPS_PIN" "$NEW_BYPASS_PIN" \
+	for pin in "${PINS[@]}" "${LIST_PINS[@]}" "$GUARD_DIR" "$RUNNING_PIN" "$NEW_SOCKOPS_PIN" \
+		"$NEW_BYPASS_PIN" \
 		"$NEW_GUARD_DIR"; do
 		[[ ! -e $pin && ! -L $pin ]] || say "$pin"
 	done

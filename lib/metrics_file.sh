@@ -5,9 +5,9 @@
 # as tcpip-bypass.prom in the directory METRICS.
 #
 # Who may write in that directory, or beside it, can put a link, a pipe or another directory in the
-# place of each at any moment.  So all is done in the one directory that is entered first, and by dd,
-# which makes a file that was not there, or fails: neither a link is followed, nor the mode of what
-# has a name changed.
+# place of each at any moment.  So all is done in the one directory that is entered first, and by
+# dd, which makes a file that was not there, or fails: neither a link is followed, nor the mode of
+# what has a name changed.
 
 set -euo pipefail
 HERE=$(readlink -f "${BASH_SOURCE[0]}")

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # The connections that were open before load.sh, of this network namespace and with both ends in it:
-# how many there are, and whose.  They stay on TCP (docs/operating.md says why).  Sourced by load.sh,
-# after common.sh.
+# how many there are, and whose.  They stay on TCP (docs/operating.md says why).  Sourced by
+# load.sh, after common.sh.
 
 OPEN_SECONDS=2  # for each look of ss
 OPEN_PROGRAMS=5 # that are named
@@ -64,8 +64,8 @@ both_ends() {
 }
 
 # pids_of PAIRS: of each of these connections the pids of its ends, as `ss -p` says; 0 where it does
-# not.  Of several processes that hold a socket the last one: behind its number stands no name, which
-# could be taken for another one.  Any user chooses names.
+# not.  Of several processes that hold a socket the last one: behind its number stands no name,
+# which could be taken for another one.  Any user chooses names.
 pids_of() {
 	awk "$AWK_ENDS"'
 		NR == FNR {

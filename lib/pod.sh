@@ -8,8 +8,8 @@
 #   pod.sh --loaded   is it loaded, and has this pod come so far?
 #
 # A pod that finds the pair loaded takes it over (load.sh --reload): connections stay on the bypass,
-# also when it brings another version.  All pods of a node, two during an update, share a lock, which
-# goes with the process that holds it: the last one is the one that can have it for itself.
+# also when it brings another version.  All pods of a node, two during an update, share a lock,
+# which goes with the process that holds it: the last one is the one that can have it for itself.
 #
 # Where METRICS is a directory, a file in it has the counters for the textfile collector of
 # Prometheus' node exporter.
@@ -75,8 +75,8 @@ load() {
 	on_node "$HERE/load.sh" --quiet "${options[@]}"
 }
 
-# left_lists: the pins of processes that an unload.sh has left, except for those that were there BEFORE,
-# of somebody else's.  Those of a status.sh have the name of the map for its number.
+# left_lists: the pins of processes that an unload.sh has left, except for those that were there
+# BEFORE, of somebody else's.  Those of a status.sh have the name of the map for its number.
 left_lists() {
 	{
 		compgen -G "$BPFFS/$STATUS-[0-9]*"
@@ -84,7 +84,8 @@ left_lists() {
 	} | grep -vxF "$BEFORE" || true
 }
 
-# unload: all processes end with the container, also the one that unload.sh leaves for what is unread.
+# unload: all processes end with the container, also the one that unload.sh leaves for what is
+# unread.
 unload() {
 	local i pin BEFORE=''
 	BEFORE=$(left_lists)

@@ -50,8 +50,8 @@ due() {
 
 ENTRANCES=16 # that are tried of a namespace: a process may have ended, and its number be another one's
 
-# entrances INODE...: for each of these network namespaces that has a name or a process a line of its
-# number and its ENTRANCES, with tabs between, our own one first.
+# entrances INODE...: for each of these network namespaces that has a name or a process a line of
+# its number and its ENTRANCES, with tabs between, our own one first.
 entrances() {
 	{ printf '%s\0' /proc/self/ns/net /run/netns/* /proc/[0-9]*/ns/net |
 		xargs -0 stat -L -c '%i %n' 2>/dev/null || true; } | awk -v most="$ENTRANCES" '
@@ -78,7 +78,8 @@ enter_to_read() {
 		if [[ $file == /proc/self/* ]]; then
 			cat "$pin" && return
 		else
-			nsenter --net="$file" bash -c '[[ $(stat -L -c %i /proc/self/ns/net) == "$2" ]] && exec cat "$1"' \
+			nsenter --net="$file" bash \
+				-c '[[ $(stat -L -c %i /proc/self/ns/net) == "$2" ]] && exec cat "$1"' \
 				bash "$pin" "$inode" && return
 		fi
 	done

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Other options, or another version, for what is loaded (load.sh --reload).  Sourced by load.sh, after
-# exchange.sh, guard.sh, scope.sh, splicers.sh and undo.sh.
+# Other options, or another version, for what is loaded (load.sh --reload).  Sourced by load.sh,
+# after exchange.sh, guard.sh, scope.sh, splicers.sh and undo.sh.
 #
 # shellcheck disable=SC2034,SC2153 # names of load.sh, scope.sh and exchange.sh
 
@@ -48,8 +48,8 @@ begin_scope() {
 	undo_with "the new scope" "${CONFIG_COMMAND[@]}"
 }
 
-# finish OTHER: what is left to do once the new scope is in force; OTHER is 1 for another version.  All
-# of it is tried; fails where something did.
+# finish OTHER: what is left to do once the new scope is in force; OTHER is 1 for another version.
+# All of it is tried; fails where something did.
 finish() {
 	local status=0
 	if (($1)); then

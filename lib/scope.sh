@@ -124,8 +124,8 @@ configure() {
 	write_updates "ports and names of programs"
 }
 
-# exclude_below: an excluded cgroup above the one that is attached to excludes that: the programs look no
-# further up (cgroups.h).
+# exclude_below: an excluded cgroup above the one that is attached to excludes that: the programs
+# look no further up (cgroups.h).
 exclude_below() {
 	local inode
 	while read -r inode; do

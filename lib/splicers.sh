@@ -98,8 +98,8 @@ exclude_running() {
 	done
 }
 
-# exclude_found PLACE PID CGROUP UID PATH: CGROUP is 0 where none can be excluded, or `deep`.  There may
-# be thousands: no process for each, and of each name no more than NAMED are named.
+# exclude_found PLACE PID CGROUP UID PATH: CGROUP is 0 where none can be excluded, or `deep`.  There
+# may be thousands: no process for each, and of each name no more than NAMED are named.
 exclude_found() {
 	local place=${1%[?~]} why who lasts=
 	why=${WHY[place]}
@@ -131,13 +131,14 @@ exclude_found() {
 	fi
 }
 
-# is_system UID: one of the system's own, or of systemd's for a service (DynamicUser=), and no user's.
+# is_system UID: one of the system's own, or of systemd's for a service (DynamicUser=), and no
+# user's.
 is_system() {
 	(($1 < 1000 || ($1 >= 61184 && $1 <= 65519)))
 }
 
-# exclude_all_that_may: also what is started again, and has another cgroup then.  Where the cgroup tells,
-# a user's program must not bring this about for those of others.
+# exclude_all_that_may: also what is started again, and has another cgroup then.  Where the cgroup
+# tells, a user's program must not bring this about for those of others.
 exclude_all_that_may() {
 	[[ -n $MAY_SPLICE_AT && -z $ALL_THAT_MAY ]] || return 0
 	ALL_THAT_MAY=1
@@ -166,8 +167,8 @@ running() {
 	return "$status"
 }
 
-# sought: of these lines those of the names that are sought, as `PLACE PID CGROUP UID`, each once.  The
-# last one may have been cut off.
+# sought: of these lines those of the names that are sought, as `PLACE PID CGROUP UID`, each once.
+# The last one may have been cut off.
 sought() {
 	local name word hex=''
 	for name in "${SOUGHT[@]}"; do
@@ -188,8 +189,8 @@ sought() {
 		}'
 }
 
-# in_turn: first one process of each user, the system's own before others, then a second one of each: who
-# has many does not use up the time in which they are judged.
+# in_turn: first one process of each user, the system's own before others, then a second one of
+# each: who has many does not use up the time in which they are judged.
 in_turn() {
 	awk '{ print n[$1, $4]++, $4, $0 }' | sort -s -k 1,1n -k 2,2n | cut -d ' ' -f 3-
 }

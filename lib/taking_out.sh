@@ -12,8 +12,8 @@ has_time() {
 	((NOW < $1))
 }
 
-# pause LOOKS END: often at first, when most are idle; later for programs that take their time, of which
-# any user may have many: then a tenth of a CPU at most.
+# pause LOOKS END: often at first, when most are idle; later for programs that take their time, of
+# which any user may have many: then a tenth of a CPU at most.
 pause() {
 	local ms=500
 	(($1 > 2)) || ms=50
@@ -42,7 +42,8 @@ count() {
 	say "$1" | grep -c . || true
 }
 
-# see_connections MAP: its connections, in SEEN.  They are counted once, at the first look that sees any.
+# see_connections MAP: its connections, in SEEN.  They are counted once, at the first look that sees
+# any.
 see_connections() {
 	local begin
 	now

@@ -9,7 +9,8 @@ UNDOES=() # what each of them removes
 UNSURE=0  # has the last step perhaps not been done?
 
 on_failure() {
-	local status=$? what command left=() clean_up="sudo $HERE/unload.sh --cgroup $CGROUP_QUOTED" outcome="not loaded"
+	local status=$? what command \
+		left=() clean_up="sudo $HERE/unload.sh --cgroup $CGROUP_QUOTED" outcome="not loaded"
 	trap - EXIT
 	trap '' INT TERM HUP # once is enough
 	((status)) || status=1
@@ -32,8 +33,8 @@ on_failure() {
 	exit "$status"
 }
 
-# undo_with WHAT COMMAND...: the command removes that.  Before the step that makes it: a signal may come
-# between what a program does and what it says of it.
+# undo_with WHAT COMMAND...: the command removes that.  Before the step that makes it: a signal may
+# come between what a program does and what it says of it.
 undo_with() {
 	local command
 	UNDOES=("$1" "${UNDOES[@]}")
@@ -42,15 +43,16 @@ undo_with() {
 	UNDO=("$command" "${UNDO[@]}")
 }
 
-# step COMMAND...: of which undo_with has just said what undoes it, and fails where nothing was done.
+# step COMMAND...: of which undo_with has just said what undoes it, and fails where nothing was
+# done.
 step() {
 	begin_step
 	cmd "$@" || return
 	end_step
 }
 
-# begin_step and end_step: around one whose command is another than that of step(); there is no end_step
-# if it fails.
+# begin_step and end_step: around one whose command is another than that of step(); there is no
+# end_step if it fails.
 begin_step() {
 	UNSURE=1
 }

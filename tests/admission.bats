@@ -154,7 +154,8 @@ over_veth() {
 	in_box "$PAIR" --fastopen talk # fetches the cookie
 	have_want "redirected messages" "$(counter redirected_messages)" -eq 200
 	in_box "$PAIR" --fastopen talk
-	have_want "SYNs with data" "$(in_box nstat -asz TcpExtTCPFastOpenPassive | awk '/FastOpen/ { print $2 }')" -eq 1
+	have_want "SYNs with data" \
+		"$(in_box nstat -asz TcpExtTCPFastOpenPassive | awk '/FastOpen/ { print $2 }')" -eq 1
 	have_want "redirected messages" "$(counter redirected_messages)" -eq 200
 	have_want "admitted servers" "$(counter admitted_passive)" -eq 1
 }
@@ -176,7 +177,8 @@ over_veth() {
 	assert_bypassed lo in_box "$PAIR" --mptcp-server --listen :: --connect 127.0.0.1 talk
 }
 
-# late_accept OPTION... SCENARIO: to a listener of Multipath TCP that accepts once the client has sent.
+# late_accept OPTION... SCENARIO: to a listener of Multipath TCP that accepts once the client has
+# sent.
 late_accept() {
 	local pid server port=$BOX_TMP/port.${*: -1}
 	serve "$port" in_box -- --mptcp-server "$@"

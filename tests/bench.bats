@@ -51,7 +51,8 @@ results() {
 	# The rounds of several runs are rounds of one.
 	sed 's/,100,1,1,5/,1000,1,1,5/' results.csv >second.csv
 	run -0 "$BENCH" --summary results.csv second.csv
-	output_has "| ours | 150 1/s | 100..1000 | 1.50 ~ (0.50..5.00) |" "| classic | 400 (2 of 4 failed) 1/s |"
+	output_has "| ours | 150 1/s | 100..1000 | 1.50 ~ (0.50..5.00) |" \
+		"| classic | 400 (2 of 4 failed) 1/s |"
 	echo "rr,one field, too many,64,1,1,plain,1,1/s,100,1,1,10" >>results.csv
 	run -1 "$BENCH" --summary results.csv
 	output_has "not a row of results"
@@ -100,7 +101,8 @@ compared() {
 }
 
 @test "count: what takes more than is checked in fails, of another kernel by its ratio" {
-	counted a rr_64,plain=2000 rr_64,classic=1000 rr_64,ours=1100 pipe,plain=100 pipe,guard=150 >checked
+	counted a rr_64,plain=2000 rr_64,classic=1000 rr_64,ours=1100 pipe,plain=100 pipe,guard=150 \
+		>checked
 	counted a rr_64,plain=2500 rr_64,classic=1300 rr_64,ours=1110 pipe,plain=100 pipe,guard=140 >now
 	run -0 compared
 	output_has "2 passed, 0 failed"

@@ -10,8 +10,8 @@ fake() {
 	chmod +x "$BOX_TMP/bin/$1"
 }
 
-# fake_nth N ACTION [MORE]: bpftool whose n-th command that changes something does ACTION.  MORE is a
-# pattern of further commands that count.
+# fake_nth N ACTION [MORE]: bpftool whose n-th command that changes something does ACTION.  MORE is
+# a pattern of further commands that count.
 fake_nth() {
 	echo 0 >"$BOX_TMP/calls"
 	fake bpftool "

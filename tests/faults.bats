@@ -19,7 +19,8 @@ teardown() {
 }
 
 kernel_warnings() {
-	dmesg | grep -cE 'WARNING:|BUG:|Oops|general protection|refcount_t|use-after-free|suspicious RCU|hung_task|blocked for more' || true
+	dmesg | grep \
+		-cE 'WARNING:|BUG:|Oops|general protection|refcount_t|use-after-free|suspicious RCU|hung_task|blocked for more' || true
 }
 
 # Nothing of past connections is left: sockets, notes of handshakes, psocks.
@@ -45,8 +46,8 @@ quiet_load() {
 	assert_nothing_left
 }
 
-# Not in a blocking recv, which SIGCONT ends with EAGAIN (docs/limits.md).  Requests and answers stay on
-# the bypass; of turns of many messages too many are soon unread, and they go on over TCP.
+# Not in a blocking recv, which SIGCONT ends with EAGAIN (docs/limits.md).  Requests and answers
+# stay on the bypass; of turns of many messages too many are soon unread, and they go on over TCP.
 # bats test_tags=long
 @test "faults: a reader is stopped now and then" {
 	local i pid talk turns
@@ -171,8 +172,8 @@ load_small() {
 	wait "$MANY"
 }
 
-# assert_all_redirected MESSAGES: but for those of directions whose reader was stopped amid a call, by
-# a hypervisor for one: at most one in 10,000.
+# assert_all_redirected MESSAGES: but for those of directions whose reader was stopped amid a call,
+# by a hypervisor for one: at most one in 10,000.
 assert_all_redirected() {
 	have_want "messages" "$(counter redirected_messages passed_messages)" -eq "$1"
 	have_want "directions that left" "$(counter left_held)" -le $(($1 / 10000))
@@ -211,8 +212,10 @@ assert_all_redirected() {
 	in_box "$ROOT/build/many" --churn 100000
 	have_want "admitted" "$(counter admitted_active admitted_passive)" -eq 200000
 	assert_all_redirected 200000
-	have_want "redirected bytes" "$(counter redirected_bytes)" -eq $((4 * $(counter redirected_messages)))
+	have_want "redirected bytes" "$(counter redirected_bytes)" \
+		-eq $((4 * $(counter redirected_messages)))
 	assert_nothing_left
 	# Each end has removed the note that the other one left.
-	have_want "notes of handshakes" "$(in_box bpftool map dump pinned /sys/fs/bpf/sock_ops_meet | grep -c '"key"' || true)" -eq 0
+	have_want "notes of handshakes" \
+		"$(in_box bpftool map dump pinned /sys/fs/bpf/sock_ops_meet | grep -c '"key"' || true)" -eq 0
 }

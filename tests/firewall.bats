@@ -140,7 +140,8 @@ nat_up() {
 
 # Packets that the firewall of a namespace has dropped.
 dropped() {
-	in_box ip netns exec "$1" nft list counter inet firewall dropped | awk '$1 == "packets" { print $2 }'
+	in_box ip netns exec "$1" nft list counter inet firewall dropped |
+		awk '$1 == "packets" { print $2 }'
 }
 
 cut() {
@@ -180,7 +181,8 @@ converse() {
 	local name=$1 server=$2 client=$3 address=$4
 	shift 4
 	set -- --timeout 8 --until "$BOX_TMP/until" "$@"
-	in_background "$name.server" in_box ip netns exec "$server" chrt -f 1 "$PAIR" --listen "$(behind "$address")" "$@" serve
+	in_background "$name.server" in_box ip netns exec "$server" chrt -f 1 "$PAIR" \
+		--listen "$(behind "$address")" "$@" serve
 	wait_until 5 "a server to listen" test -s "$BOX_TMP/$name.server"
 	in_background "$name.client" in_box ip netns exec "$client" \
 		chrt -f 1 "$PAIR" --connect "$address" --port "$(head -n 1 "$BOX_TMP/$name.server")" "$@" call
@@ -229,7 +231,8 @@ assert_on_bypass() {
 	((HELD)) || have_want "messages over TCP" "$(counter passed_messages)" -eq 0
 	messages=$(counter redirected_messages)
 	sleep 2
-	have_want "redirected messages, 2 s later" "$(counter redirected_messages)" -gt $((messages + 4 * ($1 - HELD)))
+	have_want "redirected messages, 2 s later" "$(counter redirected_messages)" \
+		-gt $((messages + 4 * ($1 - HELD)))
 }
 
 # Keepalive probes that the sockets of a namespace have sent.
@@ -239,7 +242,8 @@ probes() {
 
 # The time that is left to a server's next probe, of a conversation.
 keepalive_timer() {
-	in_box ip netns exec server ss -tnoH state established "sport = :$(head -n 1 "$BOX_TMP/$1.server")" |
+	in_box ip netns exec server ss -tnoH state established \
+		"sport = :$(head -n 1 "$BOX_TMP/$1.server")" |
 		sed -n 's/.*timer:(keepalive,\([^,]*\),.*/\1/p'
 }
 
@@ -349,7 +353,8 @@ assert_options() {
 	each_option assert_options
 }
 
-# leaves_with NAME SECONDS: a connection of a server without options, whose sysctl is changed meanwhile.
+# leaves_with NAME SECONDS: a connection of a server without options, whose sysctl is changed
+# meanwhile.
 leaves_with() {
 	rm -f "$BOX_TMP/until"
 	converse "$1" server client 10.7.0.2 --show bulk
@@ -359,7 +364,8 @@ leaves_with() {
 	assert_ended_well "$1"
 }
 
-# An option takes neither 0, which would mean the sysctl, nor more than 32,767: a row of docs/limits.md.
+# An option takes neither 0, which would mean the sysctl, nor more than 32,767: a row of
+# docs/limits.md.
 # bats test_tags=long
 @test "firewall: a server without options gets the sysctl of the moment when it leaves" {
 	short_up 70
@@ -444,7 +450,8 @@ keepalive_on() {
 		[[ $how == plain ]] || load_pair --quiet
 		for end in "server 127.0.0.1" "client 127.0.0.1" "server ::1"; do
 			# shellcheck disable=SC2086 # words
-			have_want "$end, $how" "$(in_box python3 "$ROOT/tests/programs/user_timeout.py" $end)" = "ended: ETIMEDOUT"
+			have_want "$end, $how" "$(in_box python3 "$ROOT/tests/programs/user_timeout.py" $end)" = \
+				"ended: ETIMEDOUT"
 		done
 	done
 	have_want "left for want of room" "$(counter left_room)" -eq 3

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Virtual machines with Debian's stock kernels, for tests/kernels.sh and bench/count.sh.  Sourced from
-# the project's root, after `set -euo pipefail`.
+# Virtual machines with Debian's stock kernels, for tests/kernels.sh and bench/count.sh.  Sourced
+# from the project's root, after `set -euo pipefail`.
 #
 #   objects, test programs    built once, here: the same for all kernels
 #                             (those in Go kept as well)
@@ -156,7 +156,8 @@ in_qemu() {
 
 # go_programs ARCHITECTURE: prints the directory that those of guest/ are in, built.
 go_programs() {
-	local key dir build go=$WORK/go/usr/lib/go-$GO code=$WORK/go/usr/share/gocode profile=$WORK/go/profile
+	local key dir build go=$WORK/go/usr/lib/go-$GO code=$WORK/go/usr/share/gocode \
+		profile=$WORK/go/profile
 	key=$(echo "$GO ${CONTAINERD[*]}" | cat - tests/guest/*.go | sha256sum)
 	dir=$CACHE/go-programs-$1-${key:0:12}
 	if [[ ! -e $dir ]]; then

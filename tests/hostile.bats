@@ -56,10 +56,12 @@ segments_seen() {
 	in_box nstat -asz TcpInSegs | awk '$1 == "TcpInSegs" { print $2 }'
 }
 
-# dissolved NAME COMMAND...: tests/programs/dissolved.py, which goes on when a line comes to NAME.go.
+# dissolved NAME COMMAND...: tests/programs/dissolved.py, which goes on when a line comes to
+# NAME.go.
 dissolved() {
 	mkfifo "$BOX_TMP/$1.go"
-	in_box "${@:2}" python3 "$ROOT/tests/programs/dissolved.py" "$1" <"$BOX_TMP/$1.go" >"$BOX_TMP/$1" 3>&- 8>&- 9>&- &
+	in_box "${@:2}" python3 "$ROOT/tests/programs/dissolved.py" "$1" <"$BOX_TMP/$1.go" >"$BOX_TMP/$1" \
+		3>&- 8>&- 9>&- &
 }
 
 # unloaded_and_dissolved: the neighbour does not see that its client has reset the connection.  Its
@@ -116,7 +118,8 @@ client_has_read() {
 @test "hostile: a flood of SYNs costs other connections nothing but some acceleration" {
 	local before notes
 	neighbour_up
-	in_box sysctl -qw net.ipv4.tcp_max_syn_backlog=65536 net.core.somaxconn=65535 net.ipv4.tcp_syncookies=0
+	in_box sysctl -qw net.ipv4.tcp_max_syn_backlog=65536 net.core.somaxconn=65535 \
+		net.ipv4.tcp_syncookies=0
 	hold_many 100 0
 	# With room for all half-open connections, so that each is announced.
 	in_box socat TCP4-LISTEN:7777,backlog=65535,fork exec:cat 3>&- 8>&- &
@@ -157,7 +160,8 @@ client_has_read() {
 	# The same 4-tuple in the neighbour's namespace, 20 times.
 	local i
 	for i in {1..20}; do
-		in_box ip netns exec neighbour "$PAIR" --seed "$((i + 50))" --port 7000 --client-port 7001 --count 5 --abort talk
+		in_box ip netns exec neighbour "$PAIR" --seed "$((i + 50))" --port 7000 --client-port 7001 \
+			--count 5 --abort talk
 	done
 	wait "$victim"
 	have_want "admitted" "$(counter admitted_active admitted_passive)" -eq 42
@@ -193,7 +197,8 @@ lose_notes() {
 @test "hostile: a client whose server's note is lost goes back to TCP, and misses no byte" {
 	local seen client
 	mkfifo "$BOX_TMP/go"
-	in_box timeout 20 python3 "$ROOT/tests/programs/note_lost.py" bash -c 'echo greeted; read -r <"$1"' lost "$BOX_TMP/go" \
+	in_box timeout 20 python3 "$ROOT/tests/programs/note_lost.py" bash \
+		-c 'echo greeted; read -r <"$1"' lost "$BOX_TMP/go" \
 		>"$BOX_TMP/seen" 3>&- &
 	client=$!
 	wait_until 5 "the greeting" grep -q greeted "$BOX_TMP/seen"

@@ -15,7 +15,8 @@ works_without_compiler() {
 	# What a target without a compiler has in PATH.
 	mkdir "$BOX_TMP/target"
 	local tool
-	for tool in awk basename bash cat comm cut date dirname env find flock grep head id ls mount mountpoint nproc \
+	for tool in awk basename bash cat comm cut date dirname env find flock grep head id ls mount \
+		mountpoint nproc \
 		od paste printf readlink rm sed setpriv sleep sort stat tac tail timeout tput tr umount uname wc xargs; do
 		ln -sf "$(readlink -f "$(command -v "$tool")")" "$BOX_TMP/target/$tool"
 	done
@@ -58,8 +59,10 @@ works_without_compiler() {
 
 @test "make install: DESTDIR stages, PREFIX is where it will be" {
 	make -C "$ROOT" -s install DESTDIR="$BOX_TMP/stage" PREFIX=/opt/x
-	have_want "target of the link" "$(readlink "$BOX_TMP/stage/opt/x/sbin/tcpip-bypass-load")" = /opt/x/lib/tcpip-bypass/load.sh
-	grep -q '^ExecStart=/opt/x/lib/tcpip-bypass/load.sh ' "$BOX_TMP/stage/opt/x/lib/systemd/system/tcpip-bypass.service"
+	have_want "target of the link" "$(readlink "$BOX_TMP/stage/opt/x/sbin/tcpip-bypass-load")" = \
+		/opt/x/lib/tcpip-bypass/load.sh
+	grep -q '^ExecStart=/opt/x/lib/tcpip-bypass/load.sh ' \
+		"$BOX_TMP/stage/opt/x/lib/systemd/system/tcpip-bypass.service"
 	! grep -r "$BOX_TMP" "$BOX_TMP/stage"
 	make -C "$ROOT" -s uninstall DESTDIR="$BOX_TMP/stage" PREFIX=/opt/x
 	have_want "files that are left" "$(find "$BOX_TMP/stage" ! -type d)" = ""
@@ -115,7 +118,8 @@ systemd_runs() {
 }
 
 ctl() {
-	nsenter --target "$SYSTEMD" --mount --pid --net --cgroup -- timeout 60 systemctl --no-pager "$@" 2>/dev/null
+	nsenter --target "$SYSTEMD" --mount --pid --net --cgroup -- timeout 60 systemctl --no-pager "$@" \
+		2>/dev/null
 }
 
 reloads() {
@@ -222,7 +226,8 @@ pod() {
 	caps=$(manifest '",".join("+" + x.lower() for x in c["securityContext"]["capabilities"]["add"])')
 	run=$(manifest '" ".join(c["command"])')
 	# shellcheck disable=SC2086 # words
-	in_box setpriv --bounding-set "-all,$caps" env TMPDIR="$BOX_TMP/$1" METRICS="$BOX_TMP/$1" OPTIONS="$OPTIONS" \
+	in_box setpriv --bounding-set "-all,$caps" env TMPDIR="$BOX_TMP/$1" METRICS="$BOX_TMP/$1" \
+		OPTIONS="$OPTIONS" \
 		bash -c 'echo $$ >"$TMPDIR/pid"; exec "$@"' pod ${run//\/usr\/lib\/tcpip-bypass/$BOX_TMP/usr/lib/tcpip-bypass} \
 		>"$BOX_TMP/$1/log" 2>&1 3>&- &
 	wait_until 20 "$1 to be ready" pod_is_ready "$1"
@@ -244,7 +249,8 @@ end_pod() {
 	pod a
 	in_box "$PAIR" --port 7000 talk
 	have_want "redirected messages" "$(counter redirected_messages)" -eq 200
-	wait_until 20 "its metrics" grep -q 'tcpip_bypass_redirected_messages_total' "$BOX_TMP/a/tcpip-bypass.prom"
+	wait_until 20 "its metrics" grep -q 'tcpip_bypass_redirected_messages_total' \
+		"$BOX_TMP/a/tcpip-bypass.prom"
 	promtool check metrics <"$BOX_TMP/a/tcpip-bypass.prom"
 	# An update, while connections talk.
 	OPTIONS=
@@ -261,7 +267,8 @@ end_pod() {
 	have_want "ports" "$(in_box "$ROOT/status.sh" --json | jq -c .exclude_ports)" = '["7001"]'
 	# What is wrong changes nothing.
 	mkdir "$BOX_TMP/d"
-	run -2 in_box env TMPDIR="$BOX_TMP/d" OPTIONS="--port x" bash "$BOX_TMP/usr/lib/tcpip-bypass/lib/pod.sh"
+	run -2 in_box env TMPDIR="$BOX_TMP/d" OPTIONS="--port x" bash \
+		"$BOX_TMP/usr/lib/tcpip-bypass/lib/pod.sh"
 	output_has "--port: not a port or a range: x"
 	have_want "still on the bypass" "$(in_map)" -eq 40
 	# Its container is started again.

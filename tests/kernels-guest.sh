@@ -31,7 +31,8 @@ guarantees() {
 play() {
 	local filter name status=0
 	filter=$(cut -d '|' -f 3- <<<"$2" | paste -sd '|')
-	BATS_TEST_TIMEOUT=300 "${turns[@]}" timeout --kill-after 5 900 bats -T --formatter tap -f "$filter" \
+	BATS_TEST_TIMEOUT=300 "${turns[@]}" timeout --kill-after 5 900 bats -T --formatter tap \
+		-f "$filter" \
 		"tests/$1.bats" </dev/null >/tmp/log 2>&1 || status=$?
 	cat /tmp/log
 	while IFS='|' read -r name _ filter; do

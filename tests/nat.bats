@@ -36,7 +36,8 @@ teardown() {
 each_kind() {
 	local name client server listen connect
 	while IFS='|' read -r name client server listen connect; do
-		[[ -z $name ]] || "$1" "$(xargs <<<"$name")" "${client// /}" "${server// /}" "${listen// /}" "${connect// /}"
+		[[ -z $name ]] || "$1" "$(xargs <<<"$name")" "${client// /}" "${server// /}" "${listen// /}" \
+			"${connect// /}"
 	done <<<"$KINDS"
 }
 
@@ -92,7 +93,8 @@ hold_kind() {
 	serve "$BOX_TMP/port$port" at "$2" -- --listen "$3" --port "$port" --count 20 hold
 	SERVERS+=("$SERVER")
 	mkfifo "$BOX_TMP/go$port"
-	at "$1" "$PAIR" --connect "$4" --port "$port" --count 20 hold call <"$BOX_TMP/go$port" >"$BOX_TMP/out$port" 3>&- &
+	at "$1" "$PAIR" --connect "$4" --port "$port" --count 20 hold call <"$BOX_TMP/go$port" \
+		>"$BOX_TMP/out$port" 3>&- &
 	SERVERS+=("$!")
 	exec {FD}>"$BOX_TMP/go$port"
 	FDS+=("$FD")
@@ -199,8 +201,10 @@ json() {
 	nat_up
 	hold_kind "DNAT and masquerade" pod1 pod2 10.244.2.2 10.244.1.1
 	have_want "connections" "$(json '.connections | length')" -eq 1
-	have_want "the server" "$(json '.connections[0].server | [.address, .seen_as] | join(" ")')" = "10.244.2.2:7100 10.244.1.1:7100"
-	have_want "the client" "$(json '.connections[0].client | [.address, .seen_as] | join(" ") | gsub(":[0-9]+"; "")')" = "10.244.1.2 10.244.2.1"
+	have_want "the server" "$(json '.connections[0].server | [.address, .seen_as] | join(" ")')" = \
+		"10.244.2.2:7100 10.244.1.1:7100"
+	have_want "the client" \
+		"$(json '.connections[0].client | [.address, .seen_as] | join(" ") | gsub(":[0-9]+"; "")')" = "10.244.1.2 10.244.2.1"
 	run -0 in_box "$ROOT/status.sh"
 	line='^10\.244\.1\.2:[0-9]+ \(10\.244\.2\.1:[0-9]+\) +10\.244\.2\.2:7100 \(10\.244\.1\.1:7100\) '
 	grep -E "$line" <<<"$output"

@@ -49,7 +49,8 @@ assert_all_admitted() {
 	have_want "clients admitted" "$(counter admitted_active)" -eq 4
 	have_want "servers admitted" "$(counter admitted_passive)" -eq 4
 	have_want "redirected messages" "$(counter redirected_messages)" -gt 60
-	have_want "sockets of half-closed connections that left the map" "$(($(counter ejected) - EJECTED_BY_TURNS))" -eq 6
+	have_want "sockets of half-closed connections that left the map" \
+		"$(($(counter ejected) - EJECTED_BY_TURNS))" -eq 6
 	have_want "sockets in the map" "$(in_map)" -eq 0
 }
 
@@ -110,19 +111,22 @@ assert_none_admitted() {
 # Calls of the other tool's program for packets: BPF_SOCK_OPS_PARSE_HDR_OPT_CB, _HDR_OPT_LEN_CB, and
 # _WRITE_HDR_OPT_CB.
 calls_for_packets() {
-	in_box bpftool -j map dump pinned /sys/fs/bpf/other_calls | jq '[.[].formatted | select(.key >= 13 and .key <= 15).value] | add'
+	in_box bpftool -j map dump pinned /sys/fs/bpf/other_calls |
+		jq '[.[].formatted | select(.key >= 13 and .key <= 15).value] | add'
 }
 
 calls_up() {
 	other_up calls
-	in_box bpftool map pin id "$(in_box bpftool -j prog show pinned /sys/fs/bpf/other | jq '.map_ids[0]')" /sys/fs/bpf/other_calls
+	in_box bpftool map pin id \
+		"$(in_box bpftool -j prog show pinned /sys/fs/bpf/other | jq '.map_ids[0]')" /sys/fs/bpf/other_calls
 	load_quietly
 }
 
 # Before 6.12 they stay: a row of docs/limits.md.
 # bats test_tags=long
 @test "calls: the packets of sockets that unload.sh has taken out call nobody" {
-	[[ $(printf '%s\n' 6.12 "$(uname -r)" | sort -V | head -n 1) == 6.12 ]] || skip "this kernel cannot take callback flags back"
+	[[ $(printf '%s\n' 6.12 "$(uname -r)" | sort -V | head -n 1) == 6.12 ]] ||
+		skip "this kernel cannot take callback flags back"
 	calls_up
 	hold_many 5 0
 	unload_pair >/dev/null 2>&1

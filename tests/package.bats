@@ -104,7 +104,8 @@ machine_without_systemd() {
 
 # changed_files: of the machine, except for logs and dpkg's own.
 changed_files() {
-	in_box find /run/changed \( -path '*/var/log' -o -path '*/var/lib/dpkg' \) -prune -o ! -type d -print | sort
+	in_box find /run/changed \( -path '*/var/log' -o -path '*/var/lib/dpkg' \) -prune -o ! -type d \
+		-print | sort
 	in_box find /var/lib/dpkg -name '*tcpip-bypass*'
 }
 

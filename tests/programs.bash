@@ -87,8 +87,10 @@ start_postgres() {
 	PG_BIN=${dirs[-1]}
 	rm -rf "$BOX_TMP/pg"
 	install -d -o postgres "$BOX_TMP/pg"
-	as_postgres "$PG_BIN/initdb" -N --no-locale -E UTF8 -A trust -D "$BOX_TMP/pg/data" >"$BOX_TMP/initdb.log"
-	start postgres 5432 setpriv --reuid postgres --regid postgres --init-groups -- "$PG_BIN/postgres" -F \
+	as_postgres "$PG_BIN/initdb" -N --no-locale -E UTF8 -A trust -D "$BOX_TMP/pg/data" \
+		>"$BOX_TMP/initdb.log"
+	start postgres 5432 setpriv --reuid postgres --regid postgres --init-groups -- "$PG_BIN/postgres" \
+		-F \
 		-D "$BOX_TMP/pg/data" -c listen_addresses=127.0.0.1 -c unix_socket_directories= \
 		-c synchronize_seqscans=off "$@"
 	wait_until 20 "PostgreSQL to answer" as_postgres "$PG_BIN/pg_isready" -q -h 127.0.0.1

@@ -82,8 +82,10 @@ lines_are() {
 @test "programs: pgbench with 4 clients keeps its balances" {
 	start_postgres
 	in_box "$PG_BIN/pgbench" -h 127.0.0.1 -U postgres -i -q -s 2 postgres >"$BOX_TMP/init" 2>&1
-	in_box timeout 60 "$PG_BIN/pgbench" -h 127.0.0.1 -U postgres -c 4 -j 2 -t 500 postgres >"$BOX_TMP/bench" 2>&1
-	in_box timeout 60 "$PG_BIN/pgbench" -h 127.0.0.1 -U postgres -n -M prepared -S -c 4 -t 2000 postgres
+	in_box timeout 60 "$PG_BIN/pgbench" -h 127.0.0.1 -U postgres -c 4 -j 2 -t 500 postgres \
+		>"$BOX_TMP/bench" 2>&1
+	in_box timeout 60 "$PG_BIN/pgbench" -h 127.0.0.1 -U postgres -n -M prepared -S -c 4 -t 2000 \
+		postgres
 	grep -F "transactions actually processed: 2000/2000" "$BOX_TMP/bench"
 	have_want "transactions" "$(sql -c 'select count(*) from pgbench_history')" -eq 2000
 	[[ $(sql -c 'select (select sum(delta) from pgbench_history) = (select sum(abalance) from pgbench_accounts)
@@ -102,7 +104,8 @@ lines_are() {
 	same_content "$BOX_TMP/in" "$BOX_TMP/out"
 	# In turns, both ways, some of it bulk.
 	sql -c "select repeat('x', (i * i * 3)) from generate_series(1, 200) i" >"$BOX_TMP/rows"
-	have_want "rows, and wrong ones" "$(awk 'length != NR * NR * 3 { wrong++ } END { print NR, wrong + 0 }' "$BOX_TMP/rows")" = "200 0"
+	have_want "rows, and wrong ones" \
+		"$(awk 'length != NR * NR * 3 { wrong++ } END { print NR, wrong + 0 }' "$BOX_TMP/rows")" = "200 0"
 	stop_servers
 	assert_left_bulk 2
 	assert_bypassed 10
@@ -117,7 +120,8 @@ lines_are() {
 	wait_until 10 "the listener" grep -q listening "$BOX_TMP/heard"
 	seq -f "notify news, 'event %g';" 1000 | sql
 	wait_until 20 "all events" heard_all 1000
-	sed -n 's/.*with payload "\(.*\)" received.*/\1/p' "$BOX_TMP/heard" | diff - <(seq -f 'event %g' 1000)
+	sed -n 's/.*with payload "\(.*\)" received.*/\1/p' "$BOX_TMP/heard" |
+		diff - <(seq -f 'event %g' 1000)
 	exec 8>&-
 	stop_servers
 	# One, two or three for each event: those that come together share one.
@@ -137,9 +141,11 @@ heard_all() {
 	fetch -w '%{num_connects}\n' "http://127.0.0.1:8080/small?[1-1000]" >"$BOX_TMP/out"
 	have_want "right answers" "$(grep -c '^100$' "$BOX_TMP/out")" -eq 1000
 	# The last line of each is followed by the connections that it took.
-	fetch -w '%{num_connects}\n' -o "$BOX_TMP/large.#1" "http://127.0.0.1:8080/large?[1-1000]" >"$BOX_TMP/connects"
+	fetch -w '%{num_connects}\n' -o "$BOX_TMP/large.#1" "http://127.0.0.1:8080/large?[1-1000]" \
+		>"$BOX_TMP/connects"
 	have_want "connections" "$(awk '{ sum += $1 } END { print sum }' "$BOX_TMP/connects")" -eq 1
-	have_want "files that are alike" "$(sha256sum "$BOX_TMP"/large.* "$BOX_TMP/nginx/large" | cut -d ' ' -f 1 | sort | uniq -c | awk 'NR == 1 { print $1 }')" = 1001
+	have_want "files that are alike" \
+		"$(sha256sum "$BOX_TMP"/large.* "$BOX_TMP/nginx/large" | cut -d ' ' -f 1 | sort | uniq -c | awk 'NR == 1 { print $1 }')" = 1001
 	stop_servers
 	assert_bypassed 4000
 }
@@ -159,8 +165,10 @@ heard_all() {
 @test "programs: nginx as a reverse proxy to a second nginx" {
 	local size
 	start_nginx nginx 8081
-	start_nginx proxy 8080 "proxy_pass http://127.0.0.1:8081; proxy_http_version 1.1; proxy_set_header Connection '';"
-	start_nginx stream 8082 "proxy_pass http://127.0.0.1:8081; proxy_request_buffering off; proxy_buffering off;"
+	start_nginx proxy 8080 \
+		"proxy_pass http://127.0.0.1:8081; proxy_http_version 1.1; proxy_set_header Connection '';"
+	start_nginx stream 8082 \
+		"proxy_pass http://127.0.0.1:8081; proxy_request_buffering off; proxy_buffering off;"
 	for size in 1000 70000 3000000 100000000; do
 		put_and_get http://127.0.0.1:8080 "$size"
 		put_and_get http://127.0.0.1:8082 "$size"
@@ -178,10 +186,12 @@ heard_all() {
 # bats test_tags=long
 @test "programs: nginx as a reverse proxy to a server that answers before it reads" {
 	start early 8081 python3 "$PROGRAMS/early.py" 8081 40000000
-	start_nginx proxy 8080 "proxy_pass http://127.0.0.1:8081; proxy_request_buffering off; proxy_max_temp_file_size 0;"
+	start_nginx proxy 8080 \
+		"proxy_pass http://127.0.0.1:8081; proxy_request_buffering off; proxy_max_temp_file_size 0;"
 	random_file "$BOX_TMP/body" 50000
 	fetch --limit-rate 20M -T "$BOX_TMP/body" -o "$BOX_TMP/back" http://127.0.0.1:8080/x
-	python3 -c 'import sys; sys.stdout.buffer.write((bytes(range(256)) * 156251)[:40000000])' >"$BOX_TMP/want"
+	python3 -c 'import sys; sys.stdout.buffer.write((bytes(range(256)) * 156251)[:40000000])' \
+		>"$BOX_TMP/want"
 	same_content "$BOX_TMP/want" "$BOX_TMP/back"
 	wait_until 5 "the server to read the body" grep -q "body read" "$BOX_TMP/early.log"
 	stop_servers
@@ -202,10 +212,12 @@ heard_all() {
 	done
 	# 20 streams at a time on one connection.
 	random_file "$BOX_TMP/tls/part" 50000
-	fetch --http2 --insecure --parallel --parallel-max 20 -w '%{http_version}\n' -o "$BOX_TMP/part.#1" \
+	fetch --http2 --insecure --parallel --parallel-max 20 -w '%{http_version}\n' \
+		-o "$BOX_TMP/part.#1" \
 		"https://127.0.0.1:8443/part?[1-200]" >"$BOX_TMP/versions" 2>/dev/null
 	have_want "answers over HTTP/2" "$(grep -cx 2 "$BOX_TMP/versions")" -eq 200
-	have_want "files that are alike" "$(sha256sum "$BOX_TMP"/part.* "$BOX_TMP/tls/part" | cut -d ' ' -f 1 | sort | uniq -c | awk 'NR == 1 { print $1 }')" = 201
+	have_want "files that are alike" \
+		"$(sha256sum "$BOX_TMP"/part.* "$BOX_TMP/tls/part" | cut -d ' ' -f 1 | sort | uniq -c | awk 'NR == 1 { print $1 }')" = 201
 	stop_servers
 	assert_bypassed 200
 }
@@ -305,7 +317,8 @@ heard_all() {
 	same_content "$BOX_TMP/file" "$BOX_TMP/up"
 	in_box timeout 60 scp -q -F "$BOX_TMP/ssh_config" -P 2222 "127.0.0.1:$BOX_TMP/file" "$BOX_TMP/down"
 	same_content "$BOX_TMP/file" "$BOX_TMP/down"
-	have_want "last of the sorted numbers" "$(seq 1 1000 | in_box timeout 30 ssh -F "$BOX_TMP/ssh_config" -p 2222 127.0.0.1 'sort -n | tail -n 1')" -eq 1000
+	have_want "last of the sorted numbers" \
+		"$(seq 1 1000 | in_box timeout 30 ssh -F "$BOX_TMP/ssh_config" -p 2222 127.0.0.1 'sort -n | tail -n 1')" -eq 1000
 	stop_servers
 	# SFTP has each 32 KiB acknowledged: it may stay on the bypass, or leave as bulk.
 	assert_bypassed 20
@@ -327,13 +340,15 @@ heard_all() {
 		path = $BOX_TMP/store
 		read only = no
 	EOF
-	start rsync 8730 rsync --daemon --no-detach --config="$BOX_TMP/rsyncd.conf" --address=127.0.0.1 --port=8730
+	start rsync 8730 rsync \
+		--daemon --no-detach --config="$BOX_TMP/rsyncd.conf" --address=127.0.0.1 --port=8730
 	in_box timeout 60 rsync -a "$BOX_TMP/from/" rsync://127.0.0.1:8730/store/
 	diff -r "$BOX_TMP/from" "$BOX_TMP/store"
 	# The second time only what differs: checksums go one way, blocks the other.
 	echo "more" >>"$BOX_TMP/from/large"
 	echo "less" >"$BOX_TMP/from/small.7"
-	in_box timeout 60 rsync -a --checksum --no-whole-file "$BOX_TMP/from/" rsync://127.0.0.1:8730/store/
+	in_box timeout 60 rsync -a --checksum --no-whole-file "$BOX_TMP/from/" \
+		rsync://127.0.0.1:8730/store/
 	diff -r "$BOX_TMP/from" "$BOX_TMP/store"
 	in_box timeout 60 rsync -a rsync://127.0.0.1:8730/store/ "$BOX_TMP/back/"
 	diff -r "$BOX_TMP/from" "$BOX_TMP/back"
@@ -360,10 +375,12 @@ heard_all() {
 		in_box timeout 60 git clone -q --branch main git://127.0.0.1/store.git "$BOX_TMP/clone.$i"
 		git_in "$BOX_TMP/clone.$i" fsck --strict
 		diff -r --exclude=.git "$work" "$BOX_TMP/clone.$i"
-		have_want "head of the clone" "$(git_in "$BOX_TMP/clone.$i" rev-parse HEAD)" = "$(git_in "$work" rev-parse HEAD)"
+		have_want "head of the clone" "$(git_in "$BOX_TMP/clone.$i" rev-parse HEAD)" = \
+			"$(git_in "$work" rev-parse HEAD)"
 	done
 	for i in {1..20}; do
-		have_want "head of the store" "$(git_in "$work" ls-remote git://127.0.0.1/store.git main | cut -f 1)" = \
+		have_want "head of the store" \
+			"$(git_in "$work" ls-remote git://127.0.0.1/store.git main | cut -f 1)" = \
 			"$(git_in "$work" rev-parse HEAD)"
 	done
 	stop_servers
@@ -411,7 +428,8 @@ heard_all() {
 	start relay 7000 socat TCP4-LISTEN:7000,bind=127.0.0.1,fork,reuseaddr TCP4:127.0.0.1:7001
 	in_box timeout 60 socat -t 30 - TCP4:127.0.0.1:7000 <"$BOX_TMP/file" >"$BOX_TMP/back"
 	same_content "$BOX_TMP/file" "$BOX_TMP/back"
-	have_want "what comes back" "$(seq 1 1000 | in_box timeout 30 socat -t 30 - TCP4:127.0.0.1:7000 | sha256sum)" = "$(seq 1 1000 | sha256sum)"
+	have_want "what comes back" \
+		"$(seq 1 1000 | in_box timeout 30 socat -t 30 - TCP4:127.0.0.1:7000 | sha256sum)" = "$(seq 1 1000 | sha256sum)"
 	stop_servers
 	assert_left_bulk 2
 	assert_bypassed 4
@@ -443,7 +461,8 @@ unread_since() {
 	unload_pair >/dev/null
 	with_pair --exclude-port 7000-7001
 	start_splice_relay
-	have_want "what comes back" "$(echo hello | in_box timeout 30 socat -t 20 - TCP4:127.0.0.1:7000)" = hello
+	have_want "what comes back" "$(echo hello | in_box timeout 30 socat -t 20 - TCP4:127.0.0.1:7000)" \
+		= hello
 	random_file "$BOX_TMP/file" 50000000
 	in_box timeout 60 socat -t 30 - TCP4:127.0.0.1:7000 <"$BOX_TMP/file" >"$BOX_TMP/back"
 	same_content "$BOX_TMP/file" "$BOX_TMP/back"

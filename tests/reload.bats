@@ -53,7 +53,8 @@ close_connection() {
 	load_pair --reload --exclude-port 7000
 	admitted 7200
 	not_admitted 7000
-	have_want "ports in status.sh" "$(in_box "$ROOT/status.sh" --json | jq -c '[.ports, .exclude_ports]')" = '[[],["7000"]]'
+	have_want "ports in status.sh" \
+		"$(in_box "$ROOT/status.sh" --json | jq -c '[.ports, .exclude_ports]')" = '[[],["7000"]]'
 	unload_pair
 	assert_no_pins
 }
@@ -126,7 +127,8 @@ close_connection() {
 	# Neither of the two admits a connection to port 7000 of the child; the ports of the one and the
 	# cgroups of the other together would.
 	load_pair --quiet --all-connections --exclude-cgroup "$CHILD"
-	in_child bash -c 'while [[ ! -e $1 ]]; do "$2" --port 7000 talk || exit; done' talk "$BOX_TMP/stop" "$PAIR" \
+	in_child bash -c 'while [[ ! -e $1 ]]; do "$2" --port 7000 talk || exit; done' talk \
+		"$BOX_TMP/stop" "$PAIR" \
 		>/dev/null 2>&1 3>&- &
 	pid=$!
 	for i in {1..5}; do
@@ -175,7 +177,8 @@ close_connection() {
 # runs, does ACTION.
 change_with() {
 	fake_nth "$1" "$2" "'iter pin'*"
-	with_fakes "$ROOT/load.sh" --reload --quiet --port 7200 --exclude-program new --exclude-cgroup "$CHILD"
+	with_fakes "$ROOT/load.sh" --reload --quiet --port 7200 --exclude-program new \
+		--exclude-cgroup "$CHILD"
 }
 
 # bats test_tags=long
@@ -245,7 +248,8 @@ where_nothing_is_seen() {
 	in_box bpftool iter pin "$ROOT/build/sock_ops_running.o" /sys/fs/bpf/sock_ops_running
 	run -0 load_pair --reload --quiet
 	output_lacks "cannot list"
-	have_want "new listeners alone" "$(in_box "$ROOT/status.sh" --json | jq .new_listeners_only)" = false
+	have_want "new listeners alone" "$(in_box "$ROOT/status.sh" --json | jq .new_listeners_only)" = \
+		false
 	admitted 7000
 }
 

@@ -210,8 +210,8 @@ copy_project() {
 	cp -rp "$ROOT"/*.[ch] "$ROOT"/*.sh "$ROOT/Makefile" "$ROOT/bpf" "$ROOT/lib" "$ROOT/docs" "$1"
 }
 
-# lay_out_otherwise DIRECTORY: that copy has a LAYOUT of its own, in which all that a record has lies
-# elsewhere.
+# lay_out_otherwise DIRECTORY: that copy has a LAYOUT of its own, in which all that a record has
+# lies elsewhere.
 lay_out_otherwise() {
 	sed -i 's/^LAYOUT=.*/LAYOUT=99/' "$1/lib/version.sh"
 	sed -i 's|^\t__u64 sk;.*this end.s \*/$|\t__u64 ahead[2];\n&|' "$1/bpf/sock_record.h"

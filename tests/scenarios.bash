@@ -98,8 +98,8 @@ assert_stayed() {
 	have_want "redirected messages" "$messages" -ge $(($1 * 9 / 10))
 }
 
-# assert_three_stay ID: of `hold_many 20 3`, as an unload has just said: until they are read, and with
-# them the sk_msg program of that id.
+# assert_three_stay ID: of `hold_many 20 3`, as an unload has just said: until they are read, and
+# with them the sk_msg program of that id.
 # shellcheck disable=SC2154 # `run` sets $output
 assert_three_stay() {
 	output_has "connections taken off the bypass: 17"

@@ -48,7 +48,8 @@ box_each_test
 	load_pair --cgroup "$CHILD"
 	in_box mount -t tmpfs none "$CHILD"
 	run -1 unload_pair
-	output_has "switched off, but still attached: the cgroup with the inode number" "cannot be seen from here"
+	output_has "switched off, but still attached: the cgroup with the inode number" \
+		"cannot be seen from here"
 	output_lacks unloaded
 	in_box umount "$CHILD"
 	run -1 load_pair --cgroup "$CHILD"
@@ -107,7 +108,8 @@ assert not mount(b"", sys.argv[1].encode(), b"cgroup2", 0, None)
 assert not mount(b"", b"/sys/fs/bpf", b"bpf", 0, b"mode=0700")' "$root"
 	run -0 load_pair
 	output_has "under $root,"
-	have_want "file systems on /sys/fs/bpf" "$(in_box grep -c " /sys/fs/bpf bpf " /proc/self/mounts)" -eq 1
+	have_want "file systems on /sys/fs/bpf" "$(in_box grep -c " /sys/fs/bpf bpf " /proc/self/mounts)" \
+		-eq 1
 	unload_pair
 	# Where it is hidden, the next one that is whole.
 	mkdir "$BOX_TMP/second"
@@ -190,7 +192,8 @@ assert_ports() {
 	have_want "redirected messages" "$(counter redirected_messages)" -eq 200
 	run -0 in_box "$ROOT/status.sh"
 	output_has "on TCP       $CHILD, $CHILD/$shown"
-	have_want "in status.sh" "$(in_box "$ROOT/status.sh" --json | jq -r '.exclude_cgroups[]')" = "$CHILD"$'\n'"$CHILD/$shown"
+	have_want "in status.sh" "$(in_box "$ROOT/status.sh" --json | jq -r '.exclude_cgroups[]')" = \
+		"$CHILD"$'\n'"$CHILD/$shown"
 	unload_pair
 	load_pair --exclude-cgroup "$CHILD/$below"
 	in_child "$PAIR" talk # above it
@@ -237,7 +240,8 @@ pair_as() {
 	excluded=$(pair_as 'sixteen "letters')
 	longer=$(pair_as 'sixteen "letter') # the same to the kernel
 	load_pair --quiet --exclude-program 'sixteen "letters' --exclude-program other
-	for options in "--listen 127.0.0.1" "--listen ::1" "--listen :: --connect 127.0.0.1" --mptcp-server; do
+	for options in "--listen 127.0.0.1" "--listen ::1" "--listen :: --connect 127.0.0.1" \
+		--mptcp-server; do
 		for ends in "$excluded|$PAIR" "$PAIR|$excluded" "$longer|$excluded" "$PAIR|$PAIR"; do
 			IFS='|' read -r server client <<<"$ends"
 			zero_counters
@@ -254,8 +258,10 @@ pair_as() {
 		have_want "redirected, $options" "$(counter redirected_messages)" -eq 200
 	done
 	run -0 in_box "$ROOT/status.sh"
-	output_has 'on TCP       programs: docker-proxy, dockerd, other, ' ', sixteen "letter, systemd-socket-'
-	have_want "in status.sh" "$(in_box "$ROOT/status.sh" --json | jq -r '.exclude_programs[]' | grep -c .)" -eq 7
+	output_has 'on TCP       programs: docker-proxy, dockerd, other, ' \
+		', sixteen "letter, systemd-socket-'
+	have_want "in status.sh" \
+		"$(in_box "$ROOT/status.sh" --json | jq -r '.exclude_programs[]' | grep -c .)" -eq 7
 }
 
 # bats test_tags=long
@@ -283,7 +289,8 @@ pair_as() {
 
 @test "--exclude-program: no user can fill what tells excluded sockets from others" {
 	load_pair --quiet --no-guard
-	in_box "${AS_USER[@]}" timeout 60 python3 -c "$(<"$ROOT/tests/programs/vain.py")" pasta 68000 >"$BOX_TMP/vain" 3>&- &
+	in_box "${AS_USER[@]}" timeout 60 python3 -c "$(<"$ROOT/tests/programs/vain.py")" pasta 68000 \
+		>"$BOX_TMP/vain" 3>&- &
 	wait_until 30 "the vain connects" grep -q "68000 have connected" "$BOX_TMP/vain"
 	in_box "$(pair_as docker-proxy)" talk
 	have_want "refused" "$(counter refused_program)" -eq 1
@@ -401,7 +408,8 @@ serve_in_child() {
 	child_up
 	serve "$BOX_TMP/port" in_box -- --seed 3 --count 6 --size 300000 turns
 	backend=$(cat "$BOX_TMP/port")
-	printf '%s\n' defaults ' mode tcp' ' option splice-auto' ' option splice-request' ' option splice-response' \
+	printf '%s\n' defaults ' mode tcp' ' option splice-auto' ' option splice-request' \
+		' option splice-response' \
 		' timeout connect 10s' ' timeout client 60s' ' timeout server 60s' \
 		'listen front' ' bind 127.0.0.1:7001' " server back 127.0.0.1:$backend" >"$BOX_TMP/haproxy.cfg"
 	in_child haproxy -db -f "$BOX_TMP/haproxy.cfg" >"$BOX_TMP/haproxy" 2>&1 3>&- &
@@ -428,7 +436,8 @@ serve_in_child() {
 }
 
 both_run() {
-	pid_of systemd-socket- >/dev/null && [[ $(sed 's,.*,/proc/&/comm,' "$BOX_CGROUP/child/cgroup.procs" | xargs cat | grep -cx docker-proxy) -eq 70 ]]
+	pid_of systemd-socket- >/dev/null &&
+		[[ $(sed 's,.*,/proc/&/comm,' "$BOX_CGROUP/child/cgroup.procs" | xargs cat | grep -cx docker-proxy) -eq 70 ]]
 }
 
 # bats test_tags=long
@@ -447,7 +456,8 @@ both_run() {
 	output_has "stays on TCP, because it reads with splice(2): docker-proxy" "and all of $CHILD"
 	[[ $output == *"has no cgroup that could be excluded, "*": systemd-socket-"* ]]
 	have_want "lines about docker-proxy" "$(grep -c "docker-proxy (pid" <<<"$output")" -eq 1
-	have_want "in status.sh" "$(in_box "$ROOT/status.sh" --json | jq -c .exclude_cgroups)" = "[\"$CHILD\"]"
+	have_want "in status.sh" "$(in_box "$ROOT/status.sh" --json | jq -c .exclude_cgroups)" = \
+		"[\"$CHILD\"]"
 	unload_pair
 	# A load.sh with fewer places.
 	copy_project "$BOX_TMP/few"
@@ -524,7 +534,8 @@ both_run() {
 @test "arguments: a cgroup that systemd removes when its service stops is named as that" {
 	mkdir "$BOX_CGROUP/a.service"
 	run -0 load_pair --exclude-cgroup "$(box_root)/a.service/"
-	output_has "--exclude-cgroup: systemd removes the cgroup of a service" "it is not excluded then" "a.service"
+	output_has "--exclude-cgroup: systemd removes the cgroup of a service" "it is not excluded then" \
+		"a.service"
 	unload_pair
 	run -0 load_pair --cgroup "$(box_root)/a.service"
 	output_has "--cgroup: systemd removes the cgroup of a service" "nothing is attached then"
@@ -591,7 +602,8 @@ both_run() {
 	for script in load.sh unload.sh status.sh; do
 		run -0 in_box setpriv --reuid 65534 --clear-groups "$BOX_TMP/copy/$script" --help
 		output_has SYNOPSIS "./$script" "EXIT STATUS"
-		for option in $(sed -n 's/^\t*\(--[a-z-]*\)).*/\1/p; s/^\t*\(--.*\) | \(--.*\))$/\1 \2/p' "$ROOT/$script" | tr -d '|'); do
+		for option in \
+			$(sed -n 's/^\t*\(--[a-z-]*\)).*/\1/p; s/^\t*\(--.*\) | \(--.*\))$/\1 \2/p' "$ROOT/$script" | tr -d '|'); do
 			output_has "    $option"
 		done
 	done

@@ -55,7 +55,8 @@ counted() {
 
 @test "load.sh: counts 40,000 connections at once, and says where there were too many for ss" {
 	local before
-	seq 40000 | awk '{ print "0 0 127.0.0.1:" $1 " 127.0.0.2:80\n0 0 127.0.0.2:80 127.0.0.1:" $1 }' >"$BOX_TMP/list"
+	seq 40000 | awk '{ print "0 0 127.0.0.1:" $1 " 127.0.0.2:80\n0 0 127.0.0.2:80 127.0.0.1:" $1 }' \
+		>"$BOX_TMP/list"
 	before=$SECONDS
 	run -0 counted both_ends <"$BOX_TMP/list"
 	have_want "counted" "${lines[0]}" = "0 40000"
@@ -157,7 +158,8 @@ counted() {
 	with_fakes "$ROOT/status.sh"
 	with_fakes "$ROOT/unload.sh"
 	have_want "questions" "$(wc -l <"$BOX_TMP/namespaces")" -gt 10
-	have_want "in the scripts' namespace" "$(grep -c "$(in_box readlink /proc/self/ns/pid)" "$BOX_TMP/namespaces")" -eq 0
+	have_want "in the scripts' namespace" \
+		"$(grep -c "$(in_box readlink /proc/self/ns/pid)" "$BOX_TMP/namespaces")" -eq 0
 }
 
 # The step is done, but its command does not come to say so.
@@ -208,7 +210,8 @@ counted() {
 		[[ $* != *bpf_guard_trace.o* ]] || { echo "failed: injected" >&2; exit 1; }
 		exec "$REAL" "$@"'
 	run -0 with_fakes "$ROOT/load.sh"
-	output_has "BPF is not among the active LSMs (lockdown,yama)" "refuses bpf_guard_trace: failed: injected" loaded
+	output_has "BPF is not among the active LSMs (lockdown,yama)" \
+		"refuses bpf_guard_trace: failed: injected" loaded
 	have_want "pins" "$(in_box find /sys/fs/bpf -name '*guard*')" = ""
 	unload_pair
 	fake bpftool '[[ $* != "prog help" ]] || exit 0; exec "$REAL" "$@"'
@@ -437,7 +440,8 @@ has_line_count() {
 # Loads it; what bpftool shows of attachments is needed, and 5.10 does not tell.
 other_up() {
 	CGROUP=$(box_root)
-	in_box bpftool -j cgroup show "$CGROUP" || skip "this bpftool cannot list what is attached on this kernel"
+	in_box bpftool -j cgroup show "$CGROUP" ||
+		skip "this bpftool cannot list what is attached on this kernel"
 	in_box bpftool prog load "$ROOT/build/other/flags.bpf.o" /sys/fs/bpf/other type sockops
 	OTHER=$(program_id other)
 	in_box mkdir -p "$CGROUP/a/b"
@@ -455,7 +459,8 @@ other_detach() {
 # Is the other program still the only one, and does it still run for $CGROUP/a/b?
 assert_only_other() {
 	assert_no_pins
-	have_want "programs that run" "$(in_box bpftool -j cgroup show "$CGROUP/a/b" effective | jq -c 'map(.id)')" = "[$OTHER]"
+	have_want "programs that run" \
+		"$(in_box bpftool -j cgroup show "$CGROUP/a/b" effective | jq -c 'map(.id)')" = "[$OTHER]"
 }
 
 # Runs the command of the last refusal, after the last ": ".
@@ -508,7 +513,8 @@ as_told() {
 	other_up
 	other_attach "$CGROUP/a" multi
 	run -1 load_pair --cgroup "$CGROUP/a/b"
-	output_has "other_flags (id $OTHER), is attached to $CGROUP/a: it would run after ours" "load.sh --cgroup $CGROUP/a"
+	output_has "other_flags (id $OTHER), is attached to $CGROUP/a: it would run after ours" \
+		"load.sh --cgroup $CGROUP/a"
 	assert_only_other
 	# Two of them: the topmost.
 	in_box bpftool prog load "$ROOT/build/other/flags.bpf.o" /sys/fs/bpf/second type sockops
@@ -517,7 +523,8 @@ as_told() {
 	output_has "id $OTHER" "load.sh --cgroup $CGROUP"
 	as_told
 	# Ours is the last one that runs.
-	have_want "the program that runs last" "$(in_box bpftool -j cgroup show "$CGROUP/a/b" effective | jq -r '.[-1].name')" = bpf_sockops
+	have_want "the program that runs last" \
+		"$(in_box bpftool -j cgroup show "$CGROUP/a/b" effective | jq -r '.[-1].name')" = bpf_sockops
 	unload_pair
 	other_detach "$CGROUP/a"
 }
@@ -531,14 +538,16 @@ as_told() {
 	in_box "$PAIR" talk
 	have_want "redirected messages" "$(counter redirected_messages)" -eq 200
 	unload_pair
-	have_want "programs of the cgroup" "$(in_box bpftool -j cgroup show "$CGROUP" | jq -c 'map(.id)')" = "[$OTHER]"
+	have_want "programs of the cgroup" \
+		"$(in_box bpftool -j cgroup show "$CGROUP" | jq -c 'map(.id)')" = "[$OTHER]"
 	other_detach "$CGROUP"
 	for flag in "" override multi; do
 		# shellcheck disable=SC2086 # none, or one
 		other_attach "$CGROUP/a" $flag
 		load_pair
 		unload_pair
-		have_want "programs of the cgroup" "$(in_box bpftool -j cgroup show "$CGROUP/a" | jq -c 'map(.id)')" = "[$OTHER]"
+		have_want "programs of the cgroup" \
+			"$(in_box bpftool -j cgroup show "$CGROUP/a" | jq -c 'map(.id)')" = "[$OTHER]"
 		other_detach "$CGROUP/a"
 	done
 }
@@ -584,7 +593,8 @@ in_container() {
 	other_attach "$CGROUP/a"
 	fake bpftool '[[ "$*" == "-j cgroup show"* ]] && exit 255; exec "$REAL" "$@"' # as on 5.10
 	run -1 with_fakes "$ROOT/load.sh" --cgroup "$CGROUP/a/b"
-	output_has "cannot attach to $CGROUP/a/b" "bpftool cgroup show $CGROUP/a/b effective" "not loaded: nothing has changed"
+	output_has "cannot attach to $CGROUP/a/b" "bpftool cgroup show $CGROUP/a/b effective" \
+		"not loaded: nothing has changed"
 	assert_only_other
 }
 
@@ -681,7 +691,8 @@ in_container() {
 	copy_project "$BOX_TMP/copy"
 	sed -i '/^SEC("sk_msg")/,$s/^\tif (!sk || !cpu)/\tasm volatile("r1 = 0; r1 = *(u64 *)(r1 + 0)" ::: "r1");\n&/' "$BOX_TMP/copy/bpf_tcpip_bypass.c"
 	run -1 in_box "$BOX_TMP/copy/load.sh"
-	output_has "END PROG LOAD LOG" "the kernel refuses bpf_tcpip_bypass" "not loaded: nothing has changed"
+	output_has "END PROG LOAD LOG" "the kernel refuses bpf_tcpip_bypass" \
+		"not loaded: nothing has changed"
 	have_want "lines, without the commands" "$(grep -Evc '^\[#\]|^  CLANG' <<<"$output")" -le 23
 	assert_nothing_loaded
 }
@@ -726,7 +737,8 @@ in_container() {
 	run -1 load_pair --cgroup "$CHILD"
 	output_has "another sock_ops program"
 	have_want "still attached" "$(in_box bpftool -j cgroup show "$root" | jq length)" -eq 1
-	in_box bpftool cgroup detach "$root" sock_ops id "$(in_box bpftool -j cgroup show "$root" | jq '.[0].id')"
+	in_box bpftool cgroup detach "$root" sock_ops id \
+		"$(in_box bpftool -j cgroup show "$root" | jq '.[0].id')"
 }
 
 @test "status.sh and unload.sh: without bpftool they say how to install it" {
@@ -879,8 +891,8 @@ assert_shown() {
 	have_want "lines that are longer" "$output" = ""
 }
 
-# before RELEASE LIST [BUILD]: is that kernel older than what the list names?  BUILD is what `uname -v`
-# says.
+# before RELEASE LIST [BUILD]: is that kernel older than what the list names?  BUILD is what `uname
+# -v` says.
 before() {
 	bash -c '
 		HERE=$1

@@ -33,7 +33,8 @@ assert_left_to_tcp() {
 	have_want "admitted" "$admitted" -le $((BUDGET * windows * accounts))
 	have_want "left to TCP" "$(counter refused_short)" -gt 0
 	have_want "servers refused" "$(counter refused_short refused_no_client)" -eq $(($1 - admitted))
-	have_want "clients that found nothing" "$(counter refused_remote)" -eq $(($1 - $(counter admitted_active)))
+	have_want "clients that found nothing" "$(counter refused_remote)" \
+		-eq $(($1 - $(counter admitted_active)))
 }
 
 # bats test_tags=long
@@ -61,7 +62,8 @@ assert_left_to_tcp() {
 	# One that sends before the last packet of its handshake is handled stays on TCP: in a slow guest,
 	# where ksoftirqd waits for its turn.
 	have_want "servers admitted" "$(counter admitted_passive)" -ge 295
-	have_want "those whose client was faster" "$(counter refused_no_client)" -eq $((300 - $(counter admitted_passive)))
+	have_want "those whose client was faster" "$(counter refused_no_client)" \
+		-eq $((300 - $(counter admitted_passive)))
 }
 
 @test "short connections: an answer in several sends is one answer" {
@@ -113,7 +115,8 @@ most_of_one_program() {
 	storm=$!
 	wait_until 5 "the storm" more_than refused_short 300
 	mkfifo "$BOX_TMP/go"
-	short --connect "$(<"$BOX_TMP/port")" --requests 10 --hold 100 client <"$BOX_TMP/go" >"$BOX_TMP/other" 3>&- &
+	short --connect "$(<"$BOX_TMP/port")" --requests 10 --hold 100 client <"$BOX_TMP/go" \
+		>"$BOX_TMP/other" 3>&- &
 	exec 8>"$BOX_TMP/go"
 	wait_until 10 "the other program" grep -q held "$BOX_TMP/other"
 	have_want "connections of the other program on the bypass" "$(most_of_one_program)" -eq 100
@@ -171,5 +174,6 @@ most_of_one_program() {
 }
 
 secret() {
-	in_box bpftool -j map lookup pinned /sys/fs/bpf/sock_ops_accounts key hex 00 10 00 00 | jq -c .value
+	in_box bpftool -j map lookup pinned /sys/fs/bpf/sock_ops_accounts key hex 00 10 00 00 |
+		jq -c .value
 }

@@ -86,7 +86,8 @@ play() {
 	case ${words[0]} in
 	readers) "${on[@]}" "$ROOT/build/readers" --timeout 10 --seed "$2" "${words[@]:1}" ;;
 	senders) "${on[@]}" chrt -f 1 "$ROOT/build/senders" "${words[@]:1}" ;;
-	semantics) diff "$BOX_TMP/${words[1]}.tcp" <("${on[@]}" "$ROOT/build/semantics" "${words[1]}") >&2 ;;
+	semantics) diff "$BOX_TMP/${words[1]}.tcp" <("${on[@]}" "$ROOT/build/semantics" \
+		"${words[1]}") >&2 ;;
 	*) "${on[@]}" "$PAIR" --timeout 30 --seed "$2" "${words[@]}" ;;
 	esac
 }
@@ -161,7 +162,8 @@ reconcile() {
 }
 
 warnings() {
-	dmesg | grep -cE 'WARNING:|BUG:|Oops|general protection|refcount_t|use-after-free|hung_task' || true
+	dmesg | grep -cE 'WARNING:|BUG:|Oops|general protection|refcount_t|use-after-free|hung_task' ||
+		true
 }
 
 box_up

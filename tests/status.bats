@@ -85,7 +85,8 @@ hold_echo() {
 	since=$(json .since)
 	have_want "loaded since" "$since" -ge $((now - 2))
 	have_want "loaded since" "$since" -le $((now + 10))
-	have_want "the scope" "$(json '[.cgroup, .ports[], .exclude_ports[], .trace] | join(" ")')" = "$root 1-9000 9100 22 false"
+	have_want "the scope" "$(json '[.cgroup, .ports[], .exclude_ports[], .trace] | join(" ")')" = \
+		"$root 1-9000 9100 22 false"
 }
 
 # bats test_tags=long
@@ -95,9 +96,11 @@ hold_echo() {
 	hold_echo
 	netns=$(in_box stat -L -c %i /proc/self/ns/net)
 	run -0 status
-	echo "$output" | grep -E "^127\.0\.0\.1:[0-9]+ +127\.0\.0\.1:1000 +[0-9]+ s +0 +0 +$netns +nc/$(pid_of nc) -> socat/[0-9]+$"
+	echo "$output" | grep \
+		-E "^127\.0\.0\.1:[0-9]+ +127\.0\.0\.1:1000 +[0-9]+ s +0 +0 +$netns +nc/$(pid_of nc) -> socat/[0-9]+$"
 	have_want "connections" "$(json '.connections | length')" -eq 1
-	have_want "the server's end" "$(json '.connections[0].server | [.address, .netns, .unread, .on_bypass] | join(" ")')" = "127.0.0.1:1000 $netns 0 true"
+	have_want "the server's end" \
+		"$(json '.connections[0].server | [.address, .netns, .unread, .on_bypass] | join(" ")')" = "127.0.0.1:1000 $netns 0 true"
 	have_want "program of the client" "$(json .connections[0].client.program)" = "nc/$(pid_of nc)"
 	exec 8>&-
 }
@@ -133,7 +136,8 @@ directions_are() {
 	mkfifo "$BOX_TMP/go"
 	local address
 	for address in ::1 fd07:0:0:1::5 fd07::; do
-		in_box "$PAIR" --listen "$address" --port 7000 --count 1 hold <"$BOX_TMP/go" >"$BOX_TMP/out" 3>&- &
+		in_box "$PAIR" --listen "$address" --port 7000 --count 1 hold <"$BOX_TMP/go" >"$BOX_TMP/out" \
+			3>&- &
 		exec 8>"$BOX_TMP/go"
 		wait_until 5 "the connection" grep -q held "$BOX_TMP/out"
 		have_want "address of the server" "$(json .connections[0].server.address)" = "[$address]:7000"
@@ -157,7 +161,8 @@ directions_are() {
 	sleep 1
 	have_want "unread by the client" "$(json .connections[0].client.unread)" -eq 0
 	have_want "for so many ms" "$(json .connections[0].server.unread_ms)" -ge 1000
-	have_want "for so many ms" "$(json .connections[0].server.unread_ms)" -le $(((${EPOCHREALTIME/./} - since) / 1000 + 10))
+	have_want "for so many ms" "$(json .connections[0].server.unread_ms)" \
+		-le $(((${EPOCHREALTIME/./} - since) / 1000 + 10))
 	status | grep -E " 14 for [1-9][0-9]? s .* -> socat/$server$"
 	kill -CONT "$server"
 	wait_until 5 "all to be read" unread_is 0
@@ -174,7 +179,8 @@ directions_are() {
 	kill "$(pid_of nc)"
 	exec 8>&-
 	wait_until 5 "the client to be gone" client_is_gone
-	have_want "unread by the server" "$(json '.connections[0].server | [.unread, .unread_ms] | join(" ")')" = "5 "
+	have_want "unread by the server" \
+		"$(json '.connections[0].server | [.unread, .unread_ms] | join(" ")')" = "5 "
 	status | grep -E "^127\.0\.0\.1:[0-9]+ +127\.0\.0\.1:1000 +[0-9]+ s +- +5 +[0-9]+ +- -> socat/"
 }
 
@@ -201,8 +207,10 @@ unread_is() {
 	exec 8>"$BOX_TMP/go"
 	wait_until 5 "the connection" grep -q held "$BOX_TMP/out"
 	have_want "connections" "$(json '.connections | length')" -eq 1
-	have_want "namespace of the client" "$(json '.connections[0].client.netns')" -eq $(in_box stat -L -c %i /proc/self/ns/net)
-	have_want "namespace of the server" "$(json '.connections[0].server.netns')" -eq $(in_box ip netns exec peer stat -L -c %i /proc/self/ns/net)
+	have_want "namespace of the client" "$(json '.connections[0].client.netns')" \
+		-eq $(in_box stat -L -c %i /proc/self/ns/net)
+	have_want "namespace of the server" "$(json '.connections[0].server.netns')" \
+		-eq $(in_box ip netns exec peer stat -L -c %i /proc/self/ns/net)
 	exec 8>&-
 }
 
@@ -266,7 +274,8 @@ unread_is() {
 	load_pair --quiet
 	have_want "attached" "$(in_box "$ROOT/status.sh" --json | jq .attached)" = true
 	in_box bpftool cgroup detach "$(box_root)" sock_ops pinned /sys/fs/bpf/bpf_sockops
-	in_box bpftool prog detach pinned /sys/fs/bpf/bpf_tcpip_bypass msg_verdict pinned /sys/fs/bpf/sock_ops_map
+	in_box bpftool prog detach pinned /sys/fs/bpf/bpf_tcpip_bypass msg_verdict pinned \
+		/sys/fs/bpf/sock_ops_map
 	run -0 in_box "$ROOT/status.sh"
 	output_has "no new connection is admitted: ours is not attached there" "load.sh --reload"
 	have_want "attached" "$(in_box "$ROOT/status.sh" --json | jq .attached)" = false
@@ -313,7 +322,8 @@ unread_is() {
 	promtool check metrics <<<"$output"
 	output_has "tcpip_bypass_loaded 1" 'tcpip_bypass_admitted_total{end="active"} 1' \
 		'tcpip_bypass_refused_total{reason="port"} 1' "tcpip_bypass_redirected_messages_total 200"
-	have_want "counters" "$(grep -c '^tcpip_bypass_.*_total' <<<"$output")" -eq "$(grep -c '^COUNTER' "$ROOT/bpf/counters.h")"
+	have_want "counters" "$(grep -c '^tcpip_bypass_.*_total' <<<"$output")" \
+		-eq "$(grep -c '^COUNTER' "$ROOT/bpf/counters.h")"
 	run -2 in_box "$ROOT/status.sh" --prometheus --json
 }
 
@@ -354,7 +364,8 @@ hold() {
 @test "status.sh: lists what its server has not accepted, and what has no name and no process" {
 	load_pair --quiet
 	hold waiting.py
-	have_want "the server" "$(json '.connections[0].server | "\(.address) \(.unread) \(.program)"')" = "127.0.0.1:$(cat "$BOX_TMP/said") 5 uid 0"
+	have_want "the server" \
+		"$(json '.connections[0].server | "\(.address) \(.unread) \(.program)"')" = "127.0.0.1:$(cat "$BOX_TMP/said") 5 uid 0"
 	exec 8>&-
 	rm "$BOX_TMP/go"
 	wait_until 5 "the end" map_is_empty
@@ -378,7 +389,8 @@ hold() {
 
 # Where the kernel's policy refuses iterators over maps, a socket without a process is not seen.
 lists_the_map() {
-	in_box bpftool iter pin "$ROOT/build/sock_ops_status.o" /sys/fs/bpf/try map pinned /sys/fs/bpf/sock_ops_map 2>/dev/null &&
+	in_box bpftool iter pin "$ROOT/build/sock_ops_status.o" /sys/fs/bpf/try map pinned \
+		/sys/fs/bpf/sock_ops_map 2>/dev/null &&
 		in_box rm /sys/fs/bpf/try
 }
 
@@ -388,7 +400,8 @@ lists_the_map() {
 	! lists_the_map || seen=2
 	hold no_process.py
 	run -0 status
-	have_want "servers that no process holds" "$(grep -c ' 6 for .* python3/[0-9]* -> uid 65534$' <<<"$output")" -eq "$seen"
+	have_want "servers that no process holds" \
+		"$(grep -c ' 6 for .* python3/[0-9]* -> uid 65534$' <<<"$output")" -eq "$seen"
 	exec 8>&-
 }
 
@@ -404,7 +417,8 @@ lists_the_map() {
 		wait_until 10 "the fault" grep -q ready "$BOX_TMP/$how.said"
 		port=$(sed 's/ready //' "$BOX_TMP/$how.said")
 		run -0 in_box timeout $((10 * SLOWNESS)) "$ROOT/status.sh"
-		echo "$output" | grep -E "^127\.0\.0\.1:[0-9]+ +127\.0\.0\.1:$port .* stuck/[0-9]+ -> stuck-server/[0-9]+$"
+		echo "$output" | grep \
+			-E "^127\.0\.0\.1:[0-9]+ +127\.0\.0\.1:$port .* stuck/[0-9]+ -> stuck-server/[0-9]+$"
 		echo "$output" | grep -E "^127\.0\.0\.1:[0-9]+ +127\.0\.0\.1:1000 "
 		exec 9>&-
 		wait "$stuck"
@@ -422,11 +436,13 @@ lists_the_map() {
 	run -0 with_fakes "$ROOT/status.sh"
 	alone=$((${EPOCHREALTIME/./} - begin))
 	# shellcheck disable=SC2016 # the inner shell expands it
-	in_box bash -c 'for i in {1..200}; do unshare --user --map-root-user --net -- sleep 600 & done' 3>&-
+	in_box bash -c 'for i in {1..200}; do unshare --user --map-root-user --net -- sleep 600 & done' \
+		3>&-
 	hold shared_files.py 50 4000
 	begin=${EPOCHREALTIME/./}
 	run -0 with_fakes "$ROOT/status.sh"
-	have_want "microseconds, $alone without" $((${EPOCHREALTIME/./} - begin)) -le $((2 * alone + 1000000))
+	have_want "microseconds, $alone without" $((${EPOCHREALTIME/./} - begin)) \
+		-le $((2 * alone + 1000000))
 	echo "$output" | grep -E " python3/$(cat "$BOX_TMP/said") -> python3/$(cat "$BOX_TMP/said")$"
 	[[ ! -e $BOX_TMP/entered ]]
 	exec 8>&-
@@ -488,7 +504,8 @@ every_byte() {
 
 # bats test_tags=long
 @test "status.sh: names and paths of what is excluded, of all bytes, do nothing and are told apart" {
-	local LC_ALL=C i name dirs names=($'na\xc3\xafve' $'a\nb' 'ON[$(touch pwned)]' '$(touch pwned)' ', sshd') dir options=()
+	local LC_ALL=C i name dirs \
+		names=($'na\xc3\xafve' $'a\nb' 'ON[$(touch pwned)]' '$(touch pwned)' ', sshd') dir options=()
 	for ((i = 1; i < 256; i += 15)); do
 		names+=("$(every_byte $i $((i + 14)))")
 	done

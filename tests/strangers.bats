@@ -23,8 +23,8 @@ cgroup_up() {
 	mkdir -p "$BOX_CGROUP/$1"
 }
 
-# stranger CGROUP PYTHON [ARGUMENT...]: a program of his, in the background; it has begun when it prints.
-# name(BYTES) gives it a name, listen() makes a listener.
+# stranger CGROUP PYTHON [ARGUMENT...]: a program of his, in the background; it has begun when it
+# prints. name(BYTES) gives it a name, listen() makes a listener.
 stranger() {
 	local out=$BOX_TMP/out.$((++STRANGERS))
 	in_cgroup "$1" "${STRANGER[@]}" /usr/bin/python3 -c '
@@ -127,8 +127,10 @@ server = listen()
 name(b"pasta\ncgroup:/")
 time.sleep(60)'
 	load_within 30 --no-guard
-	output_has "stays on TCP, because it reads with splice(2): pasta (pid " "and all of $(box_root)/user"
-	have_want "cgroups" "$(in_box "$ROOT/status.sh" --json | jq -c .exclude_cgroups)" = "[\"$(box_root)/user\"]"
+	output_has "stays on TCP, because it reads with splice(2): pasta (pid " \
+		"and all of $(box_root)/user"
+	have_want "cgroups" "$(in_box "$ROOT/status.sh" --json | jq -c .exclude_cgroups)" = \
+		"[\"$(box_root)/user\"]"
 	assert_redirected
 }
 
@@ -170,7 +172,8 @@ server = listen()
 name(b"\033[2J\xff\n$(x)")
 time.sleep(60)'
 	run -0 load_pair --quiet --no-guard --admit-splicing --exclude-program $'\033[2J\xff\n$(x)'
-	output_has 'stays on TCP, because it is excluded by name: ' '[2J' '$(x) (pid ' "and all of $(box_root)/user"
+	output_has 'stays on TCP, because it is excluded by name: ' '[2J' '$(x) (pid ' \
+		"and all of $(box_root)/user"
 	[[ $output != *$'\033'* && $output != *$'\xff'* ]]
 }
 
@@ -188,7 +191,8 @@ time.sleep(120)' -f "$file"
 }
 
 assert_not_known() {
-	output_has "because it may read with splice(2), its configuration cannot be read: haproxy (pid " "and all of $(box_root)/$1"
+	output_has "because it may read with splice(2), its configuration cannot be read: haproxy (pid " \
+		"and all of $(box_root)/$1"
 }
 
 @test "haproxy: files that do not end, or that wait, count as splicing" {
@@ -234,7 +238,8 @@ os.chdir(sys.argv[3])
 server = listen()
 name(b"haproxy")
 time.sleep(120)' -f . "$BOX_TMP/his"
-	box_within 15 env -C / PATH=":.:$PATH" LD_LIBRARY_PATH=":/usr/local/lib" "$ROOT/load.sh" --quiet --no-guard
+	box_within 15 env -C / PATH=":.:$PATH" LD_LIBRARY_PATH=":/usr/local/lib" "$ROOT/load.sh" \
+		--quiet --no-guard
 	[[ ! -e $BOX_TMP/his/ran ]]
 	output_lacks haproxy
 }
@@ -242,7 +247,8 @@ time.sleep(120)' -f . "$BOX_TMP/his"
 @test "haproxy: its arguments and its words are read as it reads them" {
 	local words n=0
 	echo "option http" >"$BOX_TMP/plain.cfg"
-	for words in 'option "splice-auto"' 'option spl\ice-request' 'option $WHAT' 'no comment # option splice-auto'; do
+	for words in 'option "splice-auto"' 'option spl\ice-request' 'option $WHAT' \
+		'no comment # option splice-auto'; do
 		echo " $words" >"$BOX_TMP/$n.cfg"
 		n=$((n + 1))
 	done
@@ -253,7 +259,8 @@ server = listen()
 name(b"haproxy")
 time.sleep(120)' -f "$BOX_TMP/plain.cfg" -- "$BOX_TMP/plain.cfg" "$BOX_TMP/0.cfg"
 	load_within 15 --no-guard
-	output_has "and all of $(box_root)/c0" "and all of $(box_root)/c1" "and all of $(box_root)/c2" "and all of $(box_root)/rest"
+	output_has "and all of $(box_root)/c0" "and all of $(box_root)/c1" "and all of $(box_root)/c2" \
+		"and all of $(box_root)/rest"
 	output_lacks "$(box_root)/c3"
 }
 
@@ -261,13 +268,15 @@ time.sleep(120)' -f "$BOX_TMP/plain.cfg" -- "$BOX_TMP/plain.cfg" "$BOX_TMP/0.cfg
 	local how
 	for how in plain splices; do
 		cgroup_up "$how"
-		printf '%s\n' global ' chroot /var/empty' defaults ' mode tcp' ' timeout connect 1s' ' timeout client 1s' \
+		printf '%s\n' global ' chroot /var/empty' defaults ' mode tcp' ' timeout connect 1s' \
+			' timeout client 1s' \
 			' timeout server 1s' 'listen a' " bind 127.0.0.1:$((7001 + ${#how}))" ' server b 127.0.0.1:7000' >"$BOX_TMP/$how.cfg"
 	done
 	sed -i 's/ mode tcp/&\n option splice-auto/' "$BOX_TMP/splices.cfg"
 	in_box mkdir -p /var/empty
 	for how in plain splices; do
-		in_cgroup "$how" bash -c 'haproxy -db -f "$1"; exit' bash "$BOX_TMP/$how.cfg" >/dev/null 2>&1 3>&- &
+		in_cgroup "$how" bash -c 'haproxy -db -f "$1"; exit' bash "$BOX_TMP/$how.cfg" >/dev/null 2>&1 \
+			3>&- &
 		wait_until 10 HAProxy listens $((7001 + ${#how}))
 	done
 	run -0 load_pair --quiet --no-guard
@@ -275,7 +284,8 @@ time.sleep(120)' -f "$BOX_TMP/plain.cfg" -- "$BOX_TMP/plain.cfg" "$BOX_TMP/0.cfg
 	output_lacks "$(box_root)/plain"
 }
 
-# 4 MiB in each of 12 files: the first of the stranger's processes is looked at, and then root's one.
+# 4 MiB in each of 12 files: the first of the stranger's processes is looked at, and then root's
+# one.
 # bats test_tags=long
 @test "haproxy: many of one user do not use up the time in which another one's is judged" {
 	local n
@@ -381,7 +391,8 @@ docker_proxy() {
 			fi
 			exec "$REAL" "$@"'
 		run -0 with_fakes "$ROOT/load.sh" --quiet --no-guard
-		output_has "stays on TCP, because it reads with splice(2): docker-proxy (pid " "and all of $(box_root)/proxy"
+		output_has "stays on TCP, because it reads with splice(2): docker-proxy (pid " \
+			"and all of $(box_root)/proxy"
 		in_box "$PAIR" --port "$(<"$BOX_TMP/port")" talk call
 		have_want "redirected messages" "$(counter redirected_messages)" -eq 0
 		assert_redirected
@@ -548,7 +559,8 @@ time.sleep(120)' "$(box_root)/$deep"/{1..70} "$(box_root)/$long"
 	have_want "bytes" "${#output}" -le 10000
 	box_within 10 "$ROOT/status.sh" --json
 	# The long one by its number.
-	have_want "cgroups" "$(jq -c '.exclude_cgroups | map(sub("^[0-9]+$"; "N"))' <<<"$output")" = "[\"$(box_root)/genuine\",\"N\"]"
+	have_want "cgroups" "$(jq -c '.exclude_cgroups | map(sub("^[0-9]+$"; "N"))' <<<"$output")" = \
+		"[\"$(box_root)/genuine\",\"N\"]"
 	assert_redirected
 	in_cgroup "$deep/1" "$PAIR" talk
 	have_want "redirected, with that below" "$(counter redirected_messages)" -eq 200
@@ -643,7 +655,8 @@ no_reader() {
 		iterate "$OPEN"
 		end_lists' list "$ROOT"
 	have_want "lines" "$(grep -c . <<<"$output")" -ge 11
-	have_want "records that it has again" "$(awk '{ print $(NF - 1) }' <<<"$output" | sort | uniq -d)" = ""
+	have_want "records that it has again" \
+		"$(awk '{ print $(NF - 1) }' <<<"$output" | sort | uniq -d)" = ""
 	exec 8>&-
 }
 

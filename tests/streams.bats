@@ -162,19 +162,22 @@ unread() {
 	local most=8
 	counts_unread || most=64
 	have_want "bytes held, writes of 64 KiB" "$(held_by_stopped_reader)" -le $((most * 1024 * 1024))
-	have_want "bytes held, writes of 100 bytes" "$(held_by_stopped_reader --size 100)" -le $((most * 1024 * 1024))
+	have_want "bytes held, writes of 100 bytes" "$(held_by_stopped_reader --size 100)" \
+		-le $((most * 1024 * 1024))
 	assert_bypass_used
 	if counts_unread; then
 		have_want "left for want of room" "$(counter left_room)" -eq 2
 		most=16 # one send has more room
 	fi
-	have_want "bytes held, writes of 1 MB" "$(held_by_stopped_reader --size 1000000)" -le $(((most + 6) * 1024 * 1024))
+	have_want "bytes held, writes of 1 MB" "$(held_by_stopped_reader --size 1000000)" \
+		-le $(((most + 6) * 1024 * 1024))
 }
 
 @test "bound: explicit small buffers are honoured" {
 	counts_unread || skip "this kernel does not count what is queued"
 	# setsockopt doubles them; plain TCP adds what is on the way.
-	have_want "bytes held" "$(held_by_stopped_reader --sndbuf 8192 --rcvbuf 8192 --size 1000)" -le $((128 * 1024))
+	have_want "bytes held" "$(held_by_stopped_reader --sndbuf 8192 --rcvbuf 8192 --size 1000)" \
+		-le $((128 * 1024))
 	have_want "left for want of room" "$(counter left_room)" -eq 1
 }
 
@@ -227,7 +230,8 @@ unread() {
 	have_want "directions that left" "$(counter left_bulk left_room left_peer_left)" -eq 0
 	# But for a reader that is stopped amid a call (left_held), beside a busy neighbour 1 in 80; an
 	# answer that is bulk leaves after 256 KiB.
-	have_want "bytes that skipped the stack" "$(counter redirected_bytes)" -ge $((5 * 20 * 1024 * 1024))
+	have_want "bytes that skipped the stack" "$(counter redirected_bytes)" \
+		-ge $((5 * 20 * 1024 * 1024))
 }
 
 @test "bulk: an answer of 5 MB, most of it in one send, never leaves unread bytes behind" {

@@ -179,7 +179,8 @@ without_map_iterators() {
 
 @test "unload: a program that only has the names of ours is none of ours" {
 	in_box mkdir /sys/fs/bpf/theirs
-	in_box bpftool prog load "$ROOT/build/other/names.bpf.o" /sys/fs/bpf/theirs/names type socket pinmaps /sys/fs/bpf/theirs
+	in_box bpftool prog load "$ROOT/build/other/names.bpf.o" /sys/fs/bpf/theirs/names type socket \
+		pinmaps /sys/fs/bpf/theirs
 	in_box bpftool map update pinned /sys/fs/bpf/theirs/sock_ops_config key 0 0 0 0 \
 		value 1 0 0 0 0 0 0 0 1 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0
 	in_box bpftool map update pinned /sys/fs/bpf/theirs/sock_ops_config key 1 0 0 0 \
@@ -330,7 +331,8 @@ is_going_off() {
 	first=${BASH_REMATCH[1]}
 	load_pair --quiet
 	run -0 unload_pair --timeout 0
-	output_has "still on the bypass" "process $first, of an earlier unload.sh, takes them off the bypass once they are read"
+	output_has "still on the bypass" \
+		"process $first, of an earlier unload.sh, takes them off the bypass once they are read"
 	have_want "processes" "$(in_box find /sys/fs/bpf -name "sock_ops_open-*" | wc -l)" -eq 1
 	many_talk 1
 	assert_programs_gone 15
@@ -418,7 +420,8 @@ again_and_again() {
 @test "unload: twice under traffic, with loads between, nothing is lost" {
 	local i pids=() pid redirected=0
 	hold_many 50 0
-	for i in "talk --count 400" "turns --count 20 --size 100000" "duplex --size 3000000" "half-close-late"; do
+	for i in "talk --count 400" "turns --count 20 --size 100000" "duplex --size 3000000" \
+		"half-close-late"; do
 		# shellcheck disable=SC2086 # words
 		again_and_again $i
 		pids+=("$!")
@@ -441,7 +444,8 @@ again_and_again() {
 	assert_programs_gone
 }
 
-# stuck_up [IN...]: a connection on the bypass whose client holds its socket's lock until fd 9 is closed.
+# stuck_up [IN...]: a connection on the bypass whose client holds its socket's lock until fd 9 is
+# closed.
 stuck_up() {
 	mkfifo "$BOX_TMP/stay"
 	in_box "$@" "$ROOT/build/stuck" recv <"$BOX_TMP/stay" >"$BOX_TMP/stuck" 3>&- 8>&- &
@@ -455,8 +459,10 @@ stuck_up() {
 	hold_many 20 0
 	have_want "sockets with probes" "$(probing)" -eq 20
 	stuck_up
-	run -0 timeout $((60 * SLOWNESS)) nsenter --target "$BOX_PID" --cgroup --mount --net -- "$ROOT/unload.sh" --timeout 2
-	output_has "connections taken off the bypass: 20" "still on the bypass" " 5 bytes unread by the client (stuck/"
+	run -0 timeout $((60 * SLOWNESS)) nsenter --target "$BOX_PID" \
+		--cgroup --mount --net -- "$ROOT/unload.sh" --timeout 2
+	output_has "connections taken off the bypass: 20" "still on the bypass" \
+		" 5 bytes unread by the client (stuck/"
 	output_has "sockets get back what they had before once no program of their network namespace holds a socket's lock; now does:" \
 		"  127.0.0.1:" " -> 127.0.0.1:" ", the client (stuck/"
 	assert_nothing_pinned
@@ -480,7 +486,8 @@ none_probes() {
 	in_box ip netns add peer
 	in_box ip -n peer link set lo up
 	stuck_up ip netns exec peer
-	in_box ip netns exec peer "$PAIR" --count 20 hold </dev/stdin >"$BOX_TMP/out" 3>&- 8>&- 9>&- < <(sleep 100) &
+	in_box ip netns exec peer "$PAIR" --count 20 hold </dev/stdin >"$BOX_TMP/out" 3>&- 8>&- 9>&- \
+		< <(sleep 100) &
 	wait_until 5 "small talk" grep -q held "$BOX_TMP/out"
 	hold_many 5 0
 	run -0 unload_pair --timeout 1
@@ -511,7 +518,8 @@ none_probes() {
 	begin=$SECONDS
 	run -0 without_map_iterators unload --timeout 1
 	have_want "seconds" $((SECONDS - begin)) -le $((25 * SLOWNESS))
-	output_has "connections taken off the bypass: 4" "still on the bypass" "3000 bytes unread by the client"
+	output_has "connections taken off the bypass: 4" "still on the bypass" \
+		"3000 bytes unread by the client"
 	exec 8>&-
 	wait "$MANY"
 }
@@ -542,12 +550,14 @@ none_probes() {
 	in_box ip netns add peer
 	in_box ip -n peer link set lo up
 	mkfifo "$BOX_TMP/peer.go"
-	in_box ip netns exec peer "$PAIR" --count 20 hold <"$BOX_TMP/peer.go" >"$BOX_TMP/out" 3>&- 8>&- 9>&- &
+	in_box ip netns exec peer "$PAIR" --count 20 hold <"$BOX_TMP/peer.go" >"$BOX_TMP/out" 3>&- 8>&- \
+		9>&- &
 	exec 7>"$BOX_TMP/peer.go"
 	wait_until 5 "small talk" grep -q held "$BOX_TMP/out"
 	have_want "sockets with probes" "$(probing_in_peer)" -ge 1
 	run -0 in_box "$BOX_TMP/copy/unload.sh" --timeout 1
-	output_has "network namespaces where sockets get back later what they had before: 1" ", the client (stuck/"
+	output_has "network namespaces where sockets get back later what they had before: 1" \
+		", the client (stuck/"
 	wait_until 10 "their own keepalive" none_probes_in_peer
 	exec 7>&- 8>&- 9>&-
 	wait "$STUCK" "$MANY"
@@ -590,7 +600,8 @@ none_probes_in_peer() {
 	run -0 with_fakes env ENTERED="$BOX_TMP/entered" "$ROOT/unload.sh"
 	output_has "connections taken off the bypass: 13"
 	have_want "namespaces entered" "$(wc -l <"$BOX_TMP/entered")" -eq 1
-	have_want "sockets with probes in the other one" "$(in_box ip netns exec n3 ss -tnoH state established | grep -c timer:.keepalive || true)" -eq 0
+	have_want "sockets with probes in the other one" \
+		"$(in_box ip netns exec n3 ss -tnoH state established | grep -c timer:.keepalive || true)" -eq 0
 	exec 8>&- 9>&-
 	wait "$MANY"
 }

@@ -93,8 +93,8 @@ another_layout() {
 	make -s -C "$OTHER" all
 }
 
-# first_version: the scripts and objects of 1.1, the first version that pins its lists, as `make install`
-# has put them, without debugging symbols.
+# first_version: the scripts and objects of 1.1, the first version that pins its lists, as `make
+# install` has put them, without debugging symbols.
 first_version() {
 	tar -xJf "$ROOT/tests/tcpip-bypass-1.1.tar.xz" -C "$BOX_TMP"
 	FIRST=$BOX_TMP/tcpip-bypass-1.1
@@ -158,7 +158,8 @@ tags() {
 	after=$(tags)
 	have_want "programs that stayed" "$(comm -12 <(sort <<<"$before") <(sort <<<"$after"))" = ""
 	have_want "pins" "$(in_box find /sys/fs/bpf -name '*_new')" = ""
-	have_want "sock_ops programs attached" "$(in_box bpftool cgroup show "$(box_root)" | grep -c sock_ops)" -eq 1
+	have_want "sock_ops programs attached" \
+		"$(in_box bpftool cgroup show "$(box_root)" | grep -c sock_ops)" -eq 1
 	# The old connections go on, with the program that they have entered with, and new ones come.
 	zero_counters
 	many_talk 2
@@ -166,7 +167,8 @@ tags() {
 	in_box "$PAIR" talk
 	assert_stayed 400
 	have_want "version" "$(in_box "$ROOT/status.sh" --json | jq -r .version)" = 9.9
-	have_want "loaded, of which the counters are" "$(in_box "$ROOT/status.sh" --json | jq .since)" -eq "$since"
+	have_want "loaded, of which the counters are" "$(in_box "$ROOT/status.sh" --json | jq .since)" \
+		-eq "$since"
 	# The old scripts unload it, and take all connections out.
 	run -0 unload_pair
 	[[ $output =~ "connections taken off the bypass: "(98|99|100) ]]
@@ -181,7 +183,8 @@ tags() {
 	local i pid
 	other_version
 	load_pair --quiet --all-connections
-	in_box bash -c 'while [[ ! -e $1 ]]; do "$2" --timeout 20 turns && "$2" talk || exit; done' traffic \
+	in_box bash -c 'while [[ ! -e $1 ]]; do "$2" --timeout 20 turns && "$2" talk || exit; done' \
+		traffic \
 		"$BOX_TMP/stop" "$PAIR" >"$BOX_TMP/traffic" 2>&1 3>&- &
 	pid=$!
 	hold_many 50 0
@@ -200,8 +203,8 @@ tags() {
 	assert_no_pins
 }
 
-# take_over N ACTION: by the other version, whose n-th command of bpftool that changes something does
-# ACTION.
+# take_over N ACTION: by the other version, whose n-th command of bpftool that changes something
+# does ACTION.
 take_over() {
 	fake_nth "$1" "$2"
 	with_fakes "$OTHER/load.sh" --reload --quiet --all-connections

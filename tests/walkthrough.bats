@@ -98,6 +98,7 @@ assert_line() {
 	in_box taskset 2 "$PAIR" --count 10 talk
 	assert_line 'trace budget: [0-9]+ lines not shown$'
 	have_want "trace lines" "$(grep -c sockmap "$BOX_TMP/trace")" -le 2000
-	have_want "lines not shown" "$(sed -n 's/.*trace budget: \([0-9]*\) lines.*/\1/p' "$BOX_TMP/trace" | awk '{ n += $1 } END { print n + 0 }')" -gt 50000
+	have_want "lines not shown" \
+		"$(sed -n 's/.*trace budget: \([0-9]*\) lines.*/\1/p' "$BOX_TMP/trace" | awk '{ n += $1 } END { print n + 0 }')" -gt 50000
 	unload_pair
 }

@@ -174,7 +174,8 @@ said() {
 	[[ $(in_box ss -Hltni "sport = $FRONT") == *mptcp* ]]
 	end_proxy go-proxy
 	load_pair --quiet
-	converse go-proxy talk "--seed 3 --count 6 --size 300000 turns" "--size 300000 duplex" half-close-late
+	converse go-proxy talk "--seed 3 --count 6 --size 300000 turns" "--size 300000 duplex" \
+		half-close-late
 	have_want "ends admitted" "$(counter admitted_active admitted_passive)" -eq 16
 	have_want "sockets read with splice" "$(counter guarded)" -ge 8
 	talk_late go-proxy

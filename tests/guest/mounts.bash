@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# What each init of a guest (tests/guests.bash) begins with: the file systems of a host, and its output
-# to the console.  Ends in the project's directory.
+# What each init of a guest (tests/guests.bash) begins with: the file systems of a host, and its
+# output to the console.  Ends in the project's directory.
 
 export LC_ALL=C HOME=/root PATH=/usr/sbin:/usr/bin
 mount -t devtmpfs none /dev

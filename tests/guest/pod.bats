@@ -101,7 +101,8 @@ names() {
 	through pod1 pod2 10.244.2.2 10.96.0.1 80 7000 --until "$BOX_TMP/until" end-of-stream 3>&- &
 	talk=$!
 	wait_until 5 "the connection" has_in_map 2
-	have_want "programs" "$(status_in a '.connections[0] | .client.program + " " + .server.program')" = "$(names pair)"
+	have_want "programs" "$(status_in a '.connections[0] | .client.program + " " + .server.program')" \
+		= "$(names pair)"
 	hold_many 10 1
 	messages=$(counter redirected_messages)
 	pod b "--exclude-port 7001"
