@@ -107,8 +107,7 @@ static __always_inline int was_dissolved(const struct send *s)
  */
 static __always_inline int miscounted_at_accept(const struct sock_record *rec)
 {
-	return !counts_bypassed() && rec->burst >= CREDIT_UNCOUNTED &&
-	       !read_kernel(struct sock, rec->peer_sk, sk_socket);
+	return !counts_bypassed() && rec->burst >= CREDIT_UNCOUNTED && !is_accepted(rec->peer_sk);
 }
 
 /* More than it has credit for, or than its reader can catch up with. */

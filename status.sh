@@ -288,6 +288,7 @@ watch() {
 		elif is_loaded; then
 			exit 2
 		else # perhaps unloaded amid the look
+			can_read_config || exit 2
 			screen=$(not_loaded)
 			THEN='' COUNTERS_THEN=''
 		fi

@@ -149,19 +149,26 @@ switch_to() {
 
 # map_of NAME: a map of the pinned programs, also when its own pin is lost, or is something else.
 map_of() {
-	local program
+	local program id
 	if [[ $(bpftool_shows -j map show pinned "$BPFFS/$1" 2>/dev/null) == *"\"name\":\"${1:0:15}\""* ]]; then
 		say "pinned $BPFFS/$1"
 		return
 	fi
 	for program in "$SOCKOPS_PIN" "$BYPASS_PIN"; do
-		{ map_id "$1" pinned "$program" || true; } | sed 's/^/id /'
-	done | sed -n 1p
+		if id=$(map_id "$1" pinned "$program"); then
+			say "id $id"
+			return
+		fi
+	done
 }
 
-# can_ask: whether bpftool tells anything, of what is pinned where there is any.
+# can_ask: whether bpftool tells anything, of what is pinned where there is any.  A policy may allow
+# programs alone: the map that has the switch must be there for it, too, unless it is something else.
 can_ask() {
-	local pin pins=0
+	local pin pins=0 said
+	if is_pin "$CONFIG_PIN" && ! said=$(bpftool_shows map show pinned "$CONFIG_PIN" 2>&1); then
+		[[ $said == *"incorrect object type"* ]] || return
+	fi
 	for pin in "prog pinned $SOCKOPS_PIN" "prog pinned $BYPASS_PIN" "map pinned $CONFIG_PIN" \
 		"map pinned $MAP_PIN"; do
 		is_pin "${pin##* }" || continue
@@ -296,12 +303,15 @@ pin_again() {
 # take_apart MAP-OF-CONFIG: detach and unpin all that there is.
 take_apart() {
 	local cgroup sockops config=
+	local -A tried=()
 	sockops=$(id_of prog pinned "$SOCKOPS_PIN")
 	[[ $# -eq 0 ]] || config=$(id_of map "$@")
 	detach_pinned "$@"
-	while IFS='' read -r cgroup; do
+	for cgroup in "$LOADED_FOR" "$(cgroup2_root)" "$CGROUP"; do
+		[[ -n $cgroup && -z ${tried[$cgroup]:-} ]] || continue
+		tried[$cgroup]=1
 		detach_unpinned "$cgroup"
-	done < <(printf '%s\n' "$LOADED_FOR" "$(cgroup2_root)" "$CGROUP" | awk 'NF && !seen[$0]++')
+	done
 	attempt bpftool prog detach pinned "$BYPASS_PIN" msg_verdict pinned "$MAP_PIN" ||
 		attempt bpftool prog detach pinned "$NEW_BYPASS_PIN" msg_verdict pinned "$MAP_PIN" || true
 	if ((KEEP_PINS)) || ! can_ask; then
@@ -438,7 +448,7 @@ main() {
 	end=$((NOW + TIMEOUT * 1000))
 	LIST_END=$((end + LIST_SECONDS * 1000))
 
-	LOADED_LAYOUT=$(layout_of "${config[@]}")
+	[[ ${#config[@]} -eq 0 ]] || LOADED_LAYOUT=$(layout_of "${config[@]}")
 	if [[ ${#map[@]} -gt 0 && ${#config[@]} -gt 0 ]]; then
 		map_id=$(id_of map "${map[@]}")
 		[[ -n $map_id ]] || die "bpftool does not tell what is loaded; nothing has changed"

@@ -135,34 +135,48 @@ static __always_inline int too_many(struct sock_record *rec)
 static __always_inline __u64 most_rcvbuf(__u64 sk)
 {
 	__u64 prot = (__u64)read_kernel(struct sock_common, sk, skc_prot);
-	__u64 allocated = (__u64)read_kernel(struct proto, prot, memory_allocated);
-	__u64 low = (__u64)read_kernel(struct proto, prot, sysctl_mem);
+	__s64 allocated = read_number((__u64)read_kernel(struct proto, prot, memory_allocated));
+	__s64 low = read_number((__u64)read_kernel(struct proto, prot, sysctl_mem));
 	__u64 now = read_kernel(struct sock, sk, sk_rcvbuf);
 	__u64 most = read_kernel(struct net, netns_of(sk), ipv4.sysctl_tcp_rmem[2]);
 
-	if (locks_rcvbuf(sk) || most < now || read_number(allocated) >= read_number(low))
+	/* What is allocated may be below 0, since CPUs count late (SK_MEMORY_PCPU_RESERVE). */
+	if (locks_rcvbuf(sk) || !is_accepted(sk) || most < now || allocated >= low)
 		return now;
 	return most;
 }
 
 /*
- * Would more be unread than the reader's TCP can hold beside what it has offered its peer, half of
- * sk_rcvbuf?  Unread bytes count there (sk_rmem_alloc), but never shrink that offer: behind them
- * TCP would drop what comes within it, and the sender would send it again, ever more seldom,
- * instead of probing a closed window.  Whoever has closed gives up then (tcp_orphan_retries).  Who
- * must not leave while another thread waits in a recv does not ask.
+ * Would more be unread than the reader's TCP bears?  Unread bytes count in sk_rmem_alloc, but never
+ * shrink the window that TCP has offered, half of sk_rcvbuf.  Behind too many it drops
+ *
+ *   - what comes within that window: the sender sends it again, ever more seldom, instead of
+ * probing a closed window.  Whoever has closed gives up then (tcp_orphan_retries), before 6.6 also
+ * who has not (tcp_retries2);
+ *   - what comes while the reader is in a call: a reset never comes again, and the reader waits.
+ *     Not so amid one send, since readers would stop at the boundary (wait_before_last_packet).
+ *
+ * Who must not leave while another thread waits in a recv does not ask.  But what waits before
+ * accept(2) no memory cgroup bounds, and the server's is charged with all of it then: it is what
+ * TCP has offered, whoever waits.
+ *
+ * Before 6.1 a reader may not learn of the bytes behind the boundary (release.h): ROOM_UNCOUNTED.
  */
 static __noinline int over_buffer(const struct sock_record *rec, __u32 size)
 {
-	__u64 offered, unread;
+	__u64 offered, most, packets;
 
-	if (!counts_bypassed())
+	if (!is_6_1())
 		return 0;
 	offered = (__u32)read_kernel(struct sock, rec->peer_sk, sk_rcvbuf) / 2;
 	if (rec->unread <= offered)
 		return 0;
-	unread = read_kernel(struct sk_psock, psock_at(rec->peer_queue), msg_tot_len);
-	return unread + size > most_rcvbuf(rec->peer_sk) - offered && !reader_waits(rec);
+	most = most_rcvbuf(rec->peer_sk) - offered;
+	packets = takes_packets_behind(rec->peer_sk);
+	if (most > packets && !rec->in_parts)
+		most = packets;
+	return rmem_of(rec->peer_sk) + size > most &&
+	       (!is_accepted(rec->peer_sk) || !reader_waits(rec));
 }
 
 /* The reader has read all but this message. */

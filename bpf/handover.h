@@ -245,7 +245,7 @@ __noinline int takes_packets_soon(__u64 sk)
 	int held = 0;
 
 	for (int i = 0; i < LANDING_STEPS && now < until; i++) {
-		if (takes_packets(sk))
+		if (rmem_of(sk) <= takes_packets_behind(sk))
 			return 1;
 		held |= is_held(sk);
 		now = time_after(CLOCK_READS);

@@ -123,6 +123,12 @@ static __always_inline int counts_bypassed(void)
 	return bpf_core_field_exists(((struct sk_psock *)0)->msg_tot_len);
 }
 
+/* Is it 6.1 or newer?  That is when this member came. */
+static __always_inline int is_6_1(void)
+{
+	return bpf_core_field_exists(((struct netns_ipv4 *)0)->sysctl_tcp_child_ehash_entries);
+}
+
 static __always_inline int queue_empty(__u64 queue)
 {
 	return read_word(queue) == queue;
@@ -187,6 +193,12 @@ static __always_inline int in_repair(__u64 sk)
 	return BPF_CORE_READ_BITFIELD(tp, repair);
 }
 
+/* Has a program got it, by accept(2) or as its own? */
+static __always_inline int is_accepted(__u64 sk)
+{
+	return read_kernel(struct sock, sk, sk_socket) != 0;
+}
+
 /* Has the program set SO_RCVBUF?  Then the kernel leaves sk_rcvbuf as it is. */
 #define SOCK_RCVBUF_LOCK 2 /* include/net/sock.h */
 
@@ -239,17 +251,20 @@ static __always_inline int same_handlers(__u64 address, __u64 peer_address)
 }
 
 /*
- * While a thread is in a call, does its socket take a packet of the other end?  Else it drops it
- * (tcp_add_backlog), since bypassed bytes count in sk_rmem_alloc as TCP's do.  By the bound of the
- * kernels before 6.10, without its 64 KiB for what else comes.
+ * While a thread is in a call, its socket takes packets of the other end up to that sk_rmem_alloc,
+ * in which bypassed bytes count as TCP's do; else it drops them (tcp_add_backlog).  It is the bound
+ * of the kernels before 6.10, without its 64 KiB for what else comes.
  */
-static __always_inline int takes_packets(__u64 address)
+static __always_inline __u32 takes_packets_behind(__u64 address)
 {
 	struct sock *sk = look_at(struct sock, address);
-	__u32 room = read_member(sk, sk_sndbuf);
 
-	room = room / 2 + read_member(sk, sk_rcvbuf);
-	return (__u32)read_member(sk, sk_backlog.rmem_alloc.counter) <= room;
+	return (__u32)read_member(sk, sk_sndbuf) / 2 + read_member(sk, sk_rcvbuf);
+}
+
+static __always_inline __u32 rmem_of(__u64 sk)
+{
+	return read_kernel(struct sock, sk, sk_backlog.rmem_alloc.counter);
 }
 
 /* What waits in TCP's queue, in bytes; a FIN counts as one. */

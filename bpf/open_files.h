@@ -15,11 +15,15 @@
 #define SIGN_OF_LIFE 65536
 
 /*
- * Tables of files, by address, with the session that goes through them, the thread for which it
- * does, and what the list names: any user can have thousands share one (CLONE_FILES).
+ * Tables of files that a session goes through, by address: the thread for which it did first, and
+ * what the list names.  Any user can have thousands share one (CLONE_FILES).
  */
-struct table {
+struct table_key {
+	__u64 files;
 	__u64 session;
+};
+
+struct table {
 	__u64 task;
 	__u64 named;
 };
@@ -27,13 +31,9 @@ struct table {
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 4096);
-	__type(key, __u64);
+	__type(key, struct table_key);
 	__type(value, struct table);
 } sock_ops_tables SEC(".maps");
-
-/* What was said last: the files of a process come one after the other. */
-static struct table last;
-static int last_shared;
 
 /*
  * Has this session been through the files of a thread already, as those of another one?  `named`:
@@ -41,18 +41,19 @@ static int last_shared;
  */
 static __always_inline int is_shared(__u64 task, __u64 session, __u64 named)
 {
-	__u64 files = (__u64)read_kernel(struct task_struct, task, files);
-	struct table now = {.session = session, .task = task, .named = named}, *before;
+	struct table_key key = {
+		.files = (__u64)read_kernel(struct task_struct, task, files),
+		.session = session,
+	};
+	struct table own = {.task = task, .named = named}, *before;
 
-	if (last.task == task && last.session == session)
-		return last_shared;
-	before = bpf_map_lookup_elem(&sock_ops_tables, &files);
-	last_shared = before && before->session == session && before->task != task &&
-		      before->named == named;
-	if (!last_shared)
-		bpf_map_update_elem(&sock_ops_tables, &files, &now, BPF_ANY);
-	last = now;
-	return last_shared;
+	before = bpf_map_lookup_elem(&sock_ops_tables, &key);
+	if (before && before->task == task)
+		return 0;
+	if (before && before->named == named)
+		return 1;
+	bpf_map_update_elem(&sock_ops_tables, &key, &own, BPF_ANY);
+	return 0;
 }
 
 #define KIND_OF_FILE 0170000

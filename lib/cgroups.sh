@@ -96,18 +96,20 @@ cgroup_paths() {
 		}' <(say "$ids") -
 }
 
-# ancestors CGROUP: those that can be seen, up to the root of what is mounted.
+# ancestors CGROUP: those that can be seen, up to the root of what is mounted, in ANCESTORS.
 ancestors() {
-	local dir=$1 dirs=() device='' line
+	local dir=$1 dirs=() device='' line lines
+	ANCESTORS=()
 	while [[ $dir == /?* ]]; do
 		dirs+=("$dir")
 		dir=${dir%/*}
 	done
+	lines=$(stat -c '%d %n' "${dirs[@]}") || die "cannot look at the cgroups above $(shown "$1")"
 	while IFS='' read -r line; do
 		device=${device:-${line%% *}}
 		[[ ${line%% *} == "$device" ]] || break
-		[[ ${line#* } == "$1" ]] || say "${line#* }"
-	done < <(stat -c '%d %n' "${dirs[@]}")
+		[[ ${line#* } == "$1" ]] || ANCESTORS+=("${line#* }")
+	done < <(say "$lines")
 }
 
 # programs_on TYPE CGROUP [effective]: a line `ID FLAGS NAME` for each program of that

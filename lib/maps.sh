@@ -141,11 +141,14 @@ version_in() {
 	}' <<<"$1"
 }
 
-# layout_of MAP: of the load that this sock_ops_config belongs to; ours, if it does not say.
+# layout_of MAP: of the load that this sock_ops_config belongs to; ours, if it does not say; nothing
+# where bpftool does not tell.
 layout_of() {
-	local layout
-	read -r layout _ < <(version_in "$(bpftool -j map dump "$@" 2>/dev/null || true)") || true
-	say "${layout:-$LAYOUT}"
+	local dump version
+	dump=$(bpftool -j map dump "$@" 2>/dev/null) || return 0
+	version=$(version_in "$dump") || return 0
+	version=${version%% *}
+	say "${version:-$LAYOUT}"
 }
 
 # config_value CGROUP SWITCH QUIET PROGRAM ADMIT: their bytes.
@@ -229,10 +232,12 @@ can_read_config() {
 # All is pinned, and switched on: the last thing that load.sh does, and the first
 # that unload.sh undoes.
 is_loaded() {
-	local values pin
+	local values pin said
 	for pin in "${PINS[@]}"; do
 		is_pin "$pin" || return
 	done
-	read -ra values < <(config_of pinned "$CONFIG_PIN")
+	# Twice: a bpftool that was killed has not said no.
+	said=$(config_of pinned "$CONFIG_PIN") || said=$(config_of pinned "$CONFIG_PIN") || return
+	read -ra values < <(say "$said")
 	[[ ${values[1]:-$OFF} -eq $ON ]]
 }

@@ -19,6 +19,7 @@ NEW=tcpip-bypass.new
 [[ ${METRICS:-} == /* ]] || die "METRICS is not the path of a directory"
 # 1: not loaded, which the text says.
 text=$("$HERE/status.sh" --prometheus) || (($? == 1))
+[[ $text == *tcpip_bypass_loaded* ]] || die "status.sh does not tell; the metrics stay as they are"
 cd "$METRICS"
 # Who may write beside it can have it lead anywhere.
 [[ $(pwd -P) == "${METRICS%/}" ]] ||

@@ -93,6 +93,7 @@ with_names() {
 	for pid in $(say "$ends" | tr ' ' '\n' | sort -u); do
 		name=()
 		{ mapfile -d '' -t name <"/proc/$pid/comm"; } 2>/dev/null || continue
+		((${#name[@]})) || continue # it has ended meanwhile
 		name[0]=${name[0]%$'\n'}
 		say "$pid ${name[0]//$'\n'/ }"
 	done | shown_lines

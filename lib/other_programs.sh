@@ -17,12 +17,13 @@ check_other_programs() {
 				"can be attached; $(detach_hint "$CGROUP" "$id")"
 	done < <(say "$own")
 
-	while IFS='' read -r above; do
+	ancestors "$CGROUP"
+	for above in "${ANCESTORS[@]}"; do
 		read -r id flags name < <(programs_on sock_ops "$above") || continue
 		nearest=${nearest:-$id $flags $name}
 		dir=${dir:-$above}
 		top=$above
-	done < <(ancestors "$CGROUP")
+	done
 	if [[ -z $nearest ]]; then
 		check_above_what_is_seen "$own"
 		return

@@ -71,6 +71,7 @@ load() {
 		((status == 3)) || return "$status"
 	fi
 	# Loaded in part, by a container that was killed, or by another version.
+	can_read_config || return 1
 	on_node "$HERE/unload.sh" --timeout 1
 	on_node "$HERE/load.sh" --quiet "${options[@]}"
 }
@@ -137,7 +138,7 @@ main() {
 	fi
 	load_in_turn || exit
 	: >"$READY"
-	while [[ -z $ended ]] && is_loaded; do
+	while [[ -z $ended ]] && { is_loaded || ! can_read_config; }; do
 		write_metrics
 		# By the shell itself: with the node's pids nothing ends with it.
 		read -rt "$SECONDS_BETWEEN" -u "$signals" || true

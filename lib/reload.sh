@@ -13,16 +13,17 @@ not_in_place() {
 
 # check_loaded: by these scripts, or by others that write the maps as these do.
 check_loaded() {
-	local dump layout=''
+	local dump version layout=''
 	check_bpffs || exit 1
 	one_at_a_time
 	is_loaded || {
 		can_read_config || exit 1
 		die "not loaded; to load: sudo $0"
 	}
-	dump=$(bpftool -j map dump pinned "$CONFIG_PIN")
+	dump=$(bpftool -j map dump pinned "$CONFIG_PIN") || die "bpftool does not tell what is loaded"
+	version=$(version_in "$dump")
 	read -ra LOADED_VALUES < <(config_in "$dump")
-	read -r layout LOADED_AT LOADED_VERSION < <(version_in "$dump") || true
+	read -r layout LOADED_AT LOADED_VERSION < <(say "$version") || true
 	[[ $layout == "$LAYOUT" ]] ||
 		not_in_place "loaded by ${LOADED_VERSION:+version $LOADED_VERSION, }another one than these scripts," \
 			"of $VERSION, can change in place"

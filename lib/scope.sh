@@ -127,10 +127,13 @@ configure() {
 # exclude_below: an excluded cgroup above the one that is attached to excludes that: the programs
 # look no further up (cgroups.h).
 exclude_below() {
-	local inode
-	while read -r inode; do
+	local inode inodes
+	ancestors "$CGROUP"
+	((${#ANCESTORS[@]})) || return 0
+	inodes=$(stat -c %i "${ANCESTORS[@]}") || die "cannot look at the cgroups above $CGROUP_SHOWN"
+	for inode in $inodes; do
 		[[ -z ${CGROUPS[$inode]:-} ]] || CGROUPS[$CGROUP_INODE]=1
-	done < <(ancestors "$CGROUP" | tr '\n' '\0' | xargs -0 -r stat -c %i)
+	done
 }
 
 # Of --exclude-cgroup, and of what runs.

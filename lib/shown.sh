@@ -50,6 +50,7 @@ AWK_HEX='
 				text = text "\\x" substr(hex, i, 2)
 			before = char
 		}
+		sub(/ $/, "\\x20", text)
 		return text
 	}
 	function number(hex,    i, sum) {
@@ -60,12 +61,12 @@ AWK_HEX='
 
 # is_plain STRING: is it shown as it is?
 is_plain() {
-	[[ $1 =~ ^([][!-Z^-~]|[A-Za-z0-9]\ )*$ ]]
+	[[ $1 =~ ^([][!-Z^-~]|[A-Za-z0-9]\ )*$ && $1 != *\  ]]
 }
 
 # shown STRING: a line of ASCII that stands for it and for no other string.  Plain characters are as
-# they are; all other bytes, and "\", are \xNN.  So is a space, except after a letter or a digit:
-# nothing looks like the end of a member of a list.
+# they are; all other bytes, and "\", are \xNN.  So is a space, except after a letter or a digit,
+# and at the end: nothing looks like the end of a member of a list.
 shown() {
 	if is_plain "$*"; then # as most are
 		say "$*"
@@ -81,7 +82,7 @@ shown_lines() {
 			for (i = 1; i < 256; i++)
 				hex_of[sprintf("%c", i)] = sprintf("%02x", i)
 		}
-		/^([]!-Z[^-~]|[A-Za-z0-9] )*$/ { # as most are
+		/^([]!-Z[^-~]|[A-Za-z0-9] )*$/ && !/ $/ { # as most are
 			print
 			next
 		}

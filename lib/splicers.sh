@@ -81,13 +81,16 @@ exclude_running() {
 	((${#SOUGHT[@]})) || return 0
 	# First all of the list: what reads it may take its time.
 	list=$(running) || exclude_what_listens "not all programs could be looked at"
+	# An iterator goes through those of its reader's PID namespace; this is the number of the first one.
+	[[ $(stat -L -c %i /proc/self/ns/pid) == 4026531836 ]] ||
+		exclude_what_listens "programs of other PID namespaces cannot be seen"
 	# Those of --exclude-program first: any user can fill what is left of MAX_CGROUPS.
 	found=$(say "$list" | sought | in_turn | judged | once_each | sort -s -n -k 1,1 | up_to_most)
 	[[ -n $found ]] || return 0
 	# All of them first: find has little time, and bash reads a pipe byte by byte.
 	paths=$(say "$found" | awk -v most="$NAMED" '++n[$1 + 0] <= most { print $3 }' | cgroup_paths | shown_lines)
-	while read -r cgroup path; do
-		[[ -z $cgroup ]] || path_of[$cgroup]=$path
+	while IFS='' read -r path; do
+		[[ -z $path ]] || path_of[${path%% *}]=${path#* }
 	done < <(say "$paths")
 	while read -r place pid cgroup uid; do
 		exclude_found "$place" "$pid" "$cgroup" "$uid" "${path_of[$cgroup]:-}"
@@ -107,7 +110,7 @@ exclude_found() {
 	[[ $1 != *\~ ]] || why="it may read with splice(2), there was no time to read its configuration"
 	[[ -n ${SHOWN[place]:-} ]] || SHOWN[place]=$(shown "${SOUGHT[place]}")
 	if [[ $place == "$MAY_SPLICE_AT" ]]; then
-		if ((!$3)) || is_system "$4"; then
+		if [[ $3 == 0 ]] || is_system "$4"; then
 			exclude_all_that_may
 		else
 			lasts="; until it is started again, --exclude-program $MAY_SPLICE lasts"
@@ -119,7 +122,7 @@ exclude_found() {
 		# shellcheck disable=SC2034 # for load.sh
 		DEEP=1
 		left_out_of "$place" "stays on TCP, because $why: $who, and all cgroups as deep as its own"
-	elif ((!$3)); then
+	elif [[ $3 == 0 ]]; then
 		left_out_of "$place" "has no cgroup that could be excluded, so that what it listens on already is not:" \
 			"$who; restart it, or leave its ports out: --exclude-port"
 	elif [[ -n ${CGROUPS[$3]:-} ]] || ((${#CGROUPS[@]} < MAX_CGROUPS)); then

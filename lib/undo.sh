@@ -40,6 +40,7 @@ undo_with() {
 	UNDOES=("$1" "${UNDOES[@]}")
 	shift
 	printf -v command '%q ' "$@"
+	command=${command% }
 	UNDO=("$command" "${UNDO[@]}")
 }
 

@@ -338,6 +338,41 @@ unread_is() {
 	wait "$MANY"
 }
 
+# Each has the sockets of all processes, while others read the same pin.
+@test "status.sh: four lists at once miss no socket" {
+	local reader n readers
+	load_pair --quiet --all-connections
+	in_box python3 -c '
+import os, socket, time
+server = socket.create_server(("127.0.0.1", 7000), backlog=300)
+for _ in range(8):
+    if not os.fork():
+        clients = [socket.create_connection(("127.0.0.1", 7000)) for _ in range(25)]
+        for client in clients:
+            client.send(b"x")
+        time.sleep(60)
+servers = [server.accept()[0] for _ in range(200)]
+for one in servers:
+    one.recv(1)
+print("ready", flush=True)
+time.sleep(60)' >"$BOX_TMP/held" 3>&- &
+	wait_until 10 "the connections" grep -q ready "$BOX_TMP/held"
+	for n in {1..40}; do
+		readers=()
+		for reader in 1 2 3 4; do
+			in_box cat /sys/fs/bpf/sock_ops_open >"$BOX_TMP/list.$n.$reader" &
+			readers+=($!)
+		done
+		wait "${readers[@]}"
+	done
+	for n in "$BOX_TMP"/list.*; do
+		have_want "sockets" "$(awk '
+			NR == 1 { while ($++at != "inode"); }
+			NR > 1 && NF { seen[$at] }
+			END { print length(seen) }' "$n")" -eq 400
+	done
+}
+
 @test "status.sh: what cannot be listed is an error, and not shown as nothing" {
 	local how
 	fake bpftool '[[ $1 != iter ]] || { echo "failed: Operation not permitted" >&2; exit 255; }

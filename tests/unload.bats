@@ -347,7 +347,8 @@ probing() {
 
 # As one who may not have maps by their id: then nothing stays to take them out.
 without_background() {
-	fake bpftool '[[ "$1 $2 $3" != "map show id" ]] || exit 255; exec "$REAL" "$@"'
+	fake bpftool '[[ "$1 $2 $3" != "map show id" ]] || { echo "Error: get map by id ($4): Operation not permitted" >&2; exit 255; }
+		exec "$REAL" "$@"'
 	with_fakes "$ROOT/unload.sh" --timeout 0
 }
 
