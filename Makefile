@@ -17,7 +17,7 @@ CFLAGS := -O2 -g -Wall -Wextra -Werror -pthread
 
 OBJECTS := $(patsubst %.c,build/%.o,$(notdir $(wildcard *.c bpf/*.c)))
 C_FILES = $(wildcard *.[ch] bpf/*.[ch] bench/*.c tests/*.[ch] tests/*/*.[ch])
-SHELL_FILES = $(wildcard *.sh lib/*.sh bench/*.sh tests/*.sh tests/*/*.sh tests/*.bash) .ci/run $(wildcard debian/*.p[or]*)
+SHELL_FILES = $(wildcard *.sh lib/*.sh bench/*.sh bench/*.bash tests/*.sh tests/*/*.sh tests/*.bash) .ci/run $(wildcard debian/*.p[or]*)
 
 ifeq ($(V),1)
 Q :=

@@ -25,9 +25,9 @@ HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 . "$HERE/../tests/packages.bash"
 
 GROUPS_ALL=(rr mixed stream warm crr connections veth dnat redis pgbench pgbouncer jdbc nginx memcached grpc
-	sockperf foreign memory cost)
+	sockperf foreign memory cost growth)
 # What --quick leaves out, unless it is asked for.
-GROUPS_SLOW=(warm veth dnat pgbouncer jdbc memcached grpc sockperf cost)
+GROUPS_SLOW=(warm veth dnat pgbouncer jdbc memcached grpc sockperf cost growth)
 PACKAGES=(bpftool clang gcc gnuplot-nox iproute2 jq libbpf-dev libmemcached-tools libpostgresql-jdbc-java make
 	memcached nftables nginx openjdk-17-jdk-headless pgbouncer postgresql procps python3-grpcio redis-server
 	sockperf util-linux wrk)
@@ -117,6 +117,7 @@ set_extent() {
 	FILES=(1024 65536) # of nginx
 	REQUESTS=20000     # of a real program's client
 	IDLE=10000
+	IDLE_BESIDE=(0 1000 10000 30000)
 	CORES=(1 2)
 	[[ $(nproc) -gt 1 ]] || CORES=(1)
 	if ((QUICK)); then
@@ -130,6 +131,7 @@ set_extent() {
 		FILES=(1024)
 		REQUESTS=5000
 		IDLE=2000
+		IDLE_BESIDE=(0 2000)
 	fi
 }
 
@@ -267,6 +269,7 @@ variants() {
 	rr | mixed | stream | crr | connections | redis | pgbench | memcached) echo plain ours classic unix ;;
 	memory) echo plain ours ;;
 	cost) echo ours classic ;;
+	growth) echo ours ;;
 	*) echo plain ours classic ;;
 	esac
 }
@@ -285,403 +288,10 @@ programs() {
 	esac
 }
 
-# Round trips of 1 B to 1 MiB.
-figures_rr() {
-	local size cores
-	for cores in "${CORES[@]}"; do
-		for size in "${SIZES[@]}"; do
-			measure rr "$size" 1 "$cores" 1/s both_ends rr "$size" "$cores"
-		done
-	done
-}
-
-# Round trips of 64 B, and a large answer after each 20 ms: one in 1,500 or so.
-figures_mixed() {
-	local size cores
-	for cores in "${CORES[@]}"; do
-		for size in "${ANSWERS[@]}"; do
-			measure mixed "$size" 1 "$cores" 1/s both_ends mixed "$size" "$cores" --every 20
-		done
-	done
-}
-
-# Streams, on a new connection and after small talk.
-figures_stream() {
-	streams stream "${WRITES[@]}"
-}
-
-figures_warm() {
-	streams warm "${WARM_WRITES[@]}"
-}
-
-streams() {
-	local size cores pattern=$1
-	shift
-	for cores in "${CORES[@]}"; do
-		for size; do
-			measure "$pattern" "$size" 1 "$cores" MB/s both_ends "$pattern" "$size" "$cores"
-		done
-	done
-}
-
-# in_storm PATTERN SIZE CORES: both_ends, while another program connects, asks once and closes
-# as fast as it can.
-in_storm() {
-	local status=0
-	RUN=0.5 both_ends crr 64 "$3" >/dev/null &
-	both_ends "$@" || status=$?
-	wait $! || status=$?
-	return "$status"
-}
-
-# Connect, one request or more, close; and round trips on a connection beside that.
-figures_crr() {
-	local size cores requests
-	for cores in "${CORES[@]}"; do
-		for size in 64 16384; do
-			measure crr "$size" 1 "$cores" 1/s both_ends crr "$size" "$cores"
-		done
-		for requests in 2 5 20; do
-			measure "crr of $requests" 64 1 "$cores" 1/s both_ends crr 64 "$cores" --requests "$requests"
-		done
-		measure "rr in a storm" 64 1 "$cores" 1/s in_storm rr 64 "$cores"
-	done
-}
-
-# Requests of 64 B, one outstanding on each connection.
-figures_connections() {
-	local n
-	for n in "${CONNECTIONS[@]}"; do
-		measure many 64 "$n" "${CORES[-1]}" 1/s both_ends many 64 "${CORES[-1]}" --connections "$n"
-	done
-}
-
-# Between two namespaces: box <-> peer.
-PEER=10.7.0.2
-SERVICE=10.9.0.1 # with DNAT the same
-TARGET=$PEER     # what the client connects to
-
-before_veth() {
-	in_box ip netns add peer
-	in_box ip link add veth0 type veth peer name veth1 netns peer
-	in_box ip addr add 10.7.0.1/24 dev veth0
-	in_box ip link set veth0 up
-	in_box ip -n peer addr add "$PEER/24" dev veth1
-	in_box ip -n peer link set veth1 up
-	in_box ip -n peer link set lo up
-	use_cubic in_box ip netns exec peer
-}
-
-after_veth() {
-	in_box ip link del veth0
-	in_box ip netns del peer
-}
-
-figures_veth() {
-	figures_peer in_box
-}
-
-figures_peer() {
-	local size cores
-	for cores in "${CORES[@]}"; do
-		for size in 64 16384; do
-			measure rr "$size" 1 "$cores" 1/s to_peer "$1" rr "$size" "$cores"
-		done
-		measure stream 65536 1 "$cores" MB/s to_peer "$1" stream 65536 "$cores"
-		measure crr 64 1 "$cores" 1/s to_peer "$1" crr 64 "$cores"
-	done
-}
-
-# The same through NAT.
-before_dnat() {
-	before_veth
-	in_box ip route add "$SERVICE" via "$PEER"
-	in_box nft -f - <<-END
-		table ip nat {
-			chain output {
-				type nat hook output priority -100;
-				ip daddr $SERVICE dnat to $PEER
-			}
-		}
-	END
-	TARGET=$SERVICE
-}
-
-after_dnat() {
-	TARGET=$PEER
-	in_box nft delete table ip nat
-	in_box ip route del "$SERVICE"
-	after_veth
-}
-
-figures_dnat() {
-	figures_peer in_box
-}
-
-# The same with a server outside of the cgroup: what the pair costs connections that
-# are not its own.
-before_foreign() {
-	before_veth
-}
-
-after_foreign() {
-	after_veth
-}
-
-figures_foreign() {
-	figures_peer out_of_box
-}
-
-before_redis() {
-	start_redis 6379 --unixsocket "$BOX_TMP/redis.sock"
-}
-
-figures_redis() {
-	redis_benchmark "redis GET" 50 get
-	redis_benchmark "redis SET" 50 set
-	redis_benchmark "redis GET" 1 get
-	redis_benchmark "redis GET -P 16" 50 get -P 16
-}
-
-# redis_benchmark NAME CLIENTS TEST [OPTION]...
-redis_benchmark() {
-	local name=$1 clients=$2 test=$3 where=(-h 127.0.0.1 -p 6379)
-	shift 3
-	[[ $VARIANT != unix ]] || where=(-s "$BOX_TMP/redis.sock")
-	measure "$name" 64 "$clients" "$(nproc)" 1/s client '
-		BEGIN { FS = "\",\"" }
-		/^"[GS]ET"/ {
-			sub(/"$/, "")
-			printf "%s,%.2f,%.2f,%.3f\n", $2, $5 * 1000, $7 * 1000, cpu / '"$REQUESTS"'
-		}' redis-benchmark --csv "${where[@]}" -c "$clients" -n "$REQUESTS" -d 64 -t "$test" "$@"
-}
-
-start_pgbench() {
-	start_postgres -c "unix_socket_directories=$BOX_TMP/pg"
-	quietly in_box "$PG_BIN/pgbench" -h 127.0.0.1 -U postgres -i -q postgres
-}
-
-before_pgbench() {
-	start_pgbench
-	echo "SELECT repeat('x', 1000000);" >"$BOX_TMP/large.sql"
-	chmod 644 "$BOX_TMP/large.sql"
-}
-
-figures_pgbench() {
-	pgbench "pgbench -S" 8 -S
-	pgbench "pgbench -S" 1 -S
-	# Over pooled connections, as those of pgbench are: the built-in query, and an answer of 1 MB.
-	pgbench "pgbench -S and 1 MB" 8 -b select-only@49 -f "$BOX_TMP/large.sql@1"
-}
-
-# pgbench NAME CLIENTS OPTION...
-pgbench() {
-	local name=$1 clients=$2 host=127.0.0.1
-	shift 2
-	[[ $VARIANT != unix ]] || host=$BOX_TMP/pg
-	measure "$name" "" "$clients" "$(nproc)" 1/s client '
-		/^number of transactions actually/ { split($NF, n, "/") }
-		/^tps = / { printf "%s,,,%.3f\n", $3, cpu / n[1] }' \
-		"$PG_BIN/pgbench" -h "$host" -p "$PG_PORT" -U postgres -n -M "$PG_MODE" -c "$clients" -j 1 -t $((REQUESTS / clients / 2)) "$@" postgres
-}
-
-# By a pool: each query takes two connections, that of the client and one of the pool's own.  A pool
-# for transactions knows no prepared queries.  By default pgbouncer defers accept, and the client's
-# side stays on TCP.
-before_pgbouncer() {
-	start_pgbench
-	PG_PORT=6432 PG_MODE=simple
-}
-
-after_pgbouncer() {
-	PG_PORT=5432 PG_MODE=prepared
-}
-
-figures_pgbouncer() {
-	with_pgbouncer 0 pgbench "pgbench -S by pgbouncer" 8 -S
-	with_pgbouncer 0 pgbench "pgbench -S by pgbouncer" 1 -S
-	with_pgbouncer 1 pgbench "the same with deferred accept" 8 -S
-}
-
-# with_pgbouncer DEFER COMMAND...: a new one, since the pool keeps its connections.
-with_pgbouncer() {
-	cat >"$BOX_TMP/pgbouncer.ini" <<-END
-		[databases]
-		postgres = host=127.0.0.1 port=5432 user=postgres
-		[pgbouncer]
-		listen_addr = 127.0.0.1
-		listen_port = $PG_PORT
-		unix_socket_dir =
-		auth_type = any
-		pool_mode = transaction
-		default_pool_size = 4
-		tcp_defer_accept = $1
-		pidfile = $BOX_TMP/pg/pgbouncer.pid
-	END
-	shift
-	start pgbouncer "$PG_PORT" pgbouncer -u postgres "$BOX_TMP/pgbouncer.ini"
-	"$@"
-	kill "$(<"$BOX_TMP/pg/pgbouncer.pid")"
-	wait_until 5 "pgbouncer to end" test ! -e "$BOX_TMP/pg/pgbouncer.pid"
-}
-
-# Java, which blocks in read and write.
-before_jdbc() {
-	start_pgbench
-}
-
-figures_jdbc() {
-	measure "JDBC select" "" 1 "$(nproc)" 1/s client '
-		/^[0-9.]+,[0-9.]+,[0-9.]+$/ { print $0 "," }' \
-		java -cp "$JDBC" "$PROGRAMS/Query.java" "$PG_PORT" $((REQUESTS / 2))
-}
-
-before_nginx() {
-	start_nginx nginx 8080
-	local size
-	for size in "${FILES[@]}"; do
-		random_file "$BOX_TMP/nginx/$size" "$size"
-	done
-}
-
-figures_nginx() {
-	local size
-	for size in "${FILES[@]}"; do
-		measure "nginx wrk" "$size" 16 "$(nproc)" 1/s client '
-			function us(time) { return time * (time ~ /us$/ ? 1 : time ~ /ms$/ ? 1e3 : 1e6) }
-			/^ *50%/ { p50 = us($2) }
-			/^ *99%/ { p99 = us($2) }
-			/requests in/ { n = $1 }
-			/Socket errors|Non-2xx/ { exit }
-			/^Requests\/sec:/ { printf "%s,%.2f,%.2f,%.3f\n", $2, p50, p99, cpu / n }' \
-			wrk -t 1 -c 16 -d 1s --latency "http://127.0.0.1:8080/$size"
-	done
-}
-
-before_memcached() {
-	start memcached 11211 memcached -u root -l 127.0.0.1 -p 11211 -t 2
-	in_box memcached -u root -s "$BOX_TMP/memcached.sock" -t 2 >"$BOX_TMP/memcached2.log" 2>&1 \
-		</dev/null &
-	wait_until 5 "memcached to listen" test -S "$BOX_TMP/memcached.sock"
-}
-
-# Each thread gets all keys, which were set by one.
-figures_memcached() {
-	local server=127.0.0.1:11211 keys=$((REQUESTS / 4))
-	[[ $VARIANT != unix ]] || server=$BOX_TMP/memcached.sock
-	measure "memcached get" 400 4 "$(nproc)" 1/s client '
-		/^Time to get/ { printf "%.1f,,,%.3f\n", $4 / $(NF - 1), cpu / ($4 + '"$keys"') }' \
-		memcslap -s "$server" -N -c 4 -e "$keys" -t get
-}
-
-# Its listener sets SO_ZEROCOPY.
-before_grpc() {
-	OPTIONS=(--admit-zerocopy)
-	start grpc 8080 taskset -c 0 /usr/bin/python3 "$PROGRAMS/rpc.py" serve 8080
-}
-
-after_grpc() {
-	OPTIONS=()
-}
-
-# On one core, as sockperf.
-figures_grpc() {
-	local calls=$((REQUESTS / 20))
-	measure "gRPC unary (Python)" 100 1 1 1/s client '
-		/^[0-9.]+,[0-9.]+,[0-9.]+$/ { printf "%s,%.3f\n", $0, cpu / '"$calls"' }' \
-		taskset -c 0 /usr/bin/python3 "$PROGRAMS/rpc.py" time 8080 "$calls"
-}
-
-before_sockperf() {
-	start sockperf 11111 taskset -c 0 sockperf sr --tcp -i 127.0.0.1
-}
-
-# On one core, since the scheduler may put both ends there or not; most of a run is
-# sockperf's own waiting.
-figures_sockperf() {
-	measure "sockperf ping-pong" 64 1 1 1/s client '
-		/Total Run/ { split($0, part, /SentMessages=/); sent = part[2] + 0 }
-		/Summary: Round trip/ { us = $(NF - 1) }
-		/percentile 99\.000/ { p99 = $NF }
-		/percentile 50\.000/ && us > 0 {
-			printf "%.1f,%s,%s,%.3f\n", 1e6 / us, $NF, p99, cpu / sent
-		}' taskset -c 0 sockperf pp --tcp -i 127.0.0.1 -m 64 -t 1 --full-rtt
-}
-
-# The kernel's objects in use, in bytes.
-slab_used() {
-	awk 'NR > 2 { sum += $2 * $4 } END { printf "%d\n", sum }' /proc/slabinfo
-}
-
-# Idle connections that have had one round trip, and the maps.
-figures_memory() {
-	local before map
-	before=$(slab_used)
-	hold_many "$IDLE" 0
-	row "idle connection" "" "$IDLE" "" bytes "$((($(slab_used) - before) / IDLE)),,,"
-	exec 8>&-
-	wait "$MANY"
-	if [[ $VARIANT == ours ]]; then
-		for map in sock_ops_map sock_ops_meet sock_ops_stats; do
-			row "$map" "" "" "" bytes \
-				"$(in_box bpftool -j map show pinned "/sys/fs/bpf/$map" | jq .bytes_memlock),,,"
-		done
-	fi
-}
-
-# What the two programs take for each call, the kernel's two looks at the clock
-# included (kernel.bpf_stats_enabled, for the while).
-before_cost() {
-	BPF_STATS=$(sysctl -n kernel.bpf_stats_enabled)
-	sysctl -qw kernel.bpf_stats_enabled=1
-	OPTIONS=(--all-connections) # what an admitted one costs
-}
-
-after_cost() {
-	sysctl -qw kernel.bpf_stats_enabled="$BPF_STATS"
-	BPF_STATS=
-	OPTIONS=()
-}
-
-figures_cost() {
-	local program
-	for program in bpf_sockops bpf_tcpip_bypass; do
-		in_box bpftool -j prog show pinned "/sys/fs/bpf/$program" >"$BOX_TMP/prog"
-		row "$program instructions" "" "" "" insns "$(($(jq .bytes_xlated "$BOX_TMP/prog") / 8)),,,"
-		row "$program machine code" "" "" "" bytes "$(jq .bytes_jited "$BOX_TMP/prog"),,,"
-	done
-	cost_of bpf_tcpip_bypass "send of round trips" rr 64
-	cost_of bpf_tcpip_bypass "send of a stream" stream 65536
-	cost_of bpf_sockops "call at new connections" crr 64
-}
-
-# cost_of PROGRAM WHAT PATTERN SIZE
-cost_of() {
-	local before after result time calls status=0
-	before=$(run_stats "$1")
-	result=$(both_ends "$3" "$4" 1) || status=$?
-	after=$(run_stats "$1")
-	read -r time calls < <(echo "$before $after" | awk '{ print $3 - $1, $4 - $2 }')
-	if ((status || !calls)); then
-		row "$1 each $2" "$4" 1 1 ns fail,,,
-		return
-	fi
-	row "$1 each $2" "$4" 1 1 ns "$((time / calls)),,,"
-	case $3 in
-	# Few and long, where it looks whether the reader has caught up.
-	stream) row "$1 sends of a stream" "$4" 1 1 calls "$calls,,," ;;
-	crr)
-		row "$1 each new connection" "$4" 1 1 ns \
-			"$(awk -F , -v time="$time" -v run="$RUN" '{ printf "%d", time / ($1 * run) }' <<<"$result"),,,"
-		;;
-	esac
-}
-
-# run_stats PROGRAM: NANOSECONDS CALLS
-run_stats() {
-	in_box bpftool -j prog show pinned "/sys/fs/bpf/$1" |
-		jq -r '"\(.run_time_ns // 0) \(.run_cnt // 0)"'
-}
+# shellcheck source=bench/patterns.bash
+. "$HERE/patterns.bash"
+# shellcheck source=bench/real_programs.bash
+. "$HERE/real_programs.bash"
 
 # ---- the run ---------------------------------------------------------------
 

@@ -72,6 +72,32 @@ if (figures("stream", "1") > 0) {
 	unset multiplot
 }
 
+# ---- by number of connections ----
+
+# The lines of one pattern of the group `growth`.
+growth(pattern) = sprintf( \
+	"< awk -F, '$1 == \"growth\" && $2 == \"%s\"' '%s' | sort -t, -k4g", pattern, data)
+
+if (int(system(sprintf("awk -F, '$1 == \"growth\"' '%s' | wc -l", data))) > 0) {
+	set output dir."/performance-growth.svg"
+	set multiplot layout 1,2
+	set xrange [-1000:31000]
+	unset logscale
+	set xtics ("0" 0, "10,000" 10000, "20,000" 20000, "30,000" 30000) norotate
+	set ytics auto
+	set yrange [0:*]
+	set key bottom right noreverse Right
+	set title "beside idle connections, per second"
+	plot growth("rr") using 4:7 with linespoints ls 2 title "round trips of 64 B", \
+		growth("crr") using 4:7 with linespoints ls 4 title "connections with one request"
+	set key top left reverse Left
+	set title "seconds"
+	plot growth("unload.sh") using 4:7 with linespoints ls 3 title "unload.sh", \
+		growth("status.sh") using 4:7 with linespoints ls 2 title "status.sh", \
+		growth("status.sh --prometheus") using 4:7 with linespoints ls 1 title "status.sh --prometheus"
+	unset multiplot
+}
+
 # ---- real programs ----
 
 programs = "redis|pgbench|nginx|memcached|grpc|sockperf"

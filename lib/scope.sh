@@ -52,7 +52,7 @@ in_one() {
 	local what=$1 said
 	shift
 	(($#)) || return 0
-	said=$(cmd -q bpftool -j batch file <(printf '%s\n' "$@") 2>&1) || true
+	said=$(cmd -q bpftool -j batch file <(say_each "$@") 2>&1) || true
 	# On 5.10 it calls the end of its input an error: what counts is what it says of each.
 	[[ $(say "$said" | tr '{' '\n' | grep -c '"output":null') -eq $# ]] || {
 		warn "cannot set $what: $(say "$said" | tr '{' '\n' | grep -v '^"command"' | tail -n 1)"
