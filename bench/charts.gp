@@ -86,7 +86,7 @@ if (int(system(sprintf("awk -F, '$1 == \"growth\"' '%s' | wc -l", data))) > 0) {
 	set xtics ("0" 0, "10,000" 10000, "20,000" 20000, "30,000" 30000) norotate
 	set ytics auto
 	set yrange [0:*]
-	set key bottom right noreverse Right
+	set key center right noreverse Right
 	set title "beside idle connections, per second"
 	plot growth("rr") using 4:7 with linespoints ls 2 title "round trips of 64 B", \
 		growth("crr") using 4:7 with linespoints ls 4 title "connections with one request"

@@ -41,7 +41,7 @@ order, turns           | 5.10 newest arm64 | streams     | slow readers
 order, several threads | 5.10 newest arm64 | streams     | order: several
 upload, two threads    | 5.10 arm64        | streams     | an upload while another
 answers, large         | arm64             | streams     | bulk: an answer
-bound, stopped reader  | 5.10              | streams     | bound:
+bound, stopped reader  | 5.10 6.1          | streams     | bound:
 edge-triggered readers | 5.10 arm64        | streams     | edge-triggered
 FIONREAD readers       | arm64             | streams     | FIONREAD
 readers that stalled   | arm64             | streams     | seven connections
