@@ -41,7 +41,8 @@ order, turns           | 5.10 newest arm64 | streams     | slow readers
 order, several threads | 5.10 newest arm64 | streams     | order: several
 upload, two threads    | 5.10 arm64        | streams     | an upload while another
 answers, large         | arm64             | streams     | bulk: an answer
-bound, stopped reader  | 5.10 6.1          | streams     | bound:
+bound, stopped reader  | 5.10              | streams     | bound:
+bound, its buffer      | 6.1               | streams     | bound: behind
 edge-triggered readers | 5.10 arm64        | streams     | edge-triggered
 FIONREAD readers       | arm64             | streams     | FIONREAD
 readers that stalled   | arm64             | streams     | seven connections
@@ -82,6 +83,7 @@ kTLS                   | 5.10     | the cloud image of Debian 11 has no module t
 upload, two threads    | newest   | the reader gets no turn within the waits for it, as slices are long there
 FIONREAD readers       | 5.10 6.1 | FIONREAD does not count bypassed bytes
 readers that stalled   | 5.10 6.1 | the same
+bound, its buffer      | 5.10     | holds 64 MiB: readers could stall at the boundary
 answers, large         | newest   | programs are preempted inside a call there, and the direction leaves
 answers, large         | 5.10 6.1 | an answer of more than 4 KiB is bulk
 trace lines            | 5.10     | no addresses in them

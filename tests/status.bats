@@ -363,7 +363,7 @@ for one in servers:
 print("ready", flush=True)
 time.sleep(60)' >"$BOX_TMP/held" 3>&- &
 	wait_until 10 "the connections" grep -q ready "$BOX_TMP/held"
-	for n in {1..40}; do
+	for n in {1..25}; do
 		readers=()
 		for reader in 1 2 3 4; do
 			in_box cat /sys/fs/bpf/sock_ops_open >"$BOX_TMP/list.$n.$reader" &
