@@ -93,6 +93,18 @@ CASE(reconnect_stopped, bypass, "the same, then a stopped reader")
 	hang_up(c);
 }
 
+CASE(disconnect_unread, bypass, "connect(AF_UNSPEC) with unread bytes, then recv")
+{
+	struct conn c = dial();
+
+	put(c.server, "unread", 0);
+	settle();
+	disconnect(c.client);
+	get(c.client, 100, MSG_DONTWAIT);
+	get(c.client, 100, MSG_DONTWAIT);
+	hang_up(c);
+}
+
 CASE(disconnect_listen, bypass, "connect(AF_UNSPEC), then listen")
 {
 	struct conn c = dial();
