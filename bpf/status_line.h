@@ -53,9 +53,15 @@
 		val__;                                                                             \
 	})
 
+/*
+ * A socket loses its local port when both directions have ended (tcp_set_state), although its
+ * program may not have read all; connect() to AF_UNSPEC takes the remote one (tcp_disconnect).
+ */
 static __always_inline int has_ports(__u64 sk, __u16 local, __u16 remote)
 {
-	return local == read_kernel(struct sock_common, sk, skc_num) &&
+	__u16 now = read_kernel(struct sock_common, sk, skc_num);
+
+	return (!now || now == local) &&
 	       remote == bpf_ntohs(read_kernel(struct sock_common, sk, skc_dport));
 }
 
@@ -146,9 +152,8 @@ __noinline int idle(__u64 sk, __u64 peer_sk)
 static __always_inline int dissolved(__u64 sk, __u64 record)
 {
 	return sk && record &&
-	       (read_kernel(struct sock_common, sk, skc_state) == BPF_TCP_CLOSE ||
-		!has_ports(sk, read_record(record, key.local_port),
-			   read_record(record, key.remote_port)));
+	       !has_ports(sk, read_record(record, key.local_port),
+			  read_record(record, key.remote_port));
 }
 
 /*

@@ -62,6 +62,40 @@ lo_bytes() {
 	wait "$MANY"
 }
 
+# both_ended READER FIRST: 100,000 bytes are unread when both ends have shut down, FIRST its first, and
+# unload.sh runs.
+both_ended() {
+	in_box timeout 20 python3 - "$1" "$2" "$ROOT/unload.sh" <<-'END'
+		import socket, subprocess, sys, time
+		server = socket.create_server(("127.0.0.1", 0))
+		client = socket.create_connection(server.getsockname())
+		server = server.accept()[0]
+		reader, writer = (client, server) if sys.argv[1] == "client" else (server, client)
+		for _ in range(10):
+		    client.send(b"ask"), server.recv(3), server.send(b"say"), client.recv(3)
+		for _ in range(10):
+		    writer.sendall(b"x" * 10000)
+		ends = (reader, writer) if sys.argv[2] == "reader" else (writer, reader)
+		for end in ends:
+		    end.shutdown(socket.SHUT_WR)
+		    time.sleep(0.1)
+		print(subprocess.run([sys.argv[3], "--timeout", "0"], capture_output=True, text=True).stdout)
+		print("read", len(reader.makefile("rb").read()))
+	END
+}
+
+@test "unload: what both ends have ended, and one has not read, can be read" {
+	local reader first
+	for reader in client server; do
+		for first in reader writer; do
+			run -0 both_ended "$reader" "$first"
+			output_has "100000 bytes unread by the $reader" "read 100000"
+			load_pair --quiet >/dev/null 2>&1
+		done
+	done
+	unload_pair
+}
+
 # fail_from PATTERN TIMES: bpftool fails from its first command on that matches, so often.
 fail_from() {
 	: >"$BOX_TMP/calls"
