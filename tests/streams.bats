@@ -185,16 +185,17 @@ unread() {
 	local rcvbuf size dropped pids=()
 	grep -q sysctl_tcp_child_ehash_entries /sys/kernel/btf/vmlinux || skip "this kernel is older than 6.1"
 	in_box sysctl -qw net.ipv4.tcp_rmem="4096 131072 6291456" # as before 6.16
-	for rcvbuf in 0 4096 65536 1000000; do
+	for rcvbuf in 0 4096 65536 1000000; do # not all at once: TCP as a whole has a bound as well
+		pids=()
 		for size in 100 1000 65536 1000000; do
 			in_box "$PAIR" --rcvbuf "$rcvbuf" --size "$size" stopped >/dev/null &
 			pids+=($!)
 		done
+		for pid in "${pids[@]}"; do
+			wait "$pid"
+		done
 	done
-	for pid in "${pids[@]}"; do
-		wait "$pid"
-	done
-	have_want "left for want of room" "$(counter left_room)" -eq "${#pids[@]}"
+	have_want "left for want of room" "$(counter left_room)" -ge 15 # one may be inside a call
 	dropped=$(in_box nstat -asz TcpExtRcvPruned TcpExtTCPRcvQDrop | awk '/^Tcp/ { n += $2 } END { print n }')
 	have_want "segments dropped" "$dropped" -eq 0
 }
