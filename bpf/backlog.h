@@ -20,10 +20,10 @@
  * PART_OF_SEND or more gets as much, too: a longer send comes as messages of 544 KiB (MAX_MSG_FRAGS
  * pages of 32 KiB).  They belong to one call.  A reader on the same CPU cannot run before it
  * returns, so leaving in the middle would leave much unread.  If a wait finds that the reader has
- * not moved, such a burst waits no more.  ALWAYS_FITS needs no look at the buffers: its bytes are
- * less than half of the smallest (SOCK_MIN_RCVBUF in net/sock.h).  Kernels without msg_tot_len get
- * ROOM_UNCOUNTED, and no more in either case: 5.10 does not add redirected bytes to sk_rmem_alloc,
- * and an edge-triggered reader that had paused stalls there at the boundary between the two queues.
+ * not moved, such a burst waits no more.  ALWAYS_FITS needs no look at the buffers: its bytes are a
+ * quarter of one of 4 KiB.  Kernels without msg_tot_len get ROOM_UNCOUNTED, and no more in either
+ * case: 5.10 does not add redirected bytes to sk_rmem_alloc, and an edge-triggered reader that had
+ * paused stalls there at the boundary between the two queues.
  */
 #define MESSAGE_COST   1024
 #define ROOM_WAITING   4 /* times ROOM, while another thread waits in a recv, or in one send */
@@ -148,7 +148,8 @@ static __always_inline __u64 most_rcvbuf(__u64 sk)
 
 /*
  * Would more be unread than the reader's TCP bears?  Unread bytes count in sk_rmem_alloc, but never
- * shrink the window that TCP has offered, half of sk_rcvbuf.  Behind too many it drops
+ * shrink the window that TCP has offered, half of sk_rcvbuf, which in small segments takes three
+ * quarters.  Behind too many it drops
  *
  *   - what comes within that window: the sender sends it again, ever more seldom, instead of
  * probing a closed window.  Whoever has closed gives up then (tcp_orphan_retries), before 6.6 also
@@ -168,8 +169,8 @@ static __noinline int over_buffer(const struct sock_record *rec, __u32 size)
 
 	if (!is_6_1())
 		return 0;
-	offered = (__u32)read_kernel(struct sock, rec->peer_sk, sk_rcvbuf) / 2;
-	if (rec->unread <= offered)
+	offered = (__u32)read_kernel(struct sock, rec->peer_sk, sk_rcvbuf) / 4 * 3;
+	if (rec->unread <= offered / 3)
 		return 0;
 	most = most_rcvbuf(rec->peer_sk) - offered;
 	packets = takes_packets_behind(rec->peer_sk);

@@ -185,7 +185,8 @@ unread() {
 	local rcvbuf size dropped pids=()
 	grep -q sysctl_tcp_child_ehash_entries /sys/kernel/btf/vmlinux || skip "this kernel is older than 6.1"
 	in_box sysctl -qw net.ipv4.tcp_rmem="4096 131072 6291456" # as before 6.16
-	for rcvbuf in 0 4096 65536 1000000; do # not all at once: TCP as a whole has a bound as well
+	# Not all at once: TCP as a whole has a bound as well.
+	for rcvbuf in 0 4096 65536 1000000; do
 		pids=()
 		for size in 100 1000 65536 1000000; do
 			in_box "$PAIR" --rcvbuf "$rcvbuf" --size "$size" stopped >/dev/null &
