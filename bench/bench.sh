@@ -24,12 +24,13 @@ HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 # shellcheck source=tests/packages.bash
 . "$HERE/../tests/packages.bash"
 
-GROUPS_ALL=(rr mixed stream warm crr connections veth dnat redis pgbench pgbouncer jdbc nginx memcached grpc
-	sockperf foreign memory cost growth)
+GROUPS_ALL=(rr mixed stream warm crr admitted connections veth dnat redis pgbench pgbouncer jdbc nginx
+	memcached grpc sockperf foreign memory cost growth)
 # What --quick leaves out, unless it is asked for.
-GROUPS_SLOW=(warm veth dnat pgbouncer jdbc memcached grpc sockperf cost growth)
-PACKAGES=(bpftool clang gcc gnuplot-nox iproute2 jq libbpf-dev libmemcached-tools libpostgresql-jdbc-java make
-	memcached nftables nginx openjdk-17-jdk-headless pgbouncer postgresql procps python3-grpcio redis-server
+GROUPS_SLOW=(warm admitted veth dnat pgbouncer jdbc memcached grpc sockperf cost growth)
+PACKAGES=(bpftool clang gcc gnuplot-nox iproute2 jq libbpf-dev libmemcached-tools
+	libpostgresql-jdbc-java make memcached nftables nginx openjdk-17-jdk-headless pgbouncer postgresql
+	procps python3-grpcio redis-server
 	sockperf util-linux wrk)
 
 usage() {

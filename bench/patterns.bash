@@ -69,6 +69,22 @@ figures_crr() {
 	done
 }
 
+# New connections that are all admitted.
+before_admitted() {
+	OPTIONS=(--all-connections)
+}
+
+after_admitted() {
+	OPTIONS=()
+}
+
+figures_admitted() {
+	local cores
+	for cores in "${CORES[@]}"; do
+		measure crr 64 1 "$cores" 1/s both_ends crr 64 "$cores"
+	done
+}
+
 # Requests of 64 B, one outstanding on each connection.
 figures_connections() {
 	local n
