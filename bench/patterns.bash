@@ -248,6 +248,7 @@ run_stats() {
 # run, since it takes so long.
 before_growth() {
 	OPTIONS=(--all-connections)
+	ulimit -n 65536 # both ends of each are one process's
 }
 
 after_growth() {
