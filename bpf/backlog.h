@@ -6,6 +6,7 @@
 #ifndef BACKLOG_H
 #define BACKLOG_H
 
+#include "burst.h"
 #include "memcg.h"
 #include "messages.h"
 #include "send.h"
@@ -141,7 +142,7 @@ static __always_inline __u64 most_rcvbuf(__u64 sk)
 	__u64 most = read_kernel(struct net, netns_of(sk), ipv4.sysctl_tcp_rmem[2]);
 
 	/* What is allocated may be below 0, since CPUs count late (SK_MEMORY_PCPU_RESERVE). */
-	if (locks_rcvbuf(sk) || !is_accepted(sk) || most < now || allocated >= low)
+	if (locks_rcvbuf(sk) || most < now || allocated >= low)
 		return now;
 	return most;
 }
@@ -152,32 +153,35 @@ static __always_inline __u64 most_rcvbuf(__u64 sk)
  * quarters.  Behind too many it drops
  *
  *   - what comes within that window: the sender sends it again, ever more seldom, instead of
- * probing a closed window.  Whoever has closed gives up then (tcp_orphan_retries), before 6.6 also
- * who has not (tcp_retries2);
+ *     probing a closed window.  Whoever has closed gives up then (tcp_orphan_retries), before 6.6
+ *     also who has not (tcp_retries2);
  *   - what comes while the reader is in a call: a reset never comes again, and the reader waits.
  *     Not so amid one send, since readers would stop at the boundary (wait_before_last_packet).
  *
  * Who must not leave while another thread waits in a recv does not ask.  But what waits before
- * accept(2) no memory cgroup bounds, and the server's is charged with all of it then: it is what
- * TCP has offered, whoever waits.
+ * accept(2) no memory cgroup bounds, and the server's is charged with all of it then: it is CREDIT
+ * at most, whoever waits, four times what TCP holds there.
  *
  * Before 6.1 a reader may not learn of the bytes behind the boundary (release.h): ROOM_UNCOUNTED.
  */
 static __noinline int over_buffer(const struct sock_record *rec, __u32 size)
 {
 	__u64 offered, most, packets;
+	int accepted;
 
 	if (!is_6_1())
 		return 0;
 	offered = (__u32)read_kernel(struct sock, rec->peer_sk, sk_rcvbuf) / 4 * 3;
 	if (rec->unread <= offered / 3)
 		return 0;
+	accepted = is_accepted(rec->peer_sk);
 	most = most_rcvbuf(rec->peer_sk) - offered;
 	packets = takes_packets_behind(rec->peer_sk);
 	if (most > packets && !rec->in_parts)
 		most = packets;
-	return rmem_of(rec->peer_sk) + size > most &&
-	       (!is_accepted(rec->peer_sk) || !reader_waits(rec));
+	if (most > CREDIT && !accepted)
+		most = CREDIT;
+	return rmem_of(rec->peer_sk) + size > most && (!accepted || !reader_waits(rec));
 }
 
 /* The reader has read all but this message. */
