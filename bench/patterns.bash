@@ -248,7 +248,8 @@ run_stats() {
 # run, since it takes so long.
 before_growth() {
 	OPTIONS=(--all-connections)
-	ulimit -n 65536 # both ends of each are one process's
+	in_box sysctl -qw net.ipv4.ip_local_port_range="1024 65000"
+	mkfifo "$BOX_TMP/idle"
 }
 
 after_growth() {
@@ -259,17 +260,28 @@ figures_growth() {
 	local n
 	((ROUND == 1)) || return 0
 	for n in "${IDLE_BESIDE[@]}"; do
-		((!n)) || hold_many "$n" 0
+		hold_idle "$n"
 		measure rr 64 "$n" 1 1/s both_ends rr 64 1
 		measure crr 64 "$n" 1 1/s both_ends crr 64 1
 		seconds_of "status.sh" "$n" in_box "$ROOT/status.sh"
 		seconds_of "status.sh --prometheus" "$n" in_box "$ROOT/status.sh" --prometheus
 		seconds_of "unload.sh" "$n" unload_pair
-		if ((n)); then
-			exec 8>&-
-			wait "$MANY"
-		fi
+		((!n)) || kill "${IDLE_HOLDERS[@]}"
 		enter ours
+	done
+}
+
+# hold_idle CONNECTIONS: by as many processes as have the descriptors for both ends of each.
+hold_idle() {
+	local left part said
+	IDLE_HOLDERS=()
+	for ((left = $1; left > 0; left -= part)); do
+		part=$((left < 5000 ? left : 5000))
+		said=$BOX_TMP/idle.${#IDLE_HOLDERS[@]}
+		: >"$said"
+		in_box "$ROOT/build/many" "$part" 0 >"$said" <>"$BOX_TMP/idle" &
+		IDLE_HOLDERS+=($!)
+		wait_until 30 "$part connections" grep -q ready "$said"
 	done
 }
 
