@@ -7,10 +7,11 @@
 
 # A MAP below is what bpftool calls so: `pinned PATH` or `id N`.
 
-# bpftool_shows ARGUMENT...: bpftool, where it shows programs or maps.  One that names the processes
-# behind them, as Ubuntu's does, goes through the open files of all that it sees, which any user can
-# make very many: in a PID namespace of its own it sees itself alone.  That takes CAP_SYS_ADMIN.
-if unshare --pid --fork true 2>/dev/null; then
+# bpftool_shows ARGUMENT...: bpftool, where it shows programs or maps.  One with skeletons, as
+# Ubuntu's, names the processes behind them, and goes through the open files of all that it sees,
+# which any user can make very many: in a PID namespace of its own it sees itself alone.  That takes
+# CAP_SYS_ADMIN.
+if [[ $(bpftool version 2>/dev/null) == *skeletons* ]] && unshare --pid --fork true 2>/dev/null; then
 	bpftool_shows() {
 		unshare --pid --fork bpftool "$@"
 	}

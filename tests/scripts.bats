@@ -151,8 +151,9 @@ counted() {
 	unload_pair
 }
 
-@test "what bpftool shows, it shows in a PID namespace of its own" {
-	fake bpftool "[[ \$* != *show* ]] || readlink /proc/self/ns/pid >>'$BOX_TMP/namespaces'
+@test "what a bpftool with skeletons shows, it shows in a PID namespace of its own" {
+	fake bpftool "[[ \$1 != version ]] || exec echo 'features: libbpf_strict, skeletons'
+		[[ \$* != *show* ]] || readlink /proc/self/ns/pid >>'$BOX_TMP/namespaces'
 		exec \"\$REAL\" \"\$@\""
 	with_fakes "$ROOT/load.sh" --quiet
 	with_fakes "$ROOT/status.sh"
