@@ -412,8 +412,8 @@ end_left_behind() {
 		switch_to $OFF id "$4"
 		return
 	fi
-	if lingers "$3" >/dev/null && see_connections id "$3" && [[ -n $SEEN &&
-		-z $(say "$SEEN" | idle_keys) ]]; then
+	if lingers "$3" >/dev/null && see_connections id "$3" &&
+		[[ -n $SEEN && -z $(say "$SEEN" | idle_keys) ]]; then
 		LEFT+=${LEFT:+$'\n'}$SEEN
 		STAY+=("$3")
 		return

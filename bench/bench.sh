@@ -313,6 +313,7 @@ run_group() {
 		}
 	done
 	read -ra names < <(variants "$GROUP")
+	OPTIONS=()
 	hook before
 	for ((ROUND = 1; ROUND <= ROUNDS; ROUND++)); do
 		for ((i = 0; i < ${#names[@]}; i++)); do

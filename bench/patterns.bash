@@ -74,10 +74,6 @@ before_admitted() {
 	OPTIONS=(--all-connections)
 }
 
-after_admitted() {
-	OPTIONS=()
-}
-
 figures_admitted() {
 	local cores
 	for cores in "${CORES[@]}"; do
@@ -201,7 +197,6 @@ before_cost() {
 after_cost() {
 	sysctl -qw kernel.bpf_stats_enabled="$BPF_STATS"
 	BPF_STATS=
-	OPTIONS=()
 }
 
 figures_cost() {
@@ -250,10 +245,6 @@ before_growth() {
 	OPTIONS=(--all-connections)
 	in_box sysctl -qw net.ipv4.ip_local_port_range="1024 65000"
 	mkfifo "$BOX_TMP/idle"
-}
-
-after_growth() {
-	OPTIONS=()
 }
 
 figures_growth() {

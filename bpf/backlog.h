@@ -166,16 +166,16 @@ static __always_inline __u64 most_rcvbuf(__u64 sk)
  */
 static __noinline int over_buffer(const struct sock_record *rec, __u32 size)
 {
-	__u64 offered, most, packets;
+	__u64 quarter, most, packets;
 	int accepted;
 
 	if (!is_6_1())
 		return 0;
-	offered = (__u32)read_kernel(struct sock, rec->peer_sk, sk_rcvbuf) / 4 * 3;
-	if (rec->unread <= offered / 3)
+	quarter = (__u32)read_kernel(struct sock, rec->peer_sk, sk_rcvbuf) / 4;
+	if (rec->unread <= quarter)
 		return 0;
 	accepted = is_accepted(rec->peer_sk);
-	most = most_rcvbuf(rec->peer_sk) - offered;
+	most = most_rcvbuf(rec->peer_sk) - 3 * quarter;
 	packets = takes_packets_behind(rec->peer_sk);
 	if (most > packets && !rec->in_parts)
 		most = packets;

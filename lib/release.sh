@@ -78,8 +78,8 @@ enter_to_read() {
 		if [[ $file == /proc/self/* ]]; then
 			cat "$pin" && return
 		else
-			nsenter --net="$file" bash \
-				-c '[[ $(stat -L -c %i /proc/self/ns/net) == "$2" ]] && exec cat "$1"' \
+			nsenter --net="$file" \
+				bash -c '[[ $(stat -L -c %i /proc/self/ns/net) == "$2" ]] && exec cat "$1"' \
 				bash "$pin" "$inode" && return
 		fi
 	done

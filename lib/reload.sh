@@ -78,7 +78,8 @@ reload() {
 		"it makes room"
 	undo_with "$RUNNING_PIN" rm -f "$RUNNING_PIN"
 	exclude_running
-	configure_cgroups || die "if a --reload that was killed has left too much, load anew: sudo $HERE/unload.sh, then load.sh"
+	configure_cgroups || die "if a --reload that was killed has left too much, load anew: sudo" \
+		"$HERE/unload.sh, then load.sh"
 	((!other)) || attach_new
 	set_switch "$ON"
 	trap - EXIT

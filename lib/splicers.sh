@@ -76,7 +76,7 @@ choose_names() {
 
 # Once that is attached: what runs already.  A program that is started in between is seen twice.
 exclude_running() {
-	local list found paths place pid cgroup uid path
+	local list found paths line place pid cgroup uid
 	local -A path_of=()
 	((${#SOUGHT[@]})) || return 0
 	# First all of the list: what reads it may take its time.
@@ -90,8 +90,8 @@ exclude_running() {
 	[[ -n $found ]] || return 0
 	# All of them first: find has little time, and bash reads a pipe byte by byte.
 	paths=$(say "$found" | awk -v most="$NAMED" '++n[$1 + 0] <= most { print $3 }' | cgroup_paths | shown_lines)
-	while IFS='' read -r path; do
-		[[ -z $path ]] || path_of[${path%% *}]=${path#* }
+	while IFS='' read -r line; do
+		[[ -z $line ]] || path_of[${line%% *}]=${line#* }
 	done < <(say "$paths")
 	while read -r place pid cgroup uid; do
 		exclude_found "$place" "$pid" "$cgroup" "$uid" "${path_of[$cgroup]:-}"

@@ -9,8 +9,8 @@ UNDOES=() # what each of them removes
 UNSURE=0  # has the last step perhaps not been done?
 
 on_failure() {
-	local status=$? what command \
-		left=() clean_up="sudo $HERE/unload.sh --cgroup $CGROUP_QUOTED" outcome="not loaded"
+	local status=$? what command left=() outcome="not loaded"
+	local clean_up="sudo $HERE/unload.sh --cgroup $CGROUP_QUOTED"
 	trap - EXIT
 	trap '' INT TERM HUP # once is enough
 	((status)) || status=1

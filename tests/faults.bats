@@ -19,8 +19,8 @@ teardown() {
 }
 
 kernel_warnings() {
-	dmesg | grep \
-		-cE 'WARNING:|BUG:|Oops|general protection|refcount_t|use-after-free|suspicious RCU|hung_task|blocked for more' || true
+	dmesg |
+		grep -cE 'WARNING:|BUG:|Oops|general protection|refcount_t|use-after-free|suspicious RCU|hung_task|blocked for more' || true
 }
 
 # Nothing of past connections is left: sockets, notes of handshakes, psocks.
