@@ -153,7 +153,7 @@ static __always_inline int must_leave(const struct send *s)
  * on the way; if it must leave, it waits for these.  If it need not, it leaves only when
  * on_packet() can take the socket out of the map with this very send.
  */
-static __always_inline int may_leave(const struct send *s)
+static __noinline int may_leave(const struct send *s)
 {
 	const struct sock_record *rec = s->rec;
 

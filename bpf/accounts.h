@@ -49,7 +49,7 @@ static __always_inline struct sock_account *account_at(__u32 index)
  * process that connects.  Over loopback and veth all packets of a handshake are handled in its
  * connect(); where they are not, in whatever runs then (runs_in_client).
  */
-static __always_inline __u32 account_of(__u64 sk)
+static __noinline __u32 account_of(__u64 sk)
 {
 	__u64 netns = read_kernel(struct net, netns_of(sk), ns.inum), task = bpf_get_current_task();
 	__u64 port = read_kernel(struct sock_common, sk, skc_num);

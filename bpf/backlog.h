@@ -68,7 +68,7 @@
  */
 #define PATIENCE 25
 
-static __always_inline __u64 room(const struct sock_record *rec)
+static __noinline __u64 room(const struct sock_record *rec)
 {
 	__u64 most = ROOM_UNCOUNTED, share = memcg_room(rec->peer_sk) / MEMCG_SHARE + MEMCG_LEAST;
 

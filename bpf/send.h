@@ -38,7 +38,7 @@ static __always_inline int shared_psock(const struct sock_record *rec)
  * our send hold a reference to the psock each.  Once several threads have sent, a
  * waiting reader cannot be told from a waiting sender.
  */
-static __always_inline int reader_waits(const struct sock_record *rec)
+static __noinline int reader_waits(const struct sock_record *rec)
 {
 	return rec->view.threads < 2 &&
 	       read_kernel(struct sk_psock, psock_at(rec->queue), refcnt.refs.counter) > 2 &&
