@@ -29,6 +29,8 @@ HERE=${HERE%/*}
 . "$HERE/lib/exchange.sh"
 # shellcheck source=lib/other_programs.sh
 . "$HERE/lib/other_programs.sh"
+# shellcheck source=lib/updates.sh
+. "$HERE/lib/updates.sh"
 # shellcheck source=lib/scope.sh
 . "$HERE/lib/scope.sh"
 # shellcheck source=lib/open_before.sh
@@ -39,8 +41,6 @@ HERE=${HERE%/*}
 . "$HERE/lib/splicers.sh"
 # shellcheck source=lib/reload.sh
 . "$HERE/lib/reload.sh"
-
-MAX_ACCOUNTS=4096 # accounts_map.h
 
 usage() {
 	cat <<-END
@@ -181,25 +181,6 @@ build() {
 	done
 }
 
-# The kernel may have made *.debug.
-UNMOUNT='[[ -n $(find "$1" -mindepth 1 ! -name "*.debug" -print -quit) ]] || umount --lazy "$1"'
-
-# For root alone.  Two at once would mount two, one upon the other.  A lock prevents it, but any
-# user can take that one: so it is waited for 5 s at most.
-mount_bpffs() {
-	local lock
-	! has_bpffs || return 0
-	[[ -d $BPFFS ]] || die "$BPFFS does not exist: this kernel has no BPF file system"
-	exec {lock}<"$BPFFS"
-	flock --wait 5 "$lock" || true
-	if ! has_bpffs; then
-		# Unless somebody has pinned something there.  Lazily: the lock of all scripts is in it.
-		undo_with "the BPF file system on $BPFFS" bash -c "$UNMOUNT" bash "$BPFFS"
-		step mount -t bpf -o mode=0700 bpf "$BPFFS"
-	fi
-	exec {lock}<&-
-}
-
 # load_program NAME TYPE PIN
 load_program() {
 	local log
@@ -216,34 +197,6 @@ identify() {
 	CGROUP_INODE=$(stat -c %i "$CGROUP")
 	PROGRAM_ID=$(id_of prog pinned "$SOCKOPS_PIN")
 	[[ -n $PROGRAM_ID ]] || die "bpftool does not say the id of $SOCKOPS_PIN"
-}
-
-# switch_command STATE: config_command, with this load's options.
-switch_command() {
-	config_command "$CGROUP_INODE" "$1" "$QUIET" "$PROGRAM_ID" $((ADMIT | SCOPE << SCOPE_SHIFT)) \
-		pinned "$CONFIG_PIN"
-}
-
-set_switch() {
-	switch_command "$1"
-	cmd "${CONFIG_COMMAND[@]}"
-}
-
-# The random numbers of secret.h.
-draw_secret() {
-	local secret entry
-	read -ra secret < <(od -A n -v -t x1 -N 16 /dev/urandom)
-	entry="pinned $ACCOUNTS_PIN key $(in_memory 4 "$MAX_ACCOUNTS")"
-	UPDATES+=("map update $entry value hex ${secret[*]}")
-}
-
-# note_version SECONDS: which version this is, and when its maps were made, for scripts of any one.
-note_version() {
-	local head
-	# shellcheck disable=SC2046 # words
-	printf -v head '%02x ' $(in_memory 4 "$LAYOUT") $(in_memory 4 "$1")
-	name_in_memory "$VERSION"
-	UPDATES+=("map update pinned $CONFIG_PIN key 1 0 0 0 value hex $head${BYTES[*]}")
 }
 
 attach_sockops() {
@@ -347,7 +300,7 @@ main() {
 		[[ -n $CGROUP ]] || CGROUP=$(root_to_attach_to)
 		name_cgroup "$CGROUP"
 	fi
-	trap '' PIPE # who does not read on stops nothing
+	trap '' PIPE # a reader that goes away stops nothing
 	trap on_failure EXIT
 	trap 'exit 130' INT
 	trap 'exit 143' TERM HUP

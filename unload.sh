@@ -33,12 +33,13 @@ HERE=${HERE%/*}
 . "$HERE/lib/release.sh"
 # shellcheck source=lib/lingering.sh
 . "$HERE/lib/lingering.sh"
+# shellcheck source=lib/left_behind.sh
+. "$HERE/lib/left_behind.sh"
 
-TIMEOUT=10           # seconds to wait for what is unread
-CGROUP=              # where to look for programs without pins, besides the root
-HELD_MS=700          # for the last sockets to get back what they had before
-LEFT_BEHIND_MS=15000 # for what earlier unloads had to leave: any user can make that many
-MAX_SHOWN=100        # connections
+TIMEOUT=10    # seconds to wait for what is unread
+CGROUP=       # where to look for programs without pins, besides the root
+HELD_MS=700   # for the last sockets to get back what they had before
+MAX_SHOWN=100 # connections
 
 usage() {
 	cat <<-END
@@ -94,10 +95,9 @@ parse() {
 	done
 }
 
-DONE=0          # steps that changed something
-FAILED=0        # steps that did not succeed
-NOT_LOOKED_AT=0 # loads that earlier unloads had to leave
-KEEP_PINS=0     # 1: what is pinned must be found again
+DONE=0      # steps that changed something
+FAILED=0    # steps that did not succeed
+KEEP_PINS=0 # 1: what is pinned must be found again
 
 # try COMMAND...: a step that is needed.
 try() {
@@ -162,8 +162,9 @@ map_of() {
 	done
 }
 
-# can_ask: whether bpftool tells anything, of what is pinned where there is any.  A policy may allow
-# programs alone: the map that has the switch must be there for it, too, unless it is something else.
+# can_ask: does bpftool tell anything?  It is asked about what is pinned, if anything is.  A policy
+# may allow programs alone: so the map that has the switch must be readable, too, unless its pin is
+# something else.
 can_ask() {
 	local pin pins=0 said
 	if is_pin "$CONFIG_PIN" && ! said=$(bpftool_shows map show pinned "$CONFIG_PIN" 2>&1); then
@@ -234,58 +235,12 @@ unpin() {
 		fi
 	done < <(pins)
 	# Of scripts that were killed.
-	for pin in "$BPFFS/$STATUS"-* "$BPFFS/$OPEN"-* "$BPFFS/$RELEASE"-*; do
+	for pin in "$BPFFS/$STATUS"-* "$BPFFS/$OPEN"-* "$BPFFS/$RELEASE"-* "$BYPASS_PIN"-*; do
 		if [[ -f $pin && ! -L $pin && ${pin##*-} =~ ^[0-9]+$ ]] && ! has_maker "$pin"; then
 			files+=("$pin")
 		fi
 	done
 	((!${#files[@]})) || try rm "${files[@]}"
-}
-
-# left_behind PINNED-ID: loads that no pin leads to, as `PROGRAM-ID MAP-ID CONFIG-ID RECORDS-ID`:
-# those that an earlier unload.sh had to leave, or whose pins are lost, but not the pinned
-# program's.  Fails where bpftool does.  A load whose sock_ops program is in the kernel is left out:
-# it serves somebody else's connections, or another script, perhaps in a container, is at work on
-# it.
-left_behind() {
-	{ all_of prog && all_of map; } | sed 's/{"id":/\n&/g' | awk -F '[:,"]+' -v pinned="$1" \
-		-v sockops="$SOCKOPS" \
-		-v bypass="${BYPASS:0:15}" -v map="$MAP" -v config="$CONFIG" '
-		# {"id":N,"type":"TYPE","name":"NAME", and of a program "map_ids":[N,N,...]
-		!/^\{"id":[0-9]+,"type":"[a-z_]+","name":"/ { next }
-		!match($0, /"map_ids":\[[0-9,]+\]/) {
-			name[$3] = $7
-			next
-		}
-		{ maps[$3] = substr($0, RSTART + 11, RLENGTH - 12) }
-		$5 == "sock_ops" && $7 == sockops { attached[$3] }
-		$5 == "sk_msg" && substr($7, 1, 15) == bypass && $3 != pinned { left[$3] }
-		END {
-			for (id in attached)
-				serving[of(id, config)]
-			for (id in left)
-				if (of(id, map) && of(id, config) && !(of(id, config) in serving))
-					print id, of(id, map), of(id, config), of(id, "sock_ops_record")
-		}
-		function of(program, wanted,    id, i) {
-			for (i = split(maps[program], id, ","); i; i--)
-				if (name[id[i]] == wanted)
-					return id[i]
-			return ""
-		}'
-}
-
-# is_gone PROGRAM-ID.  Also if it may not be asked (without CAP_SYS_ADMIN), but not if bpftool
-# fails.
-is_gone() {
-	local i said
-	[[ -n $1 ]] || return 0
-	for ((i = 0; i < 20; i++)); do # the kernel frees a moment later
-		said=$(bpftool_shows prog show id "$1" 2>&1) ||
-			[[ $said != *"No such file"* && $said != *"Operation not permitted"* ]] || return 0
-		sleep 0.05
-	done
-	return 1
 }
 
 # pin_again SOCKOPS CONFIG: what is still attached, so that a later unload.sh can detach it: its
@@ -402,41 +357,14 @@ end_bypass() {
 	release_taken "$map_id" "$records" "$end"
 }
 
-# end_left_behind END PROGRAM-ID MAP-ID CONFIG-ID RECORDS-ID: the same for a load whose maps have no
-# pins.
-end_left_behind() {
-	LOADED_LAYOUT=$(layout_of id "$4")
-	if [[ $LOADED_LAYOUT != "$LAYOUT" ]]; then
-		say "left behind by another version (program $2): what has unread bytes stays on the bypass until" \
-			"it is closed, or the unload.sh of that version is run"
-		switch_to $OFF id "$4"
-		return
-	fi
-	if lingers "$3" >/dev/null && see_connections id "$3" &&
-		[[ -n $SEEN && -z $(say "$SEEN" | idle_keys) ]]; then
-		LEFT+=${LEFT:+$'\n'}$SEEN
-		STAY+=("$3")
-		return
-	fi
-	if switch_is $ON id "$4"; then
-		say "the pair was switched on, but attached nowhere (program $2)"
-	fi
-	if [[ ! -e $RECORD_PIN ]] && cmd -q bpftool map pin id "$5" "$RECORD_PIN" 2>/dev/null; then
-		end_bypass "$1" "$3" "$5" id "$4" id "$3"
-		cmd -q rm "$RECORD_PIN"
-	else
-		end_bypass "$1" "$3" '' id "$4" id "$3"
-	fi
-}
-
 main() {
-	local bypass config map map_id='' end program id records behind
+	local bypass config map map_id='' end
 	parse "$@"
 	need_root
 	command -v bpftool >/dev/null ||
 		die "bpftool is missing; to install it: sudo $HERE/load.sh --install-deps"
 	check_bpffs || exit 1
-	trap '' PIPE # who does not read on stops nothing
+	trap '' PIPE # a reader that goes away stops nothing
 	one_at_a_time
 	trap end_lists EXIT
 
@@ -459,15 +387,7 @@ main() {
 		switch_to $OFF "${config[@]}"
 	fi
 	take_apart "${config[@]}"
-	behind=$(left_behind "$bypass") || failed "bpftool does not tell what earlier unloads had to leave"
-	while read -r program id config records; do
-		[[ -n $id && $id != "$map_id" ]] || continue
-		if ! has_time "$((end + LEFT_BEHIND_MS))"; then
-			NOT_LOOKED_AT=$((NOT_LOOKED_AT + 1))
-		else
-			end_left_behind "$end" "$program" "$id" "$config" "$records"
-		fi
-	done < <(say "$behind")
+	end_all_left_behind "$end" "$bypass" "$map_id"
 	now
 	wait_for_held "$((NOW + HELD_MS))"
 

@@ -30,6 +30,25 @@ check_bpffs() {
 	}
 }
 
+# The kernel may have made *.debug.
+UNMOUNT='[[ -n $(find "$1" -mindepth 1 ! -name "*.debug" -print -quit) ]] || umount --lazy "$1"'
+
+# For root alone.  Two at once would mount two, one upon the other.  A lock prevents it, but any
+# user can take that one: so it is waited for 5 s at most.
+mount_bpffs() {
+	local lock
+	! has_bpffs || return 0
+	[[ -d $BPFFS ]] || die "$BPFFS does not exist: this kernel has no BPF file system"
+	exec {lock}<"$BPFFS"
+	flock --wait 5 "$lock" || true
+	if ! has_bpffs; then
+		# Unless somebody has pinned something there.  Lazily: the lock of all scripts is in it.
+		undo_with "the BPF file system on $BPFFS" bash -c "$UNMOUNT" bash "$BPFFS"
+		step mount -t bpf -o mode=0700 bpf "$BPFFS"
+	fi
+	exec {lock}<&-
+}
+
 # lock_holders: the processes that have the lock, as far as they can be found within 5 s.  One that
 # is no script of ours has opened the directory while all could.
 lock_holders() {

@@ -73,10 +73,9 @@ cgroup_path() {
 	done < <(cgroup2_mounts)
 }
 
-# cgroup_paths: of numbers of cgroups, which it reads, those that can be seen, as lines `NUMBER
-# PATH`.  In one walk: there may be thousands, and any user to whom a cgroup is delegated can make
-# some, as deep as he likes.  An excluded one is at most MAX_LEVELS below the one that is attached
-# to.
+# cgroup_paths: reads numbers of cgroups, prints `NUMBER PATH` of those that can be seen.  In one
+# walk: there may be thousands, and any user to whom a cgroup is delegated can make some, as deep as
+# he likes.  An excluded one is at most MAX_LEVELS below the one that is attached to.
 cgroup_paths() {
 	local dir ids
 	ids=$(sed "/^$/d")
@@ -129,8 +128,8 @@ programs_on() {
 	done
 }
 
-# only_ours: of lines `ID TYPE` those of our programs, and of what has our pin.  Others, such as the
-# usual demos of this idea, may have the same names, but have no map of records.
+# only_ours: reads lines `ID TYPE`, prints those of our programs, and of what has our pin.  Others,
+# such as the usual demos of this idea, may have the same names, but have no map of records.
 only_ours() {
 	local id type pinned=
 	while read -r id type; do

@@ -102,6 +102,12 @@ now() {
 	NOW=$((10#${up/./} * 10))
 }
 
+# has_time END, which is one of now().
+has_time() {
+	now
+	((NOW < $1))
+}
+
 # help_or_error ARGUMENT: what no option of the script is.
 help_or_error() {
 	case $1 in

@@ -32,7 +32,7 @@ of_connections() {
 		'"$1" "${@:2}"
 }
 
-# without_process: of what sock_ops_open prints, what sock_ops_status would.
+# without_process: turns lines of sock_ops_open into those of sock_ops_status.
 without_process() {
 	sed 's/^\([^ ]* \)\{6\}//'
 }

@@ -5,11 +5,10 @@
 # (load.sh --reload).  Sourced by load.sh, after guard.sh.
 #
 # Sockets in the map keep the sk_msg program with which they have entered until they are closed: two
-# versions of it are at work then, which the same LAYOUT allows.  Of the sock_ops programs none
-# admits a connection from the moment at which the new one is attached until the switch of scopes:
-# the old one is not the last one any more, and the new one is not the one of sock_config
-# (runs_last).  Both run for each packet of a socket in the map: a second on_packet() changes
-# nothing.
+# versions of it are at work then, which the same LAYOUT allows.  From the attachment of the new
+# sock_ops program until the switch of scopes, neither of the two admits a connection: the old one
+# is not the last one any more, and the new one is not yet the one of sock_config (runs_last).  Both
+# run for each packet of a socket in the map: a second on_packet() changes nothing.
 #
 # shellcheck disable=SC2034 # names that load.sh uses
 
@@ -47,7 +46,8 @@ attach_again() {
 	cmd -q bpftool prog attach pinned "$BYPASS_PIN" msg_verdict pinned "$MAP_PIN" 2>/dev/null || true
 }
 
-# end_former: what a load.sh that was killed has left: its programs are in force, or are none yet.
+# end_former: ends what a load.sh that was killed has begun.  If its programs are in force already,
+# they take the places; if not, they go.
 end_former() {
 	[[ ! -e $NEW_GUARD_DIR ]] || take_off "$NEW_GUARD_DIR"
 	[[ -e $NEW_SOCKOPS_PIN || -e $NEW_BYPASS_PIN ]] || return 0

@@ -7,7 +7,7 @@
 # Any process can be called so, and name any file as its configuration: a FIFO, a device, one of
 # /proc.  READER opens it: a user that owns nothing, so that only what everybody may read is read,
 # and that runs nothing else, so that nobody can trace it.  It must be a regular file, also once it
-# is open. A link of another root would lead to a file of this one: its target is not known.
+# is open.  A link of another root would lead to a file of this one: its target is not known.
 READER=4294967000
 
 # The arguments are `links` or `no-links`, and files.  Ends with 3 where one is not there, with 2

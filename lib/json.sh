@@ -46,6 +46,7 @@ show_json() {
 	printf ',"new_listeners_only":%s' "$(truth $((NEW_ALONE > 0)))"
 	printf ',"attached":%s' "$(truth "$ATTACHED")"
 	printf ',"later_programs":[%s]' "$(list_of "$LATER")"
+	printf ',"all_listed":%s' "$(truth "$ALL_LISTED")"
 	printf ',"map":{"sockets":%s,"max":%s},"counters":{' "$SOCKETS" "$MOST"
 	members <<<"$COUNTERS"
 	printf '},"open":{'

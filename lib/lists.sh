@@ -4,10 +4,10 @@
 # The lists of sockets, which iterator programs print (bpf/status_line.h, sock_ops_open.c), or act
 # on (sock_ops_release.c).  Sourced after maps.sh.
 #
-# load.sh pins those that know the records of what it loads.  What they print is text, with columns
-# that have names: so scripts of any version can show and unload it.  Others are loaded here where
-# there are none, as in the middle of a load, or of a load that no pin leads to, unless its records
-# are laid out in another way than these scripts' own objects know.
+# load.sh pins the lists that know the records of what it loads.  What they print is text, with
+# columns that have names: so scripts of any version can show and unload it.  Where there is no pin,
+# as in the middle of a load, or when the pins are lost, a script loads its own lists, if these know
+# the layout of the records.
 #
 # shellcheck disable=SC2034,SC2119,SC2120 # names, and arguments, that only some scripts use
 
@@ -45,7 +45,7 @@ pin_lists() {
 	done
 }
 
-# list_path PID NAME [MAP]: where a process has it; nobody has had a pin of this name before.
+# list_path PID NAME [MAP]: where a process has its pin of that list: a name that is used only once.
 list_path() {
 	say "$BPFFS/$2-${4:+${4##*/}-}$BEGUN-$1"
 }
@@ -75,7 +75,8 @@ hold_lists() {
 
 # iterate NAME [MAP]: what that list prints, of a map or of all sockets that processes hold.  It
 # stays pinned until end_lists, as status.sh --watch and an unload.sh that waits come here again and
-# again.  Fails with 2, silently, where the host refuses iterators over maps.
+# again.  Fails with 2, silently, where the host refuses iterators over maps, and with 3 where it is
+# not all.
 iterate() {
 	local pin status=0 seconds=$LIST_SECONDS
 	pin=$(list_path "$ITERATES" "$@")
@@ -92,7 +93,9 @@ iterate() {
 	fi
 	read_pin "$seconds" "$pin" || status=$?
 	if ((status == 124)); then
-		warn "not all sockets are listed: there are more than $LIST_LINES, or finding them takes longer than $seconds s"
+		warn "not all sockets are listed: there are more than $LIST_LINES, or finding them takes longer" \
+			"than $seconds s"
+		return 3
 	elif ((status)); then
 		warn "cannot list the sockets"
 		return 1
@@ -102,9 +105,9 @@ iterate() {
 # read_pin SECONDS PIN: what the iterator that is pinned there prints.  Fails with 124 when the time
 # is up.  By a process of its own, which is killed, but not waited for then: no signal ends a
 # read(2) of a list of tasks, and any user can make one take long, by tables of descriptors that are
-# large and empty.  He can also have it close a socket of his last, and so wait as long as that
-# lingers.  It says at its end that it has read all, as bash does not always know: where pids soon
-# come round again, wait says 255 of one that has ended.
+# large and empty.  He can also make that process the last to close one of his sockets, and it then
+# waits as long as the socket lingers (SO_LINGER).  It says at its end that it has read all, as bash
+# does not always know: where pids soon come round again, wait says 255 of one that has ended.
 #
 # Any user can make a list long, too, and bash takes a minute to look for something in 10 MB.  So
 # each socket is in it once, by the column id, and it has LIST_LINES at most.

@@ -143,10 +143,18 @@ look_at_scope() {
 	look_at_attached
 }
 
+# in_part STATUS: of iterate().  What is not all is shown, too.
+in_part() {
+	(($1 == 3)) || return
+	ALL_LISTED=0
+}
+
 look_at_sockets() {
+	ALL_LISTED=1
 	now
 	LIST_END=$((NOW + LIST_SECONDS * 1000)) # after the paths of cgroups, which may take their time
-	if ! OPEN_SOCKETS=$(iterate "$OPEN") || ! CONNECTIONS=$(connections pinned "$MAP_PIN"); then
+	if ! { OPEN_SOCKETS=$(iterate "$OPEN") || in_part $?; } ||
+		! { CONNECTIONS=$(connections pinned "$MAP_PIN") || in_part $?; }; then
 		end_lists
 		return 1
 	fi

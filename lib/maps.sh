@@ -21,7 +21,7 @@ else
 	}
 fi
 
-# all_of prog|map: what bpftool shows of all that the host has; nothing to who has no CAP_SYS_ADMIN.
+# all_of prog|map: what bpftool shows of all that the host has; nothing without CAP_SYS_ADMIN.
 # Fails where bpftool does.
 all_of() {
 	local said
@@ -73,10 +73,9 @@ name_in_memory() {
 	done
 }
 
-# entries PROGRAM: awk on what a map has, which it reads as bpftool shows it: a line `KEY VALUE` for
-# each entry, both in hexadecimal.  From the bytes, which bpftool shows of all maps: what it makes
-# of their types, it writes as text in several ways.  Of maps with types that takes CAP_SYS_ADMIN
-# all the same.
+# entries PROGRAM: awk on a map, read as bpftool shows it: a line `KEY VALUE` for each entry, both
+# in hexadecimal.  From the bytes, which bpftool shows of all maps: what it makes of their types, it
+# writes as text in several ways.  Of maps with types that takes CAP_SYS_ADMIN all the same.
 entries() {
 	awk "$AWK_HEX"'
 		BEGIN { RS = "\\{\"key\":\\[" }

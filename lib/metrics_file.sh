@@ -4,10 +4,10 @@
 # Writes the counters for the textfile collector of Prometheus' node exporter: whole, or not at all,
 # as tcpip-bypass.prom in the directory METRICS.
 #
-# Who may write in that directory, or beside it, can put a link, a pipe or another directory in the
-# place of each at any moment.  So all is done in the one directory that is entered first, and by
-# dd, which makes a file that was not there, or fails: neither a link is followed, nor the mode of
-# what has a name changed.
+# A user who may write in that directory, or beside it, can put a link, a pipe or another directory
+# in the place of each at any moment.  So all is done in the one directory that is entered first,
+# and by dd, which makes a file that was not there, or fails: neither a link is followed, nor the
+# mode of what has a name changed.
 
 set -euo pipefail
 HERE=$(readlink -f "${BASH_SOURCE[0]}")

@@ -63,9 +63,9 @@ both_ends() {
 		}'
 }
 
-# pids_of PAIRS: of each of these connections the pids of its ends, as `ss -p` says; 0 where it does
-# not.  Of several processes that hold a socket the last one: behind its number stands no name,
-# which could be taken for another one.  Any user chooses names.
+# pids_of PAIRS: prints the pids of both ends of each of these connections, as `ss -p` says; 0 where
+# it does not.  Of several processes that hold a socket the last one: behind its number stands no
+# name, which could be taken for another one.  Any user chooses names.
 pids_of() {
 	awk "$AWK_ENDS"'
 		NR == FNR {

@@ -9,7 +9,7 @@
 #
 # A pod that finds the pair loaded takes it over (load.sh --reload): connections stay on the bypass,
 # also when it brings another version.  All pods of a node, two during an update, share a lock,
-# which goes with the process that holds it: the last one is the one that can have it for itself.
+# which goes with the process that holds it: the pod that can get it exclusively is the last one.
 #
 # Where METRICS is a directory, a file in it has the counters for the textfile collector of
 # Prometheus' node exporter.
@@ -50,7 +50,8 @@ is_last() {
 	flock --exclusive --nonblock "$TOGETHER"
 }
 
-# load_in_turn: what another pod, or a load.sh by hand, is in the middle of is not loaded in part.
+# load_in_turn: waits for another pod, or a load.sh by hand.  What these have half done must not be
+# taken for something that was loaded in part.
 load_in_turn() {
 	local turn status=0
 	mkdir -p "$PODS/turn"
@@ -76,8 +77,9 @@ load() {
 	on_node "$HERE/load.sh" --quiet "${options[@]}"
 }
 
-# left_lists: the pins of processes that an unload.sh has left, except for those that were there
-# BEFORE, of somebody else's.  Those of a status.sh have the name of the map for its number.
+# left_lists: the pins of processes that an unload.sh has left behind, but not those that were there
+# BEFORE, which are somebody else's.  Those of a status.sh have the map's name in place of its
+# number.
 left_lists() {
 	{
 		compgen -G "$BPFFS/$STATUS-[0-9]*"

@@ -48,7 +48,8 @@ due() {
 		$at["records"] == records && $at["due"] == 1 { print $at["netns"] }'
 }
 
-ENTRANCES=16 # that are tried of a namespace: a process may have ended, and its number be another one's
+# Files that are tried for one namespace: a process may have ended, and its number be another one's.
+ENTRANCES=16
 
 # entrances INODE...: for each of these network namespaces that has a name or a process a line of
 # its number and its ENTRANCES, with tabs between, our own one first.
@@ -177,7 +178,7 @@ held_up() {
 		}
 		function say(end) {
 			print "  " $at["client"] " -> " $at["server"] ", the " end " (" $at[end "_program"] ")"
-		}')
+		}') || true
 	say "sockets get back what they had before once no program of their network namespace holds a" \
 		"socket's lock; now does:"
 	if [[ -z $lines ]]; then

@@ -13,7 +13,7 @@
 
 MAX_CGROUPS=4096 # cgroups.h
 MAX_NAMES=128    # excluded.h, of two scopes
-MAX_PROGRAMS=58  # of the 64 names of one: the rest is for splicers.sh
+MAX_PROGRAMS=58  # of the 64 names of one: six are for splicers.sh
 
 PORTS=()              # ranges for --port, as FIRST-LAST
 EXCLUDE=()            # and for --exclude-port
@@ -42,23 +42,8 @@ ranges() {
 
 # ---- in the maps -----------------------------------------------------------
 
-UPDATES=()           # commands of bpftool, one by one
 declare -A WAS=()    # `PIN KEY` of what the scope excludes that is replaced,
 declare -A WANTED=() # and of what this one does
-
-# in_one WHAT UPDATE...: by one bpftool: each of its processes takes longer than many an update.
-# Through a pipe, since all can read its arguments, and some are secret.
-in_one() {
-	local what=$1 said
-	shift
-	(($#)) || return 0
-	said=$(cmd -q bpftool -j batch file <(say_each "$@") 2>&1) || true
-	# On 5.10 it calls the end of its input an error: what counts is what it says of each.
-	[[ $(say "$said" | tr '{' '\n' | grep -c '"output":null') -eq $# ]] || {
-		warn "cannot set $what: $(say "$said" | tr '{' '\n' | grep -v '^"command"' | tail -n 1)"
-		return 1
-	}
-}
 
 # excluded_now: what is in the maps, as lines `PIN KEY`.
 excluded_now() {
@@ -124,8 +109,8 @@ configure() {
 	write_updates "ports and names of programs"
 }
 
-# exclude_below: an excluded cgroup above the one that is attached to excludes that: the programs
-# look no further up (cgroups.h).
+# exclude_below: where an ancestor of the cgroup that is attached to is excluded, exclude that one
+# as well: the programs look no further up (cgroups.h).
 exclude_below() {
 	local inode inodes
 	ancestors "$CGROUP"
@@ -147,14 +132,4 @@ configure_cgroups() {
 		exclude "$CGROUPS_PIN" "$key"
 	done
 	write_updates "the cgroups that are excluded"
-}
-
-# write_updates WHAT.  Not echoed are cgroups, of which there may be thousands, and what is secret.
-write_updates() {
-	local update
-	for update in "${UPDATES[@]}"; do
-		[[ $update == *"$CGROUPS_PIN"* || $update == *"$ACCOUNTS_PIN"* ]] || echoed bpftool "$update"
-	done
-	in_one "$1" "${UPDATES[@]}" || return
-	UPDATES=()
 }

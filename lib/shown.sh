@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # How what others choose is shown.  Sourced by common.sh.
-#
 
 # Strings that are not the scripts' own never reach a terminal, a log, or JSON as they are: each
 # goes through shown(), once, where it is taken in for showing.  What is done with a thing (a

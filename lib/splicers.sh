@@ -171,8 +171,8 @@ running() {
 	return "$status"
 }
 
-# sought: of these lines those of the names that are sought, as `PLACE PID CGROUP UID`, each once.
-# The last one may have been cut off.
+# sought: reads these lines, prints those of the names that are sought, as `PLACE PID CGROUP UID`,
+# each once.  The last one may have been cut off.
 sought() {
 	local name word hex=''
 	for name in "${SOUGHT[@]}"; do
@@ -194,7 +194,7 @@ sought() {
 }
 
 # in_turn: first one process of each user, the system's own before others, then a second one of
-# each: who has many does not use up the time in which they are judged.
+# each: a user with many does not use up the time in which they are judged.
 in_turn() {
 	awk '{ print n[$1, $4]++, $4, $0 }' | sort -s -k 1,1n -k 2,2n | cut -d ' ' -f 3-
 }
@@ -210,11 +210,10 @@ judged() {
 		if [[ $place == "$MAY_SPLICE_AT" ]]; then
 			[[ -z ${known[$cgroup]:-} ]] || continue
 			status=0
-			now
-			if ((NOW >= end)); then
-				place+='~'
-			else
+			if has_time "$end"; then
 				splices "$pid" || status=$?
+			else
+				place+='~'
 			fi
 			((status != 1)) || continue
 			((status != 2)) || place+='?'

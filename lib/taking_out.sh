@@ -1,16 +1,8 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# How unload.sh takes connections out of a map, by an end that nobody can put off.  Sourced after
+# How unload.sh takes connections out of a map, within a time that nobody can extend.  Sourced after
 # connections.sh.
-
-# ---- time ------------------------------------------------------------------
-
-# has_time END, which is one of now().
-has_time() {
-	now
-	((NOW < $1))
-}
 
 # pause LOOKS END: often at first, when most are idle; later for programs that take their time, of
 # which any user may have many: then a tenth of a CPU at most.
@@ -48,7 +40,7 @@ see_connections() {
 	local begin
 	now
 	begin=$NOW
-	SEEN=$(connections "$@" 2>/dev/null) || return
+	SEEN=$(connections "$@" 2>/dev/null) || (($? == 3)) || return
 	now
 	LOOK_MS=$((NOW - begin))
 	if [[ -n $SEEN && -z ${COUNTED[$*]:-} ]]; then
@@ -75,7 +67,7 @@ let_them_go() {
 	done
 }
 
-# idle_keys: of the sockets of idle connections, of what connections() prints.
+# idle_keys: reads what connections() prints, prints the keys of the sockets of idle connections.
 idle_keys() {
 	of_connections '$at["idle"] { print $at["client_key"] "\n" $at["server_key"] }' |
 		sed '/^-$/d' | sort

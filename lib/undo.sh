@@ -33,8 +33,8 @@ on_failure() {
 	exit "$status"
 }
 
-# undo_with WHAT COMMAND...: the command removes that.  Before the step that makes it: a signal may
-# come between what a program does and what it says of it.
+# undo_with WHAT COMMAND...: the command undoes WHAT.  Called before the step that makes it: a signal
+# may come after a tool has done its work and before it says so.
 undo_with() {
 	local command
 	UNDOES=("$1" "${UNDOES[@]}")
@@ -44,8 +44,7 @@ undo_with() {
 	UNDO=("$command" "${UNDO[@]}")
 }
 
-# step COMMAND...: of which undo_with has just said what undoes it, and fails where nothing was
-# done.
+# step COMMAND...: a step for which undo_with has just been called.  If it fails, UNSURE stays set.
 step() {
 	begin_step
 	cmd "$@" || return

@@ -27,6 +27,13 @@ fake_nth() {
 		exec \"\$REAL\" \"\$@\""
 }
 
+# fail_at PATTERN [ACTION]: bpftool whose commands that match do ACTION, and fail.
+fail_at() {
+	fake bpftool "
+		[[ \$* != $1 ]] || { ${2:-:}; echo 'failed: injected' >&2; exit 1; }
+		exec \"\$REAL\" \"\$@\""
+}
+
 with_fakes() {
 	in_box env PATH="$BOX_TMP/bin:$PATH" "$@"
 }

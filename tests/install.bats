@@ -6,6 +6,7 @@
 
 bats_require_minimum_version 1.5.0
 load sandbox.bash
+load fakes.bash
 
 box_each_test
 
@@ -306,7 +307,16 @@ end_pod() {
 @test "Kubernetes manifest: a container whose pair is unloaded by somebody else ends, to be started again" {
 	local OPTIONS=
 	make -C "$ROOT" -s install PREFIX="$BOX_TMP/usr"
-	pod a
+	sed -i 's/^SECONDS_BETWEEN=15$/SECONDS_BETWEEN=1/' "$BOX_TMP/usr/lib/tcpip-bypass/lib/pod.sh"
+	fake bpftool "[[ ! -e '$BOX_TMP/failing' ]] || { echo >>'$BOX_TMP/failing'; exit 1; }
+		exec \"\$REAL\" \"\$@\""
+	PATH=$BOX_TMP/bin:$PATH pod a
+	# A bpftool that fails does not say that it is unloaded.
+	: >"$BOX_TMP/failing"
+	wait_until 20 "some looks" has_lines 8 "$BOX_TMP/failing"
+	rm "$BOX_TMP/failing"
+	pod_is_ready a
+	run ! pod_has_ended "$(<"$BOX_TMP/a/pid")"
 	unload_pair
 	run -1 pod_is_ready a
 	wait_until 20 "the container to end" pod_has_ended "$(<"$BOX_TMP/a/pid")"

@@ -221,7 +221,7 @@ change_with() {
 
 # where_nothing_is_seen OPTION...: load.sh, which cannot list what runs.
 where_nothing_is_seen() {
-	fake bpftool '[[ $* != "iter pin"*running* ]] || { echo "failed: injected" >&2; exit 1; }; exec "$REAL" "$@"'
+	fail_at '"iter pin"*running*'
 	with_fakes "$ROOT/load.sh" --quiet "$@"
 	rm "$BOX_TMP/bin/bpftool"
 }

@@ -204,6 +204,11 @@ wait_until() {
 	done
 }
 
+# has_lines COUNT FILE: so many, or more.
+has_lines() {
+	[[ $(wc -l <"$2") -ge $1 ]]
+}
+
 # copy_project DIRECTORY: what is needed to build and run it there, without objects.
 copy_project() {
 	mkdir "$1"

@@ -123,11 +123,11 @@ counted() {
 	while [[ $(in_box stat -f -c %T /sys/fs/bpf) == bpf_fs ]]; do
 		in_box umount /sys/fs/bpf # the machine's own may be below
 	done
-	fake bpftool '[[ "$*" == "prog attach"* ]] && exit 1; exec "$REAL" "$@"'
+	fail_at '"prog attach"*'
 	run ! with_fakes "$ROOT/load.sh"
 	have_want "file system on /sys/fs/bpf" "$(in_box stat -f -c %T /sys/fs/bpf)" != bpf_fs
 	# Unless somebody has pinned something there.
-	fake bpftool '[[ "$*" != "prog attach"* ]] || { mkdir /sys/fs/bpf/others; exit 1; }; exec "$REAL" "$@"'
+	fail_at '"prog attach"*' 'mkdir /sys/fs/bpf/others'
 	run ! with_fakes "$ROOT/load.sh"
 	in_box test -d /sys/fs/bpf/others
 	assert_nothing_loaded
@@ -195,7 +195,7 @@ counted() {
 	fi
 	unload_pair
 	fake cat '[[ $1 != */lsm ]] || { echo lockdown,bpf; exit; }; exec "$REAL" "$@"'
-	fake bpftool '[[ $* != *bpf_guard.o* ]] || { echo "failed: injected" >&2; exit 1; }; exec "$REAL" "$@"'
+	fail_at '*bpf_guard.o*'
 	run -0 with_fakes "$ROOT/load.sh"
 	output_has "no guard" "failed: injected" loaded
 	unload_pair
@@ -763,7 +763,7 @@ in_container() {
 	load_pair
 	hold_many 10 0
 	in_box rm /sys/fs/bpf/sock_ops_{open,status}
-	fake bpftool '[[ "$*" == "iter pin"* ]] && { echo "Error: injected" >&2; exit 1; }; exec "$REAL" "$@"'
+	fail_at '"iter pin"*'
 	run -1 with_fakes "$ROOT/unload.sh"
 	output_has injected "stay in it until they are closed"
 	assert_nothing_loaded
@@ -832,6 +832,8 @@ number_of() {
 		have_want "$name" "$(sed -n "s/^$name=\([0-9]*\).*/\1/p" "$ROOT"/lib/{scope,maps,cgroups}.sh)" \
 			-eq "$(number_of "$name")"
 	done
+	have_want MAX_ACCOUNTS "$(sed -n "s/^MAX_ACCOUNTS=\([0-9]*\).*/\1/p" "$ROOT/lib/updates.sh")" \
+		-eq $((1 << $(number_of ACCOUNT_BITS)))
 }
 
 # console_of COMMAND: what the README shows of it.

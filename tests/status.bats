@@ -98,9 +98,11 @@ hold_echo() {
 	run -0 status
 	echo "$output" | grep \
 		-E "^127\.0\.0\.1:[0-9]+ +127\.0\.0\.1:1000 +[0-9]+ s +0 +0 +$netns +nc/$(pid_of nc) -> socat/[0-9]+$"
-	have_want "connections" "$(json '.connections | length')" -eq 1
+	have_want "all are listed, and connections" \
+		"$(json '"\(.all_listed) \(.connections | length)"')" = "true 1"
 	have_want "the server's end" \
-		"$(json '.connections[0].server | [.address, .netns, .unread, .on_bypass] | join(" ")')" = "127.0.0.1:1000 $netns 0 true"
+		"$(json '.connections[0].server | [.address, .netns, .unread, .on_bypass] | join(" ")')" = \
+		"127.0.0.1:1000 $netns 0 true"
 	have_want "program of the client" "$(json .connections[0].client.program)" = "nc/$(pid_of nc)"
 	exec 8>&-
 }
@@ -293,7 +295,7 @@ unread_is() {
 	run -1 with_fakes "$ROOT/unload.sh"
 	output_has "bpftool does not tell what is loaded; nothing has changed"
 	# One of its commands alone: what it cannot detach is not taken for detached.
-	fake bpftool '[[ $* != *cgroup* ]] || exit 1; exec "$REAL" "$@"'
+	fail_at '*cgroup*'
 	run -1 with_fakes "$ROOT/unload.sh"
 	output_has "still attached: bpftool could not detach it"
 	rm "$BOX_TMP/bin/bpftool"
@@ -311,7 +313,7 @@ unread_is() {
 }
 
 @test "status.sh: --prometheus shows each counter, and looks at no socket" {
-	fake bpftool '[[ $1 != iter ]] || exit 1; exec "$REAL" "$@"'
+	fail_at '"iter "*'
 	run -1 with_fakes "$ROOT/status.sh" --prometheus
 	have_want "last line" "${lines[-1]}" = "tcpip_bypass_loaded 0"
 	promtool check metrics <<<"$output"

@@ -435,7 +435,7 @@ docker_proxy() {
 		unload_pair
 	done
 	# And an undo goes to its end.
-	fake bpftool '[[ "$*" != "prog attach"* ]] || exit 1; exec "$REAL" "$@"'
+	fail_at '"prog attach"*'
 	run ! with_fakes bash -c "'$ROOT/load.sh' >/dev/full 2>&1"
 	assert_no_pins
 	have_want "programs of the cgroup" "$(in_box bpftool cgroup show "$(box_root)")" = ""
@@ -473,10 +473,6 @@ time.sleep(120)' 3>&- &
 	[[ $output == *"docker-proxy (pid "*"and all of $(box_root)/proxy"* ]]
 	have_want "cgroups" "$(in_box "$ROOT/status.sh" --json | jq '.exclude_cgroups | length')" -eq 3
 	assert_redirected
-}
-
-has_lines() {
-	[[ $(wc -l <"$2") -ge $1 ]]
 }
 
 # pastas COUNT PATH: so many cgroups below that one, with a listener each, of one program.
@@ -622,21 +618,21 @@ no_reader() {
 		assert_redirected # of one that listens from now on
 		unload_pair
 		rm "$BOX_TMP/bin/cat" 2>/dev/null || true
-		fake bpftool '[[ "$*" != *sock_ops_running* ]] || { echo "failed: injected" >&2; exit 1; }; exec "$REAL" "$@"'
+		fail_at '*sock_ops_running*'
 	done
 	[[ $said == *injected* ]]
 }
 
 # Tables of descriptors that are large, empty, and shared by thousands of processes.
-# bats test_tags=long
+# bats test_tags=long,beside
 @test "a list that no signal ends is not waited for, however long it is" {
 	local before
 	load_pair --quiet
 	hold_many 1 0
 	fake cat '[[ $1 != */sock_ops_open-* ]] || { "$REAL" "$@"; yes "$(printf %0200d 0)" | head -c 30000000; sleep 60 & wait; }; exec "$REAL" "$@"'
 	before=$SECONDS
-	run -0 with_fakes "$ROOT/status.sh"
-	output_has "not all sockets are listed" "map "
+	run -0 with_fakes "$ROOT/status.sh" --json
+	output_has "not all sockets are listed" '"all_listed":false,"map":'
 	have_want "seconds" $((SECONDS - before)) -le $((30 * SLOWNESS))
 	before=$SECONDS
 	run with_fakes "$ROOT/unload.sh" --timeout 1 # 1 where lists of the map are refused

@@ -373,12 +373,12 @@ guards() {
 
 @test "guard: a part of its programs does not stay, nor where load.sh is killed" {
 	if by_trace; then
-		fake bpftool "[[ \$* != *bpf_guard_trace* ]] || { \"\$REAL\" \"\$@\"; rm \$4/bpf_guard_get; echo 'failed: injected' >&2; exit 1; }; exec \"\$REAL\" \"\$@\""
+		fail_at '*bpf_guard_trace*' '"$REAL" "$@"; rm $4/bpf_guard_get'
 		run -0 with_fakes "$ROOT/load.sh"
 		output_has "no guard" "failed: injected" loaded
 		wait_until 10 "the guard to go" eval '(($(guards) == 0))'
 		unload_pair
-		fake bpftool "[[ \$* != *bpf_guard_trace* ]] || { \"\$REAL\" \"\$@\"; rm \$4/bpf_guard_get; $KILL; exit 1; }; exec \"\$REAL\" \"\$@\""
+		fail_at '*bpf_guard_trace*' '"$REAL" "$@"; rm $4/bpf_guard_get'"$KILL"
 		run -137 with_fakes "$ROOT/load.sh"
 		have_want "guards" "$(guards)" -ge 1
 		unload_pair
@@ -386,13 +386,13 @@ guards() {
 		assert_no_pins
 		return
 	fi
-	fake bpftool '[[ $* != *attach*bpf_guard_get* ]] || { echo "failed: injected" >&2; exit 1; }; exec "$REAL" "$@"'
+	fail_at '*attach*bpf_guard_get*'
 	run -0 with_fakes "$ROOT/load.sh"
 	output_has "no guard" "failed: injected" loaded
 	have_want "guards" "$(guards)" -eq 0
 	unload_pair
 	child_up
-	fake bpftool "[[ \$* != *attach*bpf_guard_get* ]] || { $KILL; exit 1; }; exec \"\$REAL\" \"\$@\""
+	fail_at '*attach*bpf_guard_get*' "$KILL"
 	run -137 with_fakes "$ROOT/load.sh" --cgroup "$CHILD"
 	have_want "guards" "$(guards "$CHILD")" -eq 1
 	unload_pair
