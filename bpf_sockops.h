@@ -52,8 +52,8 @@
  *
  *   send.h     one send, and what it sees of both ends
  *   burst.h    how much a direction sends at once
- *   backlog.h  how much of it is unread
  *   waits.h    what a send waits for
+ *   backlog.h  how much of it is unread
  *
  * that of the guard:
  *

@@ -70,10 +70,8 @@ static __noinline __u32 account_of(__u64 sk)
 static __always_inline int runs_in_client(__u64 client)
 {
 	__u64 task = bpf_get_current_task(), cgroup = cgroup_of(client);
-	__u64 cred = (__u64)read_kernel(struct task_struct, task, cred);
 
-	return read_kernel(struct cred, cred, uid.val) ==
-		       read_kernel(struct sock, client, sk_uid.val) &&
+	return uid_of_task(task) == read_kernel(struct sock, client, sk_uid.val) &&
 	       (!cgroup || cgroup_of_task(task) == cgroup);
 }
 

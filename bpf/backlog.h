@@ -132,35 +132,20 @@ static __always_inline int too_many(struct sock_record *rec)
 	return rec->messages > most;
 }
 
-/* What a socket's sk_rcvbuf is, or may become (tcp_clamp_window), in bytes. */
-static __always_inline __u64 most_rcvbuf(__u64 sk)
-{
-	__u64 prot = (__u64)read_kernel(struct sock_common, sk, skc_prot);
-	__s64 allocated = read_number((__u64)read_kernel(struct proto, prot, memory_allocated));
-	__s64 low = read_number((__u64)read_kernel(struct proto, prot, sysctl_mem));
-	__u64 now = read_kernel(struct sock, sk, sk_rcvbuf);
-	__u64 most = read_kernel(struct net, netns_of(sk), ipv4.sysctl_tcp_rmem[2]);
-
-	/* What is allocated may be below 0, since CPUs count late (SK_MEMORY_PCPU_RESERVE). */
-	if (locks_rcvbuf(sk) || most < now || allocated >= low)
-		return now;
-	return most;
-}
-
 /*
  * Would more be unread than the reader's TCP bears?  Unread bytes count in sk_rmem_alloc, but never
  * shrink the window that TCP has offered, half of sk_rcvbuf, which in small segments takes three
  * quarters.  Behind too many it drops
  *
  *   - what comes within that window: the sender sends it again, ever more seldom, instead of
- *     probing a closed window.  Whoever has closed gives up then (tcp_orphan_retries), before 6.6
- *     also who has not (tcp_retries2);
+ *     probing a closed window.  A sender that has closed gives up then (tcp_orphan_retries), before
+ *     6.6 also one that has not (tcp_retries2);
  *   - what comes while the reader is in a call: a reset never comes again, and the reader waits.
  *     Not so amid one send, since readers would stop at the boundary (wait_before_last_packet).
  *
- * Who must not leave while another thread waits in a recv does not ask.  But what waits before
- * accept(2) no memory cgroup bounds, and the server's is charged with all of it then: it is CREDIT
- * at most, whoever waits, four times what TCP holds there.
+ * While another thread waits in a recv the direction must not leave, so these bounds do not apply.
+ * They do before accept(2): no memory cgroup bounds what waits then, and accept(2) charges all of
+ * it to the server's.  There it is CREDIT at most, four times what TCP holds, whoever waits.
  *
  * Before 6.1 a reader may not learn of the bytes behind the boundary (release.h): ROOM_UNCOUNTED.
  */

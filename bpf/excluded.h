@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Programs whose sockets stay on TCP, whatever the scope.
- *
- * By name (--exclude-program), whatever their cgroup, also if they are started later.  A program
- * shows itself when it calls listen(2) or connect(2).  If it is excluded, that socket gets a mark,
- * which it keeps until it is freed.  Sockets that are accepted from a marked listener inherit the
- * mark.  The name is that of the process, that is, of its main thread.  With ADMIT_NEW_ALONE,
- * listeners get another mark, which says that they have called listen(2) in this scope.
+ * Programs whose sockets stay on TCP, whatever their ports and cgroups: the scope, by name
+ * (--exclude-program).  They may be started later.  A program shows itself when it calls listen(2)
+ * or connect(2).  If it is excluded, that socket gets a mark, which it keeps until it is freed.
+ * Sockets that are accepted from a marked listener inherit the mark.  The name is that of the
+ * process, that is, of its main thread.  With ADMIT_NEW_ALONE, listeners get another mark, which
+ * says that they have called listen(2) in this scope.
  *
  *   sock_ops_names       the names
  *   sock_ops_excluded    the marks

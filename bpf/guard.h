@@ -17,9 +17,9 @@
  * systemd-socket-proxyd shows itself here, when it asks whether a socket is a listener.
  *
  * There are two ways to these calls, each with its programs: bpf_guard.c and bpf_guard_trace.c.
- * Of these one looks, and one answers, which may be another program: what it has to know stands in
- * the record.  They are asked at each read(2), write(2) and splice(2) of any file: what is cheap
- * and rules most out comes first.
+ * First one looks, then one answers.  These may be two programs, so the record has what the second
+ * needs.  Both run at each read(2), write(2) and splice(2) of any file: the cheap checks that rule
+ * most calls out come first.
  *
  * A splice that io_uring makes is not seen: it is done by a worker, which has no system call.
  */
@@ -77,9 +77,10 @@ static __always_inline int in_splice(void)
 }
 
 /*
- * The other end's socket, 0: none that could send here.  Its record, or the socket, may have gone,
- * and the memory be what somebody else has written, which this call's answer must not tell: so a
- * record is one that read_peer_key() recognises, and a socket one whose psock has its address.
+ * The other end's socket, 0: none that could send here.  The record or the socket may have gone,
+ * and somebody else may have written its memory: the answer of this call must not tell anything of
+ * that.  So a record counts only if read_peer_key() recognises it, a socket only if its psock
+ * points back.
  */
 static __always_inline __u64 peer_socket(const struct sock_record *rec)
 {
@@ -190,7 +191,7 @@ static __always_inline void look_at_getsockopt(struct sock *sk, int level, int o
 		guard(sk);
 	if (level == SOL_SOCKET && option == SO_ACCEPTCONN && is_tcp_listener(sk) &&
 	    runs_excluded_program())
-		set_mark(sk, MARK_EXCLUDED); /* failing, as one that does not ask */
+		set_mark(sk, MARK_EXCLUDED); /* if it fails: as if the program had not asked */
 }
 
 /* The answer to them, by the socket's address: 0, or an error. */

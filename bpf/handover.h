@@ -16,8 +16,8 @@
  *
  *   BYPASS  each send is redirected into the peer's psock queue.
  *   LEFT    view.left: each send goes over TCP, for good.  The peer may still redirect.  While a
- *           thread waits for TCP's buffer, the other ones' sends do not even ask the program
- *           (psock->eval is still its answer to the first one's): they go over TCP as well.
+ *           thread waits for room in TCP's buffer, other threads' sends go over TCP without asking
+ *           the program: psock->eval still has its answer to that thread.
  *   ENDED   view.ended: nothing more is sent.  The peer may still redirect.
  *   OUT     !in_map: the key has gone, the socket is plain TCP, and has LEFT.  A redirect to it
  *           finds nothing, and the peer LEFT with that send.
@@ -34,8 +34,8 @@
  * Loss.  A message that is queued to the psock of a socket that is OUT is read by nobody.
  * Three rules keep that from happening:
  *
- *   1. Who LEFT redirects nothing any more.  Its flag is set under the socket's lock, by a send
- *      (or by on_packet(), for a send that went past the program before the first redirect):
+ *   1. An end that LEFT redirects nothing any more.  Its flag is set under the socket's lock, by a
+ *      send (or by on_packet(), for a send that went past the program before the first redirect):
  *      what the same thread has redirected before is in the queue by then.
  *   2. An end that sees that its peer has LEFT or ENDED, or reads past its psock (view.reads_tcp),
  *      or that the switch is off, redirects nothing to an empty queue any more.  There are two
@@ -67,13 +67,14 @@
  *     that message late, or after the end of the stream.  If threads of both ends wait like that
  *     at the same moment, no wait is long enough: each has the lock that the other end's message
  *     needs.
- *   - No fence stands between a sender's lock and its look, but for the first send of a thread:
- *     the copying of the message does, hundreds of instructions, and on x86 an atomic operation.
- *   - On arm64 nothing orders a sender's reference to the peer (sock_hold) with the release of
- *     its lock for who looks at both without that lock.
- *   - own_references_only() can miss a message while a timer is being armed, or leaves its work to
- *     the lock's owner: between mod_timer(), hrtimer_start() or the flag and the sock_hold() behind
- *     it.
+ *   - Between a sender's lock and its look there is a fence only at the first send of a thread.  At
+ *     the others there is the copying of the message: hundreds of instructions, and on x86 an
+ *     atomic operation.
+ *   - On arm64 nothing orders a sender's reference to the peer (sock_hold) before the release of
+ *     its lock, for a reader of both that does not take the lock.
+ *   - own_references_only() can miss a message in a short window: a timer is armed (mod_timer(),
+ *     hrtimer_start()), or has left its work to the lock's owner (its flag is set), and the
+ *     sock_hold() for it has not been called yet.
  *
  * unload.sh takes sockets out from outside by the same rules: once the switch is off, a
  * socket with an empty queue and nothing on the way can go (idle() in status_line.h).  It looks
@@ -230,34 +231,6 @@ __noinline int wait_long_until_landed(__u64 sk, __u64 peer_sk, __u64 peer_waits)
 		if (peer_waits && read_number(peer_waits) == WAITS_TO_END)
 			return 0;
 	}
-	return 0;
-}
-
-/*
- * The last packet, a FIN or a reset: while the reader is in a call, with much unread, its socket
- * would drop it.  A FIN is sent again, 0.2 s later; a reset is not, and a reader would wait for
- * ever.  So what is unread gets a FIN's time to become less.  Whoever is in no call for LANDING_NS
- * does not read on just now, and takes the packet.
- */
-__noinline int takes_packets_soon(__u64 sk)
-{
-	__u64 now = bpf_ktime_get_ns(), until = now + LANDING_NS;
-	int held = 0;
-
-	for (int i = 0; i < LANDING_STEPS && now < until; i++) {
-		if (rmem_of(sk) <= takes_packets_behind(sk))
-			return 1;
-		held |= is_held(sk);
-		now = time_after(CLOCK_READS);
-	}
-	return !held;
-}
-
-__noinline int wait_before_last_packet(__u64 sk)
-{
-	for (int i = 0; i < FIN_WAITS; i++)
-		if (takes_packets_soon(sk))
-			return 1;
 	return 0;
 }
 

@@ -262,6 +262,21 @@ static __always_inline __u32 takes_packets_behind(__u64 address)
 	return (__u32)read_member(sk, sk_sndbuf) / 2 + read_member(sk, sk_rcvbuf);
 }
 
+/* What a socket's sk_rcvbuf is, or may become (tcp_clamp_window), in bytes. */
+static __always_inline __u64 most_rcvbuf(__u64 sk)
+{
+	__u64 prot = (__u64)read_kernel(struct sock_common, sk, skc_prot);
+	__s64 allocated = read_number((__u64)read_kernel(struct proto, prot, memory_allocated));
+	__s64 low = read_number((__u64)read_kernel(struct proto, prot, sysctl_mem));
+	__u64 now = read_kernel(struct sock, sk, sk_rcvbuf);
+	__u64 most = read_kernel(struct net, netns_of(sk), ipv4.sysctl_tcp_rmem[2]);
+
+	/* What is allocated may be below 0, since CPUs count late (SK_MEMORY_PCPU_RESERVE). */
+	if (locks_rcvbuf(sk) || most < now || allocated >= low)
+		return now;
+	return most;
+}
+
 static __always_inline __u32 rmem_of(__u64 sk)
 {
 	return read_kernel(struct sock, sk, sk_backlog.rmem_alloc.counter);

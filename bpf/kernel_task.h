@@ -18,6 +18,13 @@ static __always_inline __u32 pid_of(__u64 task)
 	return read_kernel(struct upid, pid, nr);
 }
 
+static __always_inline __u32 uid_of_task(__u64 task)
+{
+	__u64 cred = (__u64)read_kernel(struct task_struct, task, cred);
+
+	return read_kernel(struct cred, cred, uid.val);
+}
+
 /* Of cgroup v2. */
 static __always_inline __u64 cgroup_of_task(__u64 task)
 {

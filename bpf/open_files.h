@@ -15,12 +15,13 @@
 #define SIGN_OF_LIFE 65536
 
 /*
- * Tables of files that a session goes through, by address: the thread for which it did first, and
- * what the list names.  Any user can have thousands share one (CLONE_FILES).
+ * Tables of open files that a list has come to, by address: the thread with which it came there
+ * first, and the process that it named then.  Any user can have thousands of threads share one
+ * (CLONE_FILES).
  */
 struct table_key {
 	__u64 files;
-	__u64 session;
+	__u64 list;
 };
 
 struct table {
@@ -36,14 +37,14 @@ struct {
 } sock_ops_tables SEC(".maps");
 
 /*
- * Has this session been through the files of a thread already, as those of another one?  `named`:
- * the process, where each is to be named; 0: one of those that share them.
+ * Has this list been through the files of a thread already, with another thread?  `named`: its
+ * process, where each process is to be named; 0: one of those that share the files is enough.
  */
-static __always_inline int is_shared(__u64 task, __u64 session, __u64 named)
+static __always_inline int is_shared(__u64 task, __u64 list, __u64 named)
 {
 	struct table_key key = {
 		.files = (__u64)read_kernel(struct task_struct, task, files),
-		.session = session,
+		.list = list,
 	};
 	struct table own = {.task = task, .named = named}, *before;
 

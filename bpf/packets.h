@@ -15,7 +15,7 @@
 /*
  * What bpf_sockops is called for once a socket is in the map.  No header option is read or
  * written: the callbacks for them are the ones that come for each packet that a socket sends
- * (HDR_OPT_LEN, in tcp_established_options) or gets (PARSE_HDR, in tcp_validate_incoming: not
+ * (HDR_OPT_LEN, in tcp_established_options) or gets (PARSE_HDR_OPT, in tcp_validate_incoming: not
  * for those of the fast path), with the socket locked.  On the bypass a connection has no
  * packets, so that they cost nothing, and each packet is news: on_packet().
  */
@@ -39,6 +39,34 @@ static __always_inline void detect_early_send(struct sock_record *rec, struct so
 		return;
 	set_left(rec, left_tcp_bytes, LEFT_QUEUED); /* no send has come by the program */
 	count(cpu, left_tcp_bytes, 1);
+}
+
+/*
+ * The last packet, a FIN or a reset: while the reader is in a call, with much unread, its socket
+ * would drop it.  A FIN is sent again, 0.2 s later; a reset is not, and a reader would wait for
+ * ever.  So what is unread gets a FIN's time to become less.  Whoever is in no call for LANDING_NS
+ * does not read on just now, and takes the packet.
+ */
+__noinline int takes_packets_soon(__u64 sk)
+{
+	__u64 now = bpf_ktime_get_ns(), until = now + LANDING_NS;
+	int held = 0;
+
+	for (int i = 0; i < LANDING_STEPS && now < until; i++) {
+		if (rmem_of(sk) <= takes_packets_behind(sk))
+			return 1;
+		held |= is_held(sk);
+		now = time_after(CLOCK_READS);
+	}
+	return !held;
+}
+
+__noinline int wait_before_last_packet(__u64 sk)
+{
+	for (int i = 0; i < FIN_WAITS; i++)
+		if (takes_packets_soon(sk))
+			return 1;
+	return 0;
 }
 
 /*

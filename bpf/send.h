@@ -66,7 +66,7 @@ static __always_inline void judge_again(struct sock_record *rec, __u32 terms)
 {
 	__u16 port = rec->server ? rec->key.local_port : rec->peer_key.local_port;
 
-	/* Its listener is none that has called listen(2) in the scope: the connection was there. */
+	/* ADMIT_NEW_ALONE: the connection is older than the scope, so its listener is, too. */
 	rec->outside = terms & ADMIT_NEW_ALONE || !in_scope(port, terms) ||
 		       in_excluded_cgroup(rec->view.sk, terms) ||
 		       in_excluded_cgroup(rec->peer_sk, terms);

@@ -32,10 +32,10 @@
 #define MAX_WAITING 32
 
 /*
- * Sockets that were shown, by address, with the session that showed them.  A process may hold a
+ * Sockets that were shown, by address, with the list that shows them.  A process may hold a
  * socket many times, and so may its children.  The program stays loaded: so a socket that is gone
  * must leave its place to another one (LRU).  Of more sockets than there are places some are shown
- * more than once: who reads the list has to take the first of their lines.
+ * more than once: a reader of the list has to take the first of their lines.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -44,11 +44,11 @@ struct {
 	__type(value, __u64);
 } sock_ops_shown SEC(".maps");
 
-static __always_inline int was_shown(__u64 sk, __u64 session)
+static __always_inline int was_shown(__u64 sk, __u64 list)
 {
 	__u64 *shown = bpf_map_lookup_elem(&sock_ops_shown, &sk);
 
-	return shown && *shown == session;
+	return shown && *shown == list;
 }
 
 __noinline __u64 record_of(__u64 sk)
@@ -111,6 +111,7 @@ static __always_inline int print_socket(struct seq_file *seq, __u64 task, __u64 
 	return print_line(seq, sk, record, &key);
 }
 
+/* Not those of Multipath TCP: what they have not accepted is not in this queue. */
 __noinline int listens(__u64 sk)
 {
 	return read_kernel(struct sock_common, sk, skc_state) == BPF_TCP_LISTEN &&
@@ -157,7 +158,7 @@ int sock_ops_open(struct bpf_iter__task_file *ctx)
 {
 	struct seq_file *seq = ctx->meta->seq;
 	__u64 task = read_number((__u64)&ctx->task), file = read_number((__u64)&ctx->file), sk;
-	__u64 seen = ctx->meta->seq_num, session = ctx->meta->session_id;
+	__u64 seen = ctx->meta->seq_num, list = ctx->meta->session_id;
 
 	if (!task || !file)
 		return 0; /* the end of the list */
@@ -165,11 +166,11 @@ int sock_ops_open(struct bpf_iter__task_file *ctx)
 		BPF_SEQ_PRINTF(seq, "pid name open records reason maps " COLUMNS);
 	else if (!(seen % SIGN_OF_LIFE))
 		BPF_SEQ_PRINTF(seq, "\n");
-	if (is_shared(task, session, 0))
+	if (is_shared(task, list, 0))
 		return 0;
 	sk = socket_of(file);
-	if (sk && !was_shown(sk, session) && !print_all(seq, task, sk))
-		bpf_map_update_elem(&sock_ops_shown, &sk, &session, BPF_ANY);
+	if (sk && !was_shown(sk, list) && !print_all(seq, task, sk))
+		bpf_map_update_elem(&sock_ops_shown, &sk, &list, BPF_ANY);
 	return 0;
 }
 

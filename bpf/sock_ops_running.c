@@ -9,7 +9,7 @@
  *   uid      of the user whose it is
  *   listens  0: the cgroup of the process; 1: of its listeners
  *   cgroup   its inode number; 0: the one that the programs are attached to; `deep`: one that is
- *            more than MAX_LEVELS below that
+ *            MAX_LEVELS below that or deeper
  *
  * What is not under that cgroup is left out: it stays on TCP anyway.
  *
@@ -26,14 +26,14 @@ struct shown_key {
 	__u64 cgroup;
 };
 
-/* Lines about listeners, with the session that showed them.  If the map is full, some recur. */
+/* Lines about listeners, with the list that has them.  If the map is full, some recur. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, 131072);
 	__type(key, struct shown_key);
 	__type(value, __u64);
-} sock_ops_shown SEC(".maps");
+} sock_ops_listeners SEC(".maps");
 
 /* Whose line came last: the files of a process come one after the other. */
 static __u64 last_leader;
@@ -70,35 +70,32 @@ static __always_inline int print_line(struct seq_file *seq, __u64 leader, __u64 
 				      int of_listener)
 {
 	int place = place_of(cgroup);
-	__u64 cred;
 
 	if (place == OUTSIDE)
 		return 0;
 	print_program(seq, leader);
-	cred = (__u64)read_kernel(struct task_struct, leader, cred);
-	BPF_SEQ_PRINTF(seq, "%u %d ", read_kernel(struct cred, cred, uid.val), of_listener);
+	BPF_SEQ_PRINTF(seq, "%u %d ", uid_of_task(leader), of_listener);
 	if (place == DEEP)
 		return BPF_SEQ_PRINTF(seq, "deep\n");
 	return BPF_SEQ_PRINTF(seq, "%llu\n", place == TOP ? 0 : cgroup_id(cgroup));
 }
 
-static __always_inline void show_listener(struct seq_file *seq, __u64 session, __u64 leader,
-					  __u64 sk)
+static __always_inline void show_listener(struct seq_file *seq, __u64 list, __u64 leader, __u64 sk)
 {
 	struct shown_key key = {.leader = leader, .cgroup = cgroup_of(sk)};
-	__u64 *shown = bpf_map_lookup_elem(&sock_ops_shown, &key);
+	__u64 *shown = bpf_map_lookup_elem(&sock_ops_listeners, &key);
 
-	if (shown && *shown == session)
+	if (shown && *shown == list)
 		return;
 	if (!print_line(seq, leader, key.cgroup, 1))
-		bpf_map_update_elem(&sock_ops_shown, &key, &session, BPF_ANY);
+		bpf_map_update_elem(&sock_ops_listeners, &key, &list, BPF_ANY);
 }
 
 SEC("iter/task_file")
 int sock_ops_running(struct bpf_iter__task_file *ctx)
 {
 	__u64 task = (__u64)ctx->task, file = (__u64)ctx->file, leader, sk;
-	__u64 session = ctx->meta->session_id, seen = ctx->meta->seq_num;
+	__u64 list = ctx->meta->session_id, seen = ctx->meta->seq_num;
 	struct seq_file *seq = ctx->meta->seq;
 
 	if (!task || !file)
@@ -111,11 +108,11 @@ int sock_ops_running(struct bpf_iter__task_file *ctx)
 	leader = (__u64)read_kernel(struct task_struct, task, group_leader);
 	if (leader != last_leader && !print_line(seq, leader, cgroup_of_task(leader), 0))
 		last_leader = leader;
-	if (is_shared(task, session, leader))
+	if (is_shared(task, list, leader))
 		return 0;
 	sk = socket_of(file);
 	if (sk && listens(sk))
-		show_listener(seq, session, leader, sk);
+		show_listener(seq, list, leader, sk);
 	return 0;
 }
 

@@ -116,7 +116,7 @@ struct sock_record {
 	__u32 peer_turn;	  /* B: the peer's turn at the last send */
 	__u32 write_seq;	  /* O: tcp_sock.write_seq while nothing went over TCP */
 	__u32 thread;		  /* B: id of the thread that sent last */
-	__u32 put_offs;		  /* B: sends past all bounds, since the peer had read all */
+	__u32 put_offs;		  /* B: sends past all bounds, in this burst or since was_read() */
 	__u32 cb_flags;		  /* O, R: callback flags that we have set on the socket */
 	__u32 scope;		  /* O, B: in which this end was judged last (scope_in) */
 	/* O, R: what keepalive.h has set, and what the program had set before; 0: nothing. */
@@ -126,7 +126,7 @@ struct sock_record {
 	__u32 program_timeout;	/* ms */
 	__u16 probe_hz;		/* jiffies of a second */
 	__u8 in_map;		/* O, R: 0: OUT, plain TCP; S */
-	__u8 waits;		/* B: past half of ROOM, since the peer had read all */
+	__u8 waits;		/* B: past half of ROOM, in this burst or since was_read() */
 	__u8 alone;		/* O, B: no peer was admitted, and none will be */
 	__u8 server;		/* O: accepted here; S */
 	__u8 probe_seconds;	/* probe_idle in seconds, 0: the keepalive is the program's */

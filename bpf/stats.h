@@ -25,7 +25,6 @@ enum counter {
 
 _Static_assert(sizeof(struct sock_stats) == COUNTERS * sizeof(__u64), "count() finds them");
 
-/* Per-CPU state: the counters, and what is left of the trace budget. */
 struct sock_cpu {
 	struct sock_stats stats;
 	__u64 trace_since;  /* jiffies at which the budget was last filled */

@@ -175,7 +175,8 @@ __noinline __u64 age_ns(__u64 record)
 	return admitted ? bpf_ktime_get_ns() - admitted : 0;
 }
 
-/* Sends are dated in jiffies.  The admission is dated in both, which gives the length of a jiffy.
+/*
+ * Sends are dated in jiffies.  The admission is dated in both, which gives the length of a jiffy.
  */
 __noinline __u64 sent_ns(__u64 record)
 {

@@ -44,8 +44,7 @@
 
 /*
  * Has the reader of a queue read all?  It gets some time for it; where both share one CPU it
- * cannot use it, nor while it waits itself, for the lock that this send has (held_up()).  A
- * global function (5.6) the verifier walks once, not for each way to each call.
+ * cannot use it, nor while it waits itself, for the lock that this send has (held_up()).
  */
 __noinline int wait_for_reader(__u64 queue, __u64 record)
 {
