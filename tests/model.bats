@@ -4,6 +4,8 @@
 # The model of the handover (tests/model), and that its runner fails when it should.  `make model
 # DEPTH=full` searches larger instances as well.
 
+# bats file_tags=beside
+
 bats_require_minimum_version 1.5.0
 load assert.bash
 
@@ -17,7 +19,8 @@ with_variant() {
 	echo "$1" >"$BATS_TEST_TMPDIR/variants.txt"
 }
 
-# search holds|fails LEAST: all variants of which that is expected, at least so many, on two CPUs.
+# search holds|fails LEAST: all variants of which that is expected, at least so many, on what other
+# tests leave of two CPUs.
 search() {
 	local names half pid
 	mapfile -t names < <(awk -F '|' -v expected="$1" '
@@ -26,9 +29,9 @@ search() {
 	have_want "variants" "${#names[@]}" -ge "$2"
 	half=$((${#names[@]} / 2))
 	export LIMIT=400
-	"$ROOT/tests/model/run.sh" "${names[@]:0:half}" 3>&- &
+	nice -n 19 "$ROOT/tests/model/run.sh" "${names[@]:0:half}" 3>&- &
 	pid=$!
-	run -0 "$ROOT/tests/model/run.sh" "${names[@]:half}"
+	run -0 nice -n 19 "$ROOT/tests/model/run.sh" "${names[@]:half}"
 	output_has "$((${#names[@]} - half)) passed, 0 failed"
 	wait "$pid"
 }

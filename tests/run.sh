@@ -37,13 +37,13 @@ if [[ $EUID -ne 0 ]]; then
 	echo "run.sh: needs root: sudo $0" >&2
 	exit 1
 fi
-install=() kernels=() filter= # kernels: commands
+install=() kernels=() filter= # kernels: a command
 while [[ ${1:-} == --* ]]; do
 	case $1 in
 	--install-deps) install=("$1") ;;
 	--quick) filter=',!long' ;;
-	--kernels) kernels=(tests/kernels.sh bench/count.sh) ;;
-	--kernels=all) kernels=("tests/kernels.sh --all" bench/count.sh) ;;
+	--kernels) kernels=(tests/kernels.sh) ;;
+	--kernels=all) kernels=(tests/kernels.sh --all) ;;
 	*)
 		echo "run.sh: no such option: $1 (usage: tests/run.sh [--install-deps] [--quick]" \
 			"[--kernels|--kernels=all] [BATS-FILE]...)" >&2
@@ -69,13 +69,13 @@ if [[ ${#files[@]} -eq 0 ]]; then
 fi
 
 log=$(mktemp)
-fetching='' beside=''
+counting='' beside=''
 end() {
 	local job
-	for job in $fetching $beside; do
+	for job in $counting $beside; do
 		kill -- "-$job" 2>/dev/null || true
 	done
-	rm -f "$log" "$log".beside
+	rm -f "$log" "$log".beside "$log".count
 }
 trap end EXIT
 
@@ -94,17 +94,29 @@ count() {
 	failed=$((failed + failures))
 }
 
-if [[ ${#kernels[@]} -gt 0 ]]; then
-	# Meanwhile, on what the tests leave of the CPUs: says again below what it cannot fetch.
-	setsid chrt --idle 0 tests/kernels.sh --fetch "${install[@]}" >/dev/null 2>&1 </dev/null &
-	fetching=$!
-fi
+# add LOG: what closes with a line of its own.
+add() {
+	local more='' less=''
+	read -r more less < <(
+		sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed.*/\1 \2/p' "$1" | tail -n 1
+	) || true
+	passed=$((passed + ${more:-0}))
+	failed=$((failed + ${less:-1}))
+}
+
 # A test that hangs fails.
 export BATS_TEST_TIMEOUT=600
 # What is around a suite, around both.
 . tests/setup_suite.bash
 setup_suite
 export AROUND=$$
+if [[ ${#kernels[@]} -gt 0 ]]; then
+	# Meanwhile, on what the tests leave of the CPUs: no neighbour changes what is counted.  What
+	# cannot be fetched, kernels.sh says again below.
+	setsid chrt --idle 0 bash -c 'tests/kernels.sh --fetch "$@" >/dev/null 2>&1; exec bench/count.sh "$@"' \
+		count "${install[@]}" >"$log.count" 2>&1 </dev/null &
+	counting=$!
+fi
 set -m
 play beside >"$log.beside" 2>&1 </dev/null &
 beside=$!
@@ -120,18 +132,12 @@ count "$status"
 unset AROUND
 teardown_suite || failed=$((failed + 1))
 if [[ ${#kernels[@]} -gt 0 ]]; then
-	wait "$fetching" || true
-	fetching=
-	for command in "${kernels[@]}"; do
-		# shellcheck disable=SC2086 # words
-		$command "${install[@]}" | tee "$log" || true
-		more='' less=''
-		read -r more less < <(
-			sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed.*/\1 \2/p' "$log" | tail -n 1
-		) || true
-		passed=$((passed + ${more:-0}))
-		failed=$((failed + ${less:-1}))
-	done
+	wait "$counting" || true
+	counting=
+	"${kernels[@]}" "${install[@]}" | tee "$log" || true
+	add "$log"
+	cat "$log.count"
+	add "$log.count"
 fi
 echo "$passed passed, $failed failed"
 ((failed == 0))
