@@ -182,16 +182,21 @@ row() {
 # measure PATTERN SIZE CONNECTIONS CORES UNIT COMMAND...: which prints
 # VALUE,P50,P99,CPU.  A run that fails, as some of the classic pair do, is a row as well.
 measure() {
-	local figure=("${@:1:5}") result
-	shift 5
-	if ! result=$("$@" 2>"$BOX_TMP/error") || [[ ! $result =~ ^[0-9.]+(,[0-9.]*){3}$ ]]; then
-		warn "$GROUP: ${figure[*]}, $VARIANT, round $ROUND failed: $(tail -n 1 "$BOX_TMP/error")"
+	local result
+	# Twice: one program in 4,096 shares its account of short connections with the one before.
+	take "$@" || take "$@" || die "$GROUP: ${*:1:5}: the bypass was not used as it should be"
+	row "${@:1:5}" "$result"
+}
+
+# take PATTERN SIZE CONNECTIONS CORES UNIT COMMAND...: into result; fails where a run has gone well,
+# but not by the bypass.
+take() {
+	if ! result=$("${@:6}" 2>"$BOX_TMP/error") || [[ ! $result =~ ^[0-9.]+(,[0-9.]*){3}$ ]]; then
+		warn "$GROUP: ${*:1:5}, $VARIANT, round $ROUND failed: $(tail -n 1 "$BOX_TMP/error")"
 		[[ $VARIANT == classic ]] || FAILED=$((FAILED + 1))
 		result=fail,,,
 	fi
-	row "${figure[@]}" "$result"
-	in_effect "${figure[@]:0:2}" || [[ $result == fail* ]] ||
-		die "$GROUP: ${figure[*]}: the bypass was not used as it should be"
+	in_effect "${@:1:2}" || [[ $result == fail* ]]
 }
 
 # in_effect PATTERN SIZE: since the last look connections were admitted, and messages
@@ -248,8 +253,8 @@ cpu_used() {
 	awk -v irq="$irq" '/^usage_usec/ { printf "%d\n", $2 + irq }' "$BOX_CGROUP/cpu.stat"
 }
 
-# client AWK COMMAND...: a real program, the CPU time it took is `cpu` for the awk
-# program, which prints VALUE,P50,P99,CPU from the client's lines.
+# client AWK COMMAND...: runs a real program.  Its CPU time is `cpu` for the awk program, which
+# prints VALUE,P50,P99,CPU from the client's lines.
 client() {
 	local extract=$1 before lines
 	shift

@@ -4,7 +4,7 @@
 # with form=chart) and `dir` set.
 #
 # Columns: 1 group, 2 pattern, 3 size, 4 connections, 5 cores, 6 variant, 7 median,
-# 8 ratio to plain TCP, 9 its lowest, 10 its highest, 11 p50 us, 12 CPU us per operation
+# 8 ratio to plain TCP, 9 and 10 its middle half, 11 p50 us, 12 CPU us per operation
 
 set datafile separator ","
 
@@ -100,7 +100,7 @@ if (int(system(sprintf("awk -F, '$1 == \"growth\"' '%s' | wc -l", data))) > 0) {
 
 # ---- real programs ----
 
-programs = "redis|pgbench|nginx|memcached|grpc|sockperf"
+programs = "redis|pgbench|pgbouncer|jdbc|nginx|memcached|grpc|sockperf"
 rows = figures(programs, "")
 bars(variant) = sprintf( \
 	"< awk -F, -v OFS=, '$1 ~ /^(%s)$/ { figure = $2 FS $3 FS $4; if (!(figure in row)) row[figure] = n++ } " \

@@ -170,19 +170,25 @@ slab_used() {
 	awk 'NR > 2 { sum += $2 * $4 } END { printf "%d\n", sum }' /proc/slabinfo
 }
 
+# memlock PIN...: bytes of these maps, together.
+memlock() {
+	local pin
+	for pin; do
+		in_box bpftool -j map show pinned "$pin"
+	done | jq -s 'map(.bytes_memlock) | add'
+}
+
 # Idle connections that have had one round trip, and the maps.
 figures_memory() {
-	local before map
+	local before
 	before=$(slab_used)
 	hold_many "$IDLE" 0
 	row "idle connection" "" "$IDLE" "" bytes "$((($(slab_used) - before) / IDLE)),,,"
 	exec 8>&-
 	wait "$MANY"
 	if [[ $VARIANT == ours ]]; then
-		for map in sock_ops_map sock_ops_meet sock_ops_stats; do
-			row "$map" "" "" "" bytes \
-				"$(in_box bpftool -j map show pinned "/sys/fs/bpf/$map" | jq .bytes_memlock),,,"
-		done
+		row maps "" "" "" bytes "$(memlock "${MAP_PINS[@]}"),,,"
+		row "map of handshakes" "" "" "" bytes "$(memlock "$BPFFS/sock_ops_meet"),,,"
 	fi
 }
 

@@ -3,11 +3,11 @@
 # The figures of bench.sh's results.csv, or of several runs, as tables in Markdown; with
 # -v form=chart as lines for charts.gp.
 #
-# A median is of all rounds of all runs, with the lowest and the highest.  A ratio to plain TCP, or to
-# the classic pair, is the median of the ratios within each round; a "~" says that rounds
-# disagree on which of the two is the higher: the difference lies within the noise.
+# A median is of all rounds of all runs, and its spread the middle half of them (of up to four rounds:
+# all).  A ratio to plain TCP, or to the classic pair, is the median of the ratios within each round;
+# a "~" says that these disagree, within that half, on which of the two is the higher: noise.
 
-function median_of(list,    n, i, j, x, sorted) {
+function median_of(list,    n, i, j, x, sorted, out) {
 	n = split(list, sorted, " ")
 	for (i = 2; i <= n; i++) {
 		x = sorted[i] + 0
@@ -15,8 +15,9 @@ function median_of(list,    n, i, j, x, sorted) {
 			sorted[j + 1] = sorted[j]
 		sorted[j + 1] = x
 	}
-	lowest = sorted[1]
-	highest = sorted[n]
+	out = int((n + 3) / 4)
+	low = sorted[out]
+	high = sorted[n + 1 - out]
 	return n % 2 ? sorted[(n + 1) / 2] : (sorted[n / 2] + sorted[n / 2 + 1]) / 2
 }
 
@@ -36,7 +37,7 @@ function ratio_text(list,    m) {
 	if (list == "")
 		return ""
 	m = median_of(list)
-	return sprintf("%.2f%s (%.2f..%.2f)", m, lowest < 1 && highest > 1 ? " ~" : "", lowest, highest)
+	return sprintf("%.2f%s (%.2f..%.2f)", m, low < 1 && high > 1 ? " ~" : "", low, high)
 }
 
 # Over the rounds: of column `c` for variant `v`, alone or divided by another one's.
@@ -91,7 +92,7 @@ NF != CPU {
 
 function table_head(group) {
 	print "\n### " group "\n"
-	print "| pattern | size | connections | cores | variant | median | lowest..highest | ratio to plain TCP | to classic | p50 us | p99 us | CPU us/op | ratio |"
+	print "| pattern | size | connections | cores | variant | median | middle half | ratio to plain TCP | to classic | p50 us | p99 us | CPU us/op | ratio |"
 	print "|---|--:|--:|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|"
 }
 
@@ -110,7 +111,7 @@ END {
 	}
 }
 
-function show(figure, v,    value, values, low, high, ratio, ratios, cpu, p50, p99, what) {
+function show(figure, v,    value, values, from, to, ratio, ratios, cpu, p50, p99, what) {
 	values = series(figure, v, VALUE)
 	ratios = v == "plain" ? "" : series(figure, v, VALUE, "plain")
 	if (form == "chart") {
@@ -118,11 +119,11 @@ function show(figure, v,    value, values, low, high, ratio, ratios, cpu, p50, p
 			return
 		value = median_of(values)
 		ratio = ratios == "" ? "" : median_of(ratios)
-		low = ratios == "" ? "" : lowest
-		high = ratios == "" ? "" : highest
+		from = ratios == "" ? "" : low
+		to = ratios == "" ? "" : high
 		cpu = series(figure, v, CPU)
 		p50 = series(figure, v, P50)
-		print f[1], f[2], f[3], f[4], f[5], v, value, ratio, low, high, p50 == "" ? "" : median_of(p50), \
+		print f[1], f[2], f[3], f[4], f[5], v, value, ratio, from, to, p50 == "" ? "" : median_of(p50), \
 			cpu == "" ? "" : median_of(cpu)
 		return
 	}
@@ -130,7 +131,7 @@ function show(figure, v,    value, values, low, high, ratio, ratios, cpu, p50, p
 	if (failed[figure, v])
 		what = what " (" failed[figure, v] " of " rounds " failed)"
 	printf "| %s | %s | %s | %s | %s | %s %s | %s | %s | %s | %s | %s | %s | %s |\n", f[2], bytes(f[3]), f[4], f[5], v, \
-		what, f[6], values == "" ? "" : number(lowest) ".." number(highest), ratio_text(ratios), \
+		what, f[6], values == "" ? "" : number(low) ".." number(high), ratio_text(ratios), \
 		v == "ours" ? ratio_text(series(figure, v, VALUE, "classic")) : "", \
 		median_text(figure, v, P50), median_text(figure, v, P99), median_text(figure, v, CPU), \
 		v == "plain" ? "" : ratio_text(series(figure, v, CPU, "plain"))
