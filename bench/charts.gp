@@ -81,8 +81,8 @@ growth(pattern) = sprintf( \
 if (int(system(sprintf("awk -F, '$1 == \"growth\"' '%s' | wc -l", data))) > 0) {
 	set output dir."/performance-growth.svg"
 	set multiplot layout 1,2
-	set xrange [-1000:31000]
 	unset logscale
+	set xrange [-1000:31000]
 	set xtics ("0" 0, "10,000" 10000, "20,000" 20000, "30,000" 30000) norotate
 	set ytics auto
 	set yrange [0:*]

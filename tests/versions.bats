@@ -30,13 +30,15 @@ layout() {
 	diff "$ROOT/tests/layout.expected" <(layout)
 }
 
-@test "versions: one number, in the scripts and in both lists of changes" {
+@test "versions: one number, in the scripts, in both lists of changes, and of the image" {
 	version=$(sed -n 's/^VERSION=//p' "$ROOT/lib/version.sh")
 	have_want "of the package" "$(sed -n '1s/.*(\(.*\)).*/\1/p' "$ROOT/debian/changelog")" = "$version"
 	have_want "of CHANGELOG.md" "$(sed -n 's/^## //p' "$ROOT/CHANGELOG.md" | sed -n 1p)" = "$version"
 	for script in load unload status; do
 		have_want "of $script.sh" "$("$ROOT/$script.sh" --version)" = "tcpip-bypass $version"
 	done
+	have_want "of the image" "$(sed -nE 's/.*(tcpip-bypass:|newTag: ")([0-9.]*[0-9]).*/\2/p' \
+		"$ROOT"/docs/{Dockerfile,kubernetes.md,kustomization.yaml} | sort -u)" = "$version"
 }
 
 # pretend LAYOUT VERSION-IN-HEX: what is loaded says that it is of these.
