@@ -474,6 +474,17 @@ both_run() {
 	rmdir "$BOX_CGROUP"/full*
 }
 
+@test "where a PID namespace hides programs, all that listens already stays on TCP" {
+	in_box mount -t bpf -o mode=0700 bpf /sys/fs/bpf
+	in_box socat TCP4-LISTEN:7001,fork exec:cat 3>&- 8>&- &
+	wait_until 5 "it to listen" in_box bash -c 'ss -ltn | grep -q :7001'
+	run -0 in_box unshare --pid --fork --mount-proc "$ROOT/load.sh" --no-guard
+	output_has "stays on TCP, as programs of other PID namespaces cannot be seen: whatever listens already"
+	have_want "an echo" "$(echo hello | in_box nc -N 127.0.0.1 7001)" = hello
+	in_box "$PAIR" talk # listens from now on
+	have_want "redirected messages" "$(counter redirected_messages)" -eq 200
+}
+
 @test "--port: only connections to these ports are bypassed" {
 	load_pair --port 7000,7010-7012
 	assert_ports "7000 7010 7011 7012" "6999 7001 7009 7013"

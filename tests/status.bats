@@ -290,8 +290,11 @@ unread_is() {
 @test "status.sh: a bpftool that fails is an error, not what is not loaded, and unload.sh then changes nothing" {
 	load_pair --quiet
 	fake bpftool 'exit 2'
-	run -2 with_fakes "$ROOT/status.sh"
-	output_has "bpftool cannot read"
+	for how in '' '--watch 1' --json --prometheus; do
+		# shellcheck disable=SC2086 # words
+		run -2 with_fakes timeout 20 "$ROOT/status.sh" $how
+		output_has "bpftool cannot read"
+	done
 	run -1 with_fakes "$ROOT/unload.sh"
 	output_has "bpftool does not tell what is loaded; nothing has changed"
 	# One of its commands alone: what it cannot detach is not taken for detached.
