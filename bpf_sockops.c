@@ -208,7 +208,10 @@ static __always_inline void judge_program(struct bpf_sock_ops *skops)
 	}
 }
 
-/* The filter of ports is the server's: through NAT a client may know another port. */
+/*
+ * The filter of ports is the server's: through NAT a client may know another port.  With TPROXY, or
+ * BPF sk_lookup, its listener has another one than the connection: both must be in the scope.
+ */
 static __always_inline void announce_server(struct bpf_sock_ops *skops)
 {
 	struct meet_key note = {.note = NOTE_END};
@@ -220,7 +223,8 @@ static __always_inline void announce_server(struct bpf_sock_ops *skops)
 	req = sock_of_call(skops);
 	listener = (__u64)read_kernel(struct sock_common, req, skc_listener);
 	if (!listener || is_excluded_server(listener, terms) || left_to_tcp(req, terms) ||
-	    !in_scope(read_kernel(struct sock_common, req, skc_num), terms))
+	    !in_scope(read_kernel(struct sock_common, req, skc_num), terms) ||
+	    !in_scope(read_kernel(struct sock_common, listener, skc_num), terms))
 		return;
 	note.local_seq = read_kernel(struct tcp_request_sock, req, snt_isn) + 1;
 	note.remote_seq = read_kernel(struct tcp_request_sock, req, rcv_isn) + 1;

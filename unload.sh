@@ -148,11 +148,16 @@ switch_to() {
 # ---- the steps -------------------------------------------------------------
 
 # map_of NAME: a map of the pinned programs, also when its own pin is lost, or is something else.
+# Fails where bpftool does not tell.
 map_of() {
-	local program id
-	if [[ $(bpftool_shows -j map show pinned "$BPFFS/$1" 2>/dev/null) == *"\"name\":\"${1:0:15}\""* ]]; then
-		say "pinned $BPFFS/$1"
-		return
+	local program id said
+	if said=$(bpftool_shows -j map show pinned "$BPFFS/$1" 2>&1); then
+		if [[ $said == *"\"name\":\"${1:0:15}\""* ]]; then
+			say "pinned $BPFFS/$1"
+			return
+		fi
+	elif is_pin "$BPFFS/$1" && [[ $said != *"incorrect object type"* ]]; then
+		return 1
 	fi
 	for program in "$SOCKOPS_PIN" "$BYPASS_PIN"; do
 		if id=$(map_id "$1" pinned "$program"); then
@@ -358,7 +363,7 @@ end_bypass() {
 }
 
 main() {
-	local bypass config map map_id='' end
+	local bypass config map map_id='' end said
 	parse "$@"
 	need_root
 	command -v bpftool >/dev/null ||
@@ -370,8 +375,10 @@ main() {
 
 	can_ask || die "bpftool does not tell what is loaded; nothing has changed"
 	bypass=$(id_of prog pinned "$BYPASS_PIN")
-	read -ra config < <(map_of "$CONFIG") || true
-	read -ra map < <(map_of "$MAP") || true
+	said=$(map_of "$CONFIG") || die "bpftool does not tell what is loaded; nothing has changed"
+	read -ra config < <(say "$said") || true
+	said=$(map_of "$MAP") || die "bpftool does not tell what is loaded; nothing has changed"
+	read -ra map < <(say "$said") || true
 	now
 	end=$((NOW + TIMEOUT * 1000))
 	LIST_END=$((end + LIST_SECONDS * 1000))

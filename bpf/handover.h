@@ -204,7 +204,7 @@ __noinline int wait_for_others(__u64 sk, __u64 peer_sk)
 	return !peer_sk || in_no_call(sk, 1) || wait_until_landed(peer_sk, 0) || in_no_call(sk, 1);
 }
 
-static __always_inline int wait_until_queued(const struct sock_record *rec)
+static __noinline __attribute__((unused)) int wait_until_queued(const struct sock_record *rec)
 {
 	return rec->view.threads < 2 || wait_for_others(rec->view.sk, rec->peer_sk);
 }

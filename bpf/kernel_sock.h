@@ -129,6 +129,12 @@ static __always_inline int is_6_1(void)
 	return bpf_core_field_exists(((struct netns_ipv4 *)0)->sysctl_tcp_child_ehash_entries);
 }
 
+/* Does a socket take no packet any more, after a reset or connect(2) to AF_UNSPEC? */
+static __always_inline int is_closed(__u64 sk)
+{
+	return read_kernel(struct sock_common, sk, skc_state) == BPF_TCP_CLOSE;
+}
+
 static __always_inline int queue_empty(__u64 queue)
 {
 	return read_word(queue) == queue;

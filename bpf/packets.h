@@ -46,7 +46,15 @@ static __always_inline void detect_early_send(struct sock_record *rec, struct so
  * would drop it.  A FIN is sent again, 0.2 s later; a reset is not, and a reader would wait for
  * ever.  So what is unread gets a FIN's time to become less.  Whoever is in no call for LANDING_NS
  * does not read on just now, and takes the packet.
+ *
+ * Who is in a call and does not read, as one that peeks, or is in a page fault, gets STANDSTILL
+ * times LANDING_NS, some 2 ms: any user can do that to whoever ends a connection with him, if he
+ * has been sent MUCH_UNREAD.  Less no buffer drops packets behind, but one that its program has
+ * made small since.
  */
+#define STANDSTILL  10
+#define MUCH_UNREAD (256 * 1024) /* bytes */
+
 __noinline int takes_packets_soon(__u64 sk)
 {
 	__u64 now = bpf_ktime_get_ns(), until = now + LANDING_NS;
@@ -61,11 +69,25 @@ __noinline int takes_packets_soon(__u64 sk)
 	return !held;
 }
 
-__noinline int wait_before_last_packet(__u64 sk)
+__noinline int takes_packets_after_all(__u64 sk)
 {
-	for (int i = 0; i < FIN_WAITS; i++)
+	for (int i = 0; i < STANDSTILL; i++)
 		if (takes_packets_soon(sk))
 			return 1;
+	return 0;
+}
+
+__noinline int wait_before_last_packet(__u64 sk)
+{
+	__u32 unread;
+
+	for (int i = 0; i < FIN_WAITS / STANDSTILL; i++) {
+		unread = rmem_of(sk);
+		if (takes_packets_after_all(sk))
+			return 1;
+		if (rmem_of(sk) >= unread)
+			return 0;
+	}
 	return 0;
 }
 
@@ -95,7 +117,8 @@ static __always_inline void on_packet(struct bpf_sock_ops *skops, int sent)
 		fin = set_ended(rec);
 		if (fin)
 			wait_before_fin(rec);
-		if (sent && (fin || state == BPF_TCP_CLOSE) && rec->peer_sk)
+		if (sent && (fin || state == BPF_TCP_CLOSE) && rec->peer_sk &&
+		    rec->unread > MUCH_UNREAD)
 			wait_before_last_packet(rec->peer_sk);
 		judge(rec, state == BPF_TCP_CLOSE && !rec->server && is_there(rec));
 		if (fin)

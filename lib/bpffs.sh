@@ -50,7 +50,8 @@ mount_bpffs() {
 }
 
 # lock_holders: the processes that have the lock, as far as they can be found within 5 s.  One that
-# is no script of ours has opened the directory while all could.
+# is no script of ours has opened the directory while all could.  By the names of open files first: a
+# user can stop whoever reads the fdinfo of an epoll(7) of his.
 lock_holders() {
 	local device inode pid name
 	read -r device inode < <(stat -c '%d %i' "$BPFFS")
@@ -59,8 +60,9 @@ lock_holders() {
 		name=
 		read -r name 2>/dev/null <"/proc/$pid/comm" || true
 		say "$pid ($(shown "$name"))"
-	done < <(timeout --signal KILL 5 find /proc -mindepth 3 -maxdepth 3 -path '/proc/[0-9]*/fdinfo/*' \
-		-exec grep -ls "^lock:.* FLOCK .* $device:$inode " {} + 2>/dev/null | head -n 20) | paste -sd ' '
+	done < <(bounded 5 bash -c "find /proc -mindepth 3 -maxdepth 3 -path '/proc/[0-9]*/fd/*' -lname '$BPFFS' |
+		sed 's,/fd/,/fdinfo/,' | xargs grep -ls '^lock:.* FLOCK .* $device:$inode ' | head -n 20") |
+		paste -sd ' '
 }
 
 # Several scripts at once would take each other's work for leftovers.  The lock is the root of the

@@ -6,10 +6,11 @@
 
 # In a container root may lack them.
 check_capabilities() {
-	local key value effective=0
-	while read -r key value; do
-		[[ $key != CapEff: ]] || effective=$((16#$value))
-	done </proc/self/status
+	local line lines effective=0
+	mapfile -t lines </proc/self/status # `read` would have the kernel write it anew for each line
+	for line in "${lines[@]}"; do
+		[[ $line != CapEff:* ]] || effective=$((16#${line#CapEff:[[:space:]]}))
+	done
 	# Of linux/capability.h: NET_ADMIN 12, SYS_ADMIN 21, PERFMON 38, BPF 39.
 	((effective >> 12 & 1 && (effective >> 21 & 1 || (effective >> 38 & 1 && effective >> 39 & 1)))) ||
 		die "root lacks capabilities here: CAP_NET_ADMIN, CAP_BPF and CAP_PERFMON are needed; in a" \

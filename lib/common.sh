@@ -10,6 +10,8 @@
 . "${BASH_SOURCE[0]%/*}/pins.sh"
 # shellcheck source=lib/shown.sh
 . "${BASH_SOURCE[0]%/*}/shown.sh"
+# shellcheck source=lib/bounded.sh
+. "${BASH_SOURCE[0]%/*}/bounded.sh"
 # shellcheck source=lib/bpffs.sh
 . "${BASH_SOURCE[0]%/*}/bpffs.sh"
 

@@ -49,9 +49,10 @@ JUDGE_ONE='
 		esac
 	done
 	[[ ${#files[@]} -gt 0 ]] || exit 2
-	while read -r key value; do
-		[[ $key != PPid: ]] || parent=$value
-	done <"/proc/$pid/status"
+	mapfile -t lines <"/proc/$pid/status" # as in check_capabilities()
+	for line in "${lines[@]}"; do
+		[[ $line != PPid:* ]] || parent=${line#PPid:[[:space:]]}
+	done
 	# Many change their root once they have read it: the parent, of the same files, still sees it.
 	for base in "$pid" "$parent"; do
 		((status == 3)) && [[ /proc/$base/ns/mnt -ef /proc/$pid/ns/mnt ]] || break
@@ -69,9 +70,9 @@ JUDGE_ONE='
 # known.
 splices() {
 	local status=0
-	# Without the lock: a child that cannot be killed would keep it.
+	# Without the locks, of pods as well: a child that cannot be killed would keep them.
 	(
-		exec {LOCK}<&- # of one_at_a_time()
+		alone
 		# It goes where the process is: there a member of PATH or LD_LIBRARY_PATH that is no absolute
 		# path would lead to the files of whoever has started that.
 		exec env -i LC_ALL=C PATH="$PATH" timeout --signal KILL 2 \

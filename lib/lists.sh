@@ -103,47 +103,23 @@ iterate() {
 }
 
 # read_pin SECONDS PIN: what the iterator that is pinned there prints.  Fails with 124 when the time
-# is up.  By a process of its own, which is killed, but not waited for then: no signal ends a
-# read(2) of a list of tasks, and any user can make one take long, by tables of descriptors that are
-# large and empty.  He can also make that process the last to close one of his sockets, and it then
-# waits as long as the socket lingers (SO_LINGER).  It says at its end that it has read all, as bash
-# does not always know: where pids soon come round again, wait says 255 of one that has ended.
-#
-# Any user can make a list long, too, and bash takes a minute to look for something in 10 MB.  So
-# each socket is in it once, by the column id, and it has LIST_LINES at most.
+# is up: any user can make a list of tasks take long, by tables of descriptors that are large and
+# empty, and no signal ends a read(2) of it.  He can make a list long, too, and bash takes a minute
+# to look for something in 10 MB.  So each socket is in it once, by the column id, and it has
+# LIST_LINES at most.
 read_pin() {
-	local fd results
-	exec {fd}< <(
-		alone
-		exec </dev/null 2>/dev/null # who reads our messages does not wait for it
-		trap - PIPE
-		timeout --signal KILL "$(($1 + 2))" cat "$2" && say all # later than below, which tells
-	)
-	timeout --foreground "$1" cat <&"$fd" | awk -v most="$LIST_LINES" '
+	local results
+	bounded "$1" cat "$2" | awk -v most="$LIST_LINES" '
 		NR == 1 {
 			for (id = NF; id && $id != "id"; id--)
 				;
 		}
-		NR > 1 && shown {
-			print last
-			if (++lines > most)
-				exit full = 1
-		}
-		{
-			last = $0
-			shown = !id || !seen[$id]++
-		}
-		END {
-			if (full)
-				exit 124
-			if (last == "all")
-				exit
-			print last
-			exit 1
-		}'
+		id && NR > 1 && seen[$id]++ { next }
+		++lines > most + 1 { exit full = 1 }
+		{ print }
+		END { exit full ? 124 : 0 }'
 	results=("${PIPESTATUS[@]}")
-	exec {fd}<&-
-	return $((results[0] == 124 ? 124 : results[1]))
+	return $((results[1] ? results[1] : results[0]))
 }
 
 # has_maker PIN: is the process at work whose list it is?
@@ -165,14 +141,4 @@ open_sockets() {
 	else
 		iterate "$OPEN"
 	fi
-}
-
-# alone [FD...]: in a process that may outlive this one: without the lock, and what the caller has
-# open, except for these.
-alone() {
-	local fd
-	for fd in /proc/self/fd/*; do
-		fd=${fd##*/}
-		((fd <= 2)) || [[ " $* " == *" $fd "* ]] || exec {fd}>&-
-	done
 }

@@ -136,10 +136,10 @@ look_at_scope() {
 	ZEROCOPY=$((values[4] & ADMIT_ZEROCOPY))
 	NEW_ALONE=$((values[4] & ADMIT_NEW_ALONE))
 	scope=$((values[4] >> SCOPE_SHIFT))
-	ONLY=$(filter "${ANSWERS[0]}" "$scope" 1)
-	EXCEPT=$(filter "${ANSWERS[0]}" "$scope" 0)
-	NOT_UNDER=$(excluded_cgroups "${ANSWERS[@]:1:2}")
-	NOT_OF=$(excluded_programs "${ANSWERS[3]}")
+	ONLY=$(filter "${ANSWERS[0]}" "$scope" 1) &&
+		EXCEPT=$(filter "${ANSWERS[0]}" "$scope" 0) &&
+		NOT_UNDER=$(excluded_cgroups "${ANSWERS[@]:1:2}") &&
+		NOT_OF=$(excluded_programs "${ANSWERS[3]}") || return
 	look_at_attached
 }
 
@@ -158,14 +158,11 @@ look_at_sockets() {
 		end_lists
 		return 1
 	fi
-	if [[ -n $CONNECTIONS ]]; then
-		CONNECTIONS=$(say "$CONNECTIONS" | with_programs)
-	fi
+	end_lists # the next look may find another load
+	[[ -z $CONNECTIONS ]] || CONNECTIONS=$(say "$CONNECTIONS" | with_programs) || return
 	SOCKETS=$(of_connections '
 		NF { n += ($at["client_key"] != "-") + ($at["server_key"] != "-") }
-		END { print n + 0 }' < <(say "$CONNECTIONS"))
-	end_lists # the next look may find another load
-	DIRECTIONS=$(directions)
+		END { print n + 0 }' < <(say "$CONNECTIONS")) && DIRECTIONS=$(directions)
 }
 
 # Is ours ATTACHED (empty: not known), and LATER programs that run after it, as NAME/ID: with these

@@ -9,8 +9,9 @@ OPEN_SECONDS=2  # for each look of ss
 OPEN_PROGRAMS=5 # that are named
 
 # list_open OPTION...: what ss says; behind the line that was cut off, if it takes too long, `late`.
+# Before 6.9 it waits for a mutex that any user can hold, by SOCK_DESTROY of a socket of his.
 list_open() {
-	timeout --signal KILL "$OPEN_SECONDS" ss -tnH "$@" state established 2>/dev/null || say $'\nlate'
+	bounded "$OPEN_SECONDS" ss -tnH "$@" state established || say $'\nlate'
 }
 
 # report_open: nothing, if there are none.

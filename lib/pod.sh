@@ -56,7 +56,7 @@ load_in_turn() {
 	local turn status=0
 	mkdir -p "$PODS/turn"
 	exec {turn}<"$PODS/turn"
-	flock "$turn"
+	flock --wait 120 "$turn" || die "another pod has been loading for two minutes"
 	flock --shared --wait 60 "$BPFFS" true || true
 	load || status=$?
 	exec {turn}<&-

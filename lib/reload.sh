@@ -42,11 +42,16 @@ begin_scope() {
 	end_former
 	attach_again
 	read_excluded || die "cannot read what is excluded"
-	# Also if bpftool fails: the new scope may be in force, and what it excludes is taken back.  With
-	# a number of its own, since connections may have been admitted in the new one.
+}
+
+# enter_scope: the new one comes into force.  If bpftool fails, it may be, and what it excludes is
+# taken back.  With a number of its own then, since connections may have been admitted in the new
+# one; until here the old number stays, which is in the marks of new listeners (ADMIT_NEW_ALONE).
+enter_scope() {
 	((LOADED_VALUES[4] = (LOADED_VALUES[4] + (2 << SCOPE_SHIFT)) & 0xffffffff)) || true
 	config_command "${LOADED_VALUES[@]}" pinned "$CONFIG_PIN"
 	undo_with "the new scope" "${CONFIG_COMMAND[@]}"
+	set_switch "$ON"
 }
 
 # finish OTHER: what is left to do once the new scope is in force; OTHER is 1 for another version.
@@ -81,7 +86,7 @@ reload() {
 	configure_cgroups || die "if a --reload that was killed has left too much, load anew: sudo" \
 		"$HERE/unload.sh, then load.sh"
 	((!other)) || attach_new
-	set_switch "$ON"
+	enter_scope
 	trap - EXIT
 	trap '' INT TERM HUP # the rest is done in any case
 	finish "$other" ||

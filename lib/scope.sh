@@ -53,7 +53,7 @@ excluded_now() {
 		entries '{
 			gsub(/../, " &", $1)
 			print "'"$pin"'" $1
-		}' < <(say "$dump")
+		}' < <(say "$dump") || return
 	done
 }
 

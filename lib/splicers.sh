@@ -82,8 +82,8 @@ exclude_running() {
 	# First all of the list: what reads it may take its time.
 	list=$(running) || exclude_what_listens "not all programs could be looked at"
 	# An iterator goes through those of its reader's PID namespace; this is the number of the first
-	# one.  What has been started since the load goes by its name.
-	((RELOAD)) || [[ $(stat -L -c %i /proc/self/ns/pid) == 4026531836 ]] ||
+	# one.
+	[[ $(stat -L -c %i /proc/self/ns/pid) == 4026531836 ]] ||
 		exclude_what_listens "programs of other PID namespaces cannot be seen"
 	# Those of --exclude-program first: any user can fill what is left of MAX_CGROUPS.
 	found=$(say "$list" | sought | in_turn | judged | once_each | sort -s -n -k 1,1 | up_to_most)

@@ -19,7 +19,8 @@ pause() {
 
 LOOKS=3        # at a map, at least, when there is no time left: two that agree, and one at the rest
 DELETE_MS=3000 # for going on behind keys that are gone,
-STARTS=40      # and so many times at least
+STARTS=40      # and so many times at least,
+AT_ONCE=2000   # with so many keys
 
 LOOK_MS=0             # that the last look has taken
 FOUND=0               # connections
@@ -116,7 +117,7 @@ delete_keys() {
 	mapfile -t keys
 	while ((at < ${#keys[@]})); do
 		# awk may have something to say of what bpftool leaves unread.
-		tried=$(say_each "${keys[@]:at}" |
+		tried=$(say_each "${keys[@]:at:AT_ONCE}" |
 			awk -v map="$*" '{ gsub(/../, " &"); print "map delete " map " key hex" $0 }' 2>/dev/null |
 			{ cmd -q bpftool -j batch file - 2>/dev/null || true; } |
 			tr '{' '\n' | grep -c '^"command"') || true # bpftool leaves the rest unread

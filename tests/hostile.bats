@@ -114,6 +114,11 @@ client_has_read() {
 	have_want "what the client has read" "$(client_has_read)" = answer
 }
 
+@test "hostile: who sends to an end that is dissolved is told, though its reset was lost" {
+	in_box python3 "$ROOT/tests/programs/lost_reset.py"
+	have_want "admitted" "$(counter admitted_passive)" -eq 1
+}
+
 # bats test_tags=long
 @test "hostile: a flood of SYNs costs other connections nothing but some acceleration" {
 	local before notes

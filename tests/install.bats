@@ -170,6 +170,18 @@ reloads() {
 	many_talk 1
 	exec 8>&-
 	wait "$MANY"
+	# A lock that a user holds, which what gives sockets back what they had waits for.
+	options ""
+	ctl start tcpip-bypass
+	mkfifo "$BOX_TMP/stay"
+	in_box "$ROOT/build/stuck" recv <"$BOX_TMP/stay" >"$BOX_TMP/stuck" 3>&- 8>&- &
+	exec 9>"$BOX_TMP/stay"
+	wait_until 10 "a held lock" grep -q ready "$BOX_TMP/stuck"
+	hold_many 5 0
+	ctl stop tcpip-bypass
+	have_want "state of the unit" "$(ctl is-active tcpip-bypass)" = inactive
+	exec 8>&- 9>&-
+	wait "$MANY"
 }
 
 # bats test_tags=long

@@ -32,6 +32,38 @@ teardown() {
 	box_down
 }
 
+@test "nat: with TPROXY both the port of the connection and that of the listener must be in the scope" {
+	local option
+	in_box ip addr add 192.0.2.1/32 dev lo
+	in_box ip route replace default dev lo
+	in_box ip rule add fwmark 1 lookup 100
+	in_box ip route add local 0.0.0.0/0 dev lo table 100
+	in_box nft 'table ip divert {
+		chain pre { type filter hook prerouting priority mangle
+			ip daddr 10.9.9.9 tcp dport 80 tproxy to 127.0.0.1:8443 meta mark set 1 accept; }
+		chain out { type route hook output priority mangle; ip daddr 10.9.9.9 meta mark set 1; }
+	}'
+	for option in "--exclude-port 8443" "--exclude-port 80" "--port 80" "--exclude-port 81"; do
+		# shellcheck disable=SC2086 # words
+		load_pair --quiet --all-connections $option
+		in_box python3 -c '
+import socket
+listener = socket.socket()
+listener.setsockopt(socket.SOL_IP, 19, 1)  # IP_TRANSPARENT
+listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+listener.bind(("127.0.0.1", 8443))
+listener.listen()
+client = socket.create_connection(("10.9.9.9", 80), timeout=5)
+server = listener.accept()[0]
+for _ in range(10):
+    client.sendall(b"x")
+    assert server.recv(1) == b"x"'
+		have_want "admitted with $option" "$(counter admitted_passive)" -eq \
+			$(($([[ $option == *81 ]] && echo 1 || echo 0)))
+		unload_pair --timeout 1
+	done
+}
+
 # each_kind FUNCTION: called with the columns of KINDS.
 each_kind() {
 	local name client server listen connect

@@ -232,6 +232,13 @@ where_nothing_is_seen() {
 	open_connection in_box # its listener is new
 	talk
 	have_want "on the bypass" "$(in_map)" -eq 2
+	# One that fails takes nothing from it.
+	fail_at '"-j batch"*'
+	run ! with_fakes "$ROOT/load.sh" --reload --quiet
+	output_has "nothing has changed"
+	rm "$BOX_TMP/bin/bpftool"
+	talk
+	have_want "directions that have left" "$(counter left_scope)" -eq 0
 	run -0 where_nothing_is_seen --reload
 	talk
 	have_want "directions that have left" "$(counter left_scope)" -ge 1
@@ -241,6 +248,19 @@ where_nothing_is_seen() {
 	have_want "admitted" "$(counter admitted_passive)" -eq 0
 	close_connection
 	admitted 7100
+}
+
+@test "reload: what is excluded stays so where it cannot be read, and a later step fails" {
+	local before
+	load_pair --quiet --exclude-program one
+	before=$(in_box "$ROOT/status.sh" --json | jq -c .exclude_programs)
+	fake awk "[[ \$* != *sock_ops_names* ]] || ! mkdir '$BOX_TMP/once' 2>/dev/null || exit 1
+		exec \"\$REAL\" \"\$@\""
+	fake bpftool "[[ \$* != '-j batch'* ]] || ! mkdir '$BOX_TMP/batch' 2>/dev/null || exit 1
+		exec \"\$REAL\" \"\$@\""
+	run ! with_fakes "$ROOT/load.sh" --reload --quiet --exclude-program two
+	rm "$BOX_TMP"/bin/*
+	have_want "excluded" "$(in_box "$ROOT/status.sh" --json | jq -c .exclude_programs)" = "$before"
 }
 
 @test "reload: what a killed one has left of its look disturbs no later one" {

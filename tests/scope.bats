@@ -483,6 +483,11 @@ both_run() {
 	have_want "an echo" "$(echo hello | in_box nc -N 127.0.0.1 7001)" = hello
 	in_box "$PAIR" talk # listens from now on
 	have_want "redirected messages" "$(counter redirected_messages)" -eq 200
+	# Nor are they seen at a reload.
+	run -0 in_box unshare --pid --fork --mount-proc "$ROOT/load.sh" --reload --no-guard
+	output_has "programs of other PID namespaces cannot be seen"
+	have_want "an echo" "$(echo hello | in_box nc -N 127.0.0.1 7001)" = hello
+	have_want "redirected messages" "$(counter redirected_messages)" -eq 200
 }
 
 @test "--port: only connections to these ports are bypassed" {

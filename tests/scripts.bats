@@ -22,7 +22,7 @@ reach() {
 }
 
 @test "load.sh: says how many connections were open before, and whose" {
-	local listen pids=() name=$'\e",pid=1,fd=2))'
+	local listen pids=() name=$'\e",pid=1,fd=2))' before
 	mkfifo "$BOX_TMP/go"
 	exec 8<>"$BOX_TMP/go"
 	cp "$PAIR" "$BOX_TMP/$name"
@@ -41,6 +41,12 @@ reach() {
 	unload_pair
 	run -0 load_pair
 	output_lacks "open before"
+	unload_pair
+	# One that does not end, with a child that has its pipe.
+	fake ss 'setsid sleep 60 & echo; wait'
+	before=$SECONDS
+	run -0 with_fakes "$ROOT/load.sh" --quiet
+	have_want "seconds" $((SECONDS - before)) -le $((20 * SLOWNESS))
 }
 
 # counted COMMAND...: of open_before.sh.

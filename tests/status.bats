@@ -307,6 +307,13 @@ unread_is() {
 	have_want "programs of the cgroup" "$(in_box bpftool cgroup show "$(box_root)")" = ""
 }
 
+@test "status.sh: says no less where another tool fails" {
+	load_pair --quiet --exclude-port 7001
+	fake awk '[[ $* != *comma* ]] || exit 1; exec "$REAL" "$@"'
+	run -2 with_fakes "$ROOT/status.sh"
+	run -2 with_fakes "$ROOT/status.sh" --json
+}
+
 @test "status.sh: says that nothing is loaded when the pair is unloaded amid its look" {
 	load_pair --quiet
 	fake bpftool "[[ \$* != *batch* ]] || '$ROOT/unload.sh' >/dev/null 2>&1

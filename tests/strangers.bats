@@ -100,6 +100,7 @@ assert_redirected() {
 }
 
 @test "the lock: who has opened it while all could is named, so that it can be ended" {
+	local begin
 	in_box mount -t bpf bpf /sys/fs/bpf
 	in_box bash -c 'exec 9</sys/fs/bpf; chmod 700 /sys/fs/bpf; echo "$$" >"$0"; exec "$@" bash -c "flock 9; sleep 60 9>&-"' \
 		"$BOX_TMP/holder" "${STRANGER[@]}" 3>&- &
@@ -108,6 +109,11 @@ assert_redirected() {
 	output_has "waiting for another load.sh or unload.sh"
 	run -0 in_box bash -c 'HERE=$1; . "$1/lib/common.sh"; lock_holders' bash "$ROOT"
 	have_want "holders" "$output" = "$(<"$BOX_TMP/holder") (bash)"
+	# As one that reads the fdinfo of an epoll(7) whose mutex a user holds.
+	fake grep '[[ $* != *FLOCK* ]] || setsid --wait sleep 60; exec "$REAL" "$@"'
+	begin=$SECONDS
+	run -0 with_fakes bash -c 'HERE=$1; . "$1/lib/common.sh"; lock_holders' bash "$ROOT"
+	have_want "seconds" $((SECONDS - begin)) -le $((15 * SLOWNESS))
 	in_box kill "$(<"$BOX_TMP/holder")"
 	load_pair
 	unload_pair
@@ -207,6 +213,19 @@ assert_not_known() {
 	assert_not_known c3
 	assert_not_known c4
 	assert_redirected
+}
+
+@test "haproxy: who judges it has no lock of the scripts, nor of pods" {
+	in_box mount -t bpf -o mode=0700 bpf /sys/fs/bpf
+	in_box mkdir /sys/fs/bpf/pods
+	echo "option splice-auto" >"$BOX_TMP/splices"
+	chmod 755 "$BOX_TMP"
+	haproxies "$BOX_TMP/splices"
+	fake timeout "[[ \$* != *cmdline* ]] || ls -l /proc/\$\$/fd >>'$BOX_TMP/open'; exec \"\$REAL\" \"\$@\""
+	run -0 with_fakes bash -c 'exec "$@" 11</sys/fs/bpf/pods' bash "$ROOT/load.sh" --no-guard --quiet
+	output_has "because it reads with splice(2): haproxy (pid "
+	have_want "descriptors" "$(grep -c ' -> ' "$BOX_TMP/open")" -ge 3
+	run ! grep /sys/fs/bpf "$BOX_TMP/open"
 }
 
 @test "haproxy: files that not everybody can read count as splicing" {

@@ -126,6 +126,14 @@ fail_from() {
 			have_want "pins" "$(in_box ls /sys/fs/bpf | grep -c '^bpf_')" -eq 0
 		done
 	done
+	# So often that it is not told what is pinned, though it is pinned.
+	load_pair --quiet >/dev/null 2>&1
+	fail_from "*-j\ map\ show\ pinned*config" 3
+	run -1 with_fakes "$ROOT/unload.sh" --timeout 0
+	output_has "nothing has changed"
+	have_want "pins" "$(in_box ls /sys/fs/bpf | grep -c '^bpf_')" -ge 2
+	run -0 unload_pair --timeout 0
+	have_want "programs of the cgroup" "$(in_box bpftool cgroup show "$(box_root)")" = ""
 	many_talk 1
 	exec 8>&-
 	wait "$MANY"

@@ -66,6 +66,24 @@ CASE(peek_many, bypass, "MSG_PEEK over 50 messages of 1000 bytes")
 	hang_up(c);
 }
 
+/* A server that decides by a peek whether a line is there does not see what went over TCP. */
+CASE(peek_small, any, "MSG_PEEK over 40 messages of 1 byte")
+{
+	struct conn c = dial();
+	char got[100];
+	long r = 0;
+
+	for (int i = 0; i < 40; i++)
+		put(c.client, "x", 0);
+	settle();
+	tell("peeked %s", res(recv(c.server, got, sizeof(got), MSG_PEEK | MSG_DONTWAIT)));
+	for (int i = 0; i < 5 && r < 40; i++)
+		r += recv(c.server, got, sizeof(got), MSG_DONTWAIT);
+	tell("read %s", res(r));
+	no_more(c.server);
+	hang_up(c);
+}
+
 /* A blocked peek, then the read: servers that sniff the protocol do it. */
 CASE(peek_blocked, bypass, "a blocking MSG_PEEK")
 {
