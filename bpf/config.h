@@ -85,4 +85,13 @@ static __always_inline __u32 scope_in(__u32 terms)
 	return terms >> SCOPE_SHIFT;
 }
 
+/*
+ * The marks of new listeners (ADMIT_NEW_ALONE) count in all scopes whose numbers differ in their
+ * last 8 bits alone: load.sh --reload goes on with them where it cannot see what listens.
+ */
+static __always_inline __u32 scopes_of_marks(__u32 scope)
+{
+	return scope >> 8;
+}
+
 #endif /* CONFIG_H */

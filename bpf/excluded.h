@@ -36,10 +36,10 @@ enum {
 	MARK_NEW = 2, /* a listener that has called listen(2) while ADMIT_NEW_ALONE: mark_new() */
 };
 
-/* With the number of the scope, in which alone it counts. */
+/* With the number of the scopes in which it counts. */
 static __always_inline __u32 mark_new(__u32 terms)
 {
-	return scope_in(terms) << SCOPE_SHIFT | MARK_NEW;
+	return scopes_of_marks(scope_in(terms)) << 8 | MARK_NEW;
 }
 
 /* No user can take the places of others here: a mark goes with its socket. */

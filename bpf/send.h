@@ -66,9 +66,10 @@ static __always_inline void judge_again(struct sock_record *rec, __u32 terms)
 {
 	__u16 port = rec->server ? rec->key.local_port : rec->peer_key.local_port;
 
-	/* ADMIT_NEW_ALONE: the connection is older than the scope, so its listener is, too. */
-	rec->outside = terms & ADMIT_NEW_ALONE || !in_scope(port, terms) ||
-		       in_excluded_cgroup(rec->view.sk, terms) ||
+	/* ADMIT_NEW_ALONE: older than that, so its listener is, too. */
+	rec->outside = (terms & ADMIT_NEW_ALONE &&
+			scopes_of_marks(rec->scope) != scopes_of_marks(scope_in(terms))) ||
+		       !in_scope(port, terms) || in_excluded_cgroup(rec->view.sk, terms) ||
 		       in_excluded_cgroup(rec->peer_sk, terms);
 	rec->scope = scope_in(terms);
 }

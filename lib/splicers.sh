@@ -83,8 +83,7 @@ exclude_running() {
 	list=$(running) || exclude_what_listens "not all programs could be looked at"
 	# An iterator goes through those of its reader's PID namespace; this is the number of the first
 	# one.
-	[[ $(stat -L -c %i /proc/self/ns/pid) == 4026531836 ]] ||
-		exclude_what_listens "programs of other PID namespaces cannot be seen"
+	[[ $(stat -L -c %i /proc/self/ns/pid) == 4026531836 ]] || exclude_unseen
 	# Those of --exclude-program first: any user can fill what is left of MAX_CGROUPS.
 	found=$(say "$list" | sought | in_turn | judged | once_each | sort -s -n -k 1,1 | up_to_most)
 	[[ -n $found ]] || return 0
@@ -150,10 +149,32 @@ exclude_all_that_may() {
 	left_out "stays on TCP, whenever it is started: any program called $MAY_SPLICE, since one may read with splice(2)"
 }
 
+# exclude_unseen: what is in other PID namespaces.  What has called listen(2) since a load that could
+# not see them either went by the names that were excluded then: at a reload without further names
+# its marks count.
+exclude_unseen() {
+	local entry
+	if ((!RELOAD || !(LOADED_VALUES[4] & ADMIT_NEW_ALONE))); then
+		exclude_what_listens "programs of other PID namespaces cannot be seen"
+		return
+	fi
+	for entry in "${!WANTED[@]}"; do
+		if [[ $entry == "$NAMES_PIN "* && -z ${WAS[$entry]:-} ]]; then
+			exclude_what_listens "programs of other PID namespaces cannot be seen"
+			return
+		fi
+	done
+	((ADMIT |= ADMIT_NEW_ALONE))
+	exclude_all_that_may
+	left_out "stays on TCP, as programs of other PID namespaces cannot be seen: what listened at the load"
+}
+
 # exclude_what_listens WHY: what is not known counts as a program that splices.  It connects, too.
 exclude_what_listens() {
 	((!(ADMIT & ADMIT_NEW_ALONE))) || return 0
 	((ADMIT |= ADMIT_NEW_ALONE))
+	# With marks of its own for what listens from now on (scopes_of_marks); even or odd as before.
+	((SCOPE = (SCOPE + 256) & 0xffffff)) || true
 	exclude_all_that_may
 	left_out "stays on TCP, as $1: whatever listens already, until it is started again"
 }

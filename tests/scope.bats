@@ -482,12 +482,22 @@ both_run() {
 	output_has "stays on TCP, as programs of other PID namespaces cannot be seen: whatever listens already"
 	have_want "an echo" "$(echo hello | in_box nc -N 127.0.0.1 7001)" = hello
 	in_box "$PAIR" talk # listens from now on
-	have_want "redirected messages" "$(counter redirected_messages)" -eq 200
-	# Nor are they seen at a reload.
+	have_want "admitted" "$(counter admitted_passive)" -eq 1
+	# Nor are they seen at a reload, in which what listens by now goes on.
+	in_box socat TCP4-LISTEN:7002,fork exec:cat 3>&- 8>&- &
+	wait_until 5 "it to listen" in_box bash -c 'ss -ltn | grep -q :7002'
 	run -0 in_box unshare --pid --fork --mount-proc "$ROOT/load.sh" --reload --no-guard
-	output_has "programs of other PID namespaces cannot be seen"
+	output_has "programs of other PID namespaces cannot be seen: what listened at the load"
 	have_want "an echo" "$(echo hello | in_box nc -N 127.0.0.1 7001)" = hello
-	have_want "redirected messages" "$(counter redirected_messages)" -eq 200
+	have_want "admitted" "$(counter admitted_passive)" -eq 1
+	have_want "an echo" "$(echo hello | in_box nc -N 127.0.0.1 7002)" = hello
+	have_want "admitted" "$(counter admitted_passive)" -eq 2
+	# But not what may have a name that is excluded only now.
+	run -0 in_box unshare --pid --fork --mount-proc "$ROOT/load.sh" --reload --no-guard \
+		--exclude-program socat
+	output_has "programs of other PID namespaces cannot be seen: whatever listens already"
+	have_want "an echo" "$(echo hello | in_box nc -N 127.0.0.1 7002)" = hello
+	have_want "admitted" "$(counter admitted_passive)" -eq 2
 }
 
 @test "--port: only connections to these ports are bypassed" {
