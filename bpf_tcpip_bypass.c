@@ -237,8 +237,8 @@ static __always_inline enum counter reason_to_leave(struct send *s)
 	if (was_dissolved(s))
 		return left_no_peer;
 	tally(s);
-	/* Its reset may have been lost: over TCP this send draws another one. */
-	if (!s->found_empty && is_closed(s->rec->peer_sk))
+	/* What waits there is for nobody.  Its reset may have been lost: TCP draws another one. */
+	if (s->peer.ended && is_closed(s->rec->peer_sk))
 		return left_no_peer;
 	if (miscounted_at_accept(s->rec))
 		return left_bulk;
