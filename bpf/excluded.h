@@ -5,7 +5,7 @@
  * or connect(2).  If it is excluded, that socket gets a mark, which it keeps until it is freed.
  * Sockets that are accepted from a marked listener inherit the mark.  The name is that of the
  * process, that is, of its main thread.  With ADMIT_NEW_ALONE, listeners get another mark, which
- * says that they have called listen(2) in this scope.
+ * says in which scopes they have called listen(2) (scopes_of_marks).
  *
  *   sock_ops_names       the names
  *   sock_ops_excluded    the marks

@@ -153,20 +153,18 @@ exclude_all_that_may() {
 # not see them either went by the names that were excluded then: at a reload without further names
 # its marks count.
 exclude_unseen() {
-	local entry
-	if ((!RELOAD || !(LOADED_VALUES[4] & ADMIT_NEW_ALONE))); then
-		exclude_what_listens "programs of other PID namespaces cannot be seen"
-		return
-	fi
+	local entry why="programs of other PID namespaces cannot be seen" marks_count=0
+	((!RELOAD || !(LOADED_VALUES[4] & ADMIT_NEW_ALONE))) || marks_count=1
 	for entry in "${!WANTED[@]}"; do
-		if [[ $entry == "$NAMES_PIN "* && -z ${WAS[$entry]:-} ]]; then
-			exclude_what_listens "programs of other PID namespaces cannot be seen"
-			return
-		fi
+		[[ $entry != "$NAMES_PIN "* || -n ${WAS[$entry]:-} ]] || marks_count=0
 	done
-	((ADMIT |= ADMIT_NEW_ALONE))
-	exclude_all_that_may
-	left_out "stays on TCP, as programs of other PID namespaces cannot be seen: what listened at the load"
+	if ((marks_count)); then
+		((ADMIT |= ADMIT_NEW_ALONE))
+		exclude_all_that_may
+		left_out "stays on TCP, as $why: what listened at the load"
+	else
+		exclude_what_listens "$why"
+	fi
 }
 
 # exclude_what_listens WHY: what is not known counts as a program that splices.  It connects, too.
