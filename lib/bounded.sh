@@ -19,27 +19,20 @@ alone() {
 # process of its own, which is killed, but not waited for then: no signal ends one that sleeps in the
 # kernel for a lock, and any user can hold some for as long as he likes.  He can also make that
 # process the last to close one of his sockets, and it then waits as long as the socket lingers
-# (SO_LINGER).  It says at its end that it has printed all, as bash does not always know: where pids
+# (SO_LINGER).  It says by a pipe that it has printed all, as bash does not always know: where pids
 # soon come round again, wait says 255 of one that has ended.
 bounded() {
-	local fd results
+	local fd all status=0
+	exec {all}<> <(:)
 	exec {fd}< <(
-		alone
+		alone "$all"
 		exec </dev/null 2>/dev/null # who reads our messages does not wait for it
 		trap - PIPE
-		timeout --signal KILL "$(($1 + 2))" "${@:2}" && say all # later than below, which tells
+		timeout --signal KILL "$(($1 + 2))" "${@:2}" && say all >&"$all" # later than below, which tells
 	)
-	timeout --foreground "$1" cat <&"$fd" | awk '
-		NR > 1 { print last }
-		{ last = $0 }
-		END {
-			if (last == "all")
-				exit
-			if (NR)
-				print last
-			exit 1
-		}' 2>/dev/null
-	results=("${PIPESTATUS[@]}")
+	timeout --foreground "$1" cat <&"$fd" 2>/dev/null || status=$?
 	exec {fd}<&-
-	return $((results[0] == 124 ? 124 : results[1]))
+	((status)) || read -rt 0 -u "$all" || status=1
+	exec {all}<&-
+	return "$status"
 }
