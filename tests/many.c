@@ -5,10 +5,12 @@
  *   many COUNT UNREAD
  *   many --churn COUNT
  *
- * Opens COUNT connections with a round trip on each, then sends to the client on
- * the first UNREAD of them what it does not read, and prints "ready".  For each line on
- * stdin: reads what is unread, if anything, makes a round trip on every
- * connection, and prints "again".  Neither end waits in a recv, only in poll.
+ * Opens COUNT connections with a round trip on each, which the server begins: a
+ * client that sends before the kernel has come to the server's end of the handshake
+ * stays on TCP.  On the first UNREAD of them the server sends more, which the client does
+ * not read.  Prints "ready".  For each line on stdin: reads what is unread, if
+ * anything, makes a round trip on every connection, and prints "again".  Neither end
+ * waits in a recv, only in poll.
  *
  * With --churn the connections come one after the other, a round trip on each; in
  * turns the client closes first, the server does, or the client resets.
@@ -84,10 +86,10 @@ static void server(int listener, uint32_t count, uint32_t unread)
 		fd[i] = accept(listener, NULL, NULL);
 		if (fd[i] < 0)
 			fail("accept");
-		get(fd[i], 4, i, 0);
-		put(fd[i], 4, i, 1);
+		put(fd[i], 4, i, 0);
 		if (i < unread)
 			put(fd[i], UNREAD_SIZE, i, 2);
+		get(fd[i], 4, i, 1);
 	}
 	for (uint32_t round = 3; more; round += 2) {
 		for (uint32_t i = 0; i < count && more; i++) {
@@ -183,8 +185,8 @@ int main(int argc, char **argv)
 	close(listener);
 	for (uint32_t i = 0; i < count; i++) {
 		fd[i] = call(&addr, i);
-		put(fd[i], 4, i, 0);
-		get(fd[i], 4, i, 1);
+		get(fd[i], 4, i, 0);
+		put(fd[i], 4, i, 1);
 	}
 	printf("ready\n");
 	fflush(stdout);
