@@ -56,6 +56,7 @@ events() {
 }
 
 @test "memory: programs killed for want of memory leave nothing behind (memory.max)" {
+	echo -1000 >"/proc/$BOX_PID/oom_score_adj" # not the process that holds the namespaces
 	echo 16M >"$BOX_CGROUP/memory.max"
 	at_once 8 --size 1000 stopped 2>/dev/null && return 1
 	have_want "killed" "$(events oom_kill)" -gt 0
@@ -144,9 +145,8 @@ PRESSURE="1 1 100000" # and no want
 	stopped=$!
 	wait_until 20 "TCP to be out of memory" tcp_holds_pages 1025
 	wait "$stopped"
-	have_want "redirected bytes" "$(counter redirected_bytes)" -gt 100000
+	have_want "left for want of memory" "$(counter left_memory)" -ge 1
 	# Or first for want of room, where the reader's turn comes late.
-	have_want "left for want of memory" "$(counter left_memory)" -ge 3
 	have_want "left" "$(counter left_memory left_room)" -ge 6
 	at_once 6 --size 200000 duplex
 	wait_until 10 "the map to be empty" map_is_empty
