@@ -345,7 +345,7 @@ end_pod() {
 	pin=$(in_box sh -c 'ls /sys/fs/bpf/sock_ops_status-*')
 	pod a
 	end_pod a TERM
-	have_want "its pin" "$(in_box sh -c 'ls /sys/fs/bpf/sock_ops_status-*')" = "$pin"
+	in_box test -e "$pin" # maybe another, where another box has left something behind
 	[[ $(ps -o stat= -p "${pin##*-}") != Z* ]]
 	many_talk 1
 	wait_until 20 "it to end" in_box test ! -e "$pin"
