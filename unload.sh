@@ -252,7 +252,7 @@ unpin() {
 # cgroup cannot be seen, or bpftool has failed.  Of a cgroup that was removed nothing is left.
 pin_again() {
 	local where="bpftool could not detach it; to try again"
-	[[ -n $1 && -n $2 ]] || return 0
+	[[ -n $1 && -n $2 && ! -e $SOCKOPS_PIN ]] || return 0
 	! is_gone "$1" || return 0
 	[[ -z $UNSEEN ]] || where="the cgroup with the inode number $UNSEEN $WHY_UNSEEN"
 	cmd bpftool prog pin id "$1" "$SOCKOPS_PIN" || true
@@ -400,7 +400,7 @@ main() {
 
 	report
 	linger
-	if [[ -z $LEFT ]] && ((!KEEP_PINS)) && ! is_gone "$bypass"; then
+	if [[ -z $LEFT && ! -e $BYPASS_PIN ]] && ! is_gone "$bypass"; then
 		say "a program stays in the kernel until threads that wait in a recv have received something"
 	fi
 	((FAILED == 0))

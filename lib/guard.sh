@@ -104,7 +104,7 @@ guard_by_trace() {
 # A guard that cannot be attached does not stay (some arm64 kernels load it, but lack what attaching
 # takes).  Its steps are the last ones.
 drop_guard() {
-	while [[ ${UNDOES[0]} == *"$GUARD"* ]]; do
+	while [[ ${UNDOES[0]:-} == *"$GUARD"* ]]; do
 		undo_last
 	done
 }

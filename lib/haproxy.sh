@@ -10,9 +10,11 @@
 # is open.  A link of another root would lead to a file of this one: its target is not known.
 READER=4294967000
 
-# The arguments are `links` or `no-links`, and files.  Ends with 3 where one is not there, with 2
-# where it is not to be read.  HAProxy takes quotes and backslashes within words, and variables.
+# The arguments are `links` or `no-links`, and files.  Ends with 0 where one splices, with 3 where one
+# is not there, with 2 where it is not to be read, and with 10 where none splices, as no tool ends
+# that fails.  HAProxy takes quotes and backslashes within words, and variables.
 READ_FILES='
+	set -o pipefail
 	may=$1
 	shift
 	for path; do
@@ -24,14 +26,17 @@ READ_FILES='
 				[[ $may == links || ! -L ${file:0:part} ]] || exit 2
 			done
 			[[ -f $file ]] && exec <"$file" && [[ -f /dev/fd/0 && -s /dev/fd/0 ]] || exit 2
-			if head -c 4194304 | tr -d "\"\\\\\047" |
-				grep -aE "^[^#]*splice-|^[[:space:]]*option[[:space:]].*[$]" >/dev/null; then
-				exit 0
-			fi
-			[[ -z $(head -c 1 | tr -c x x) ]] || exit 2 # there is more
+			head -c 4194304 | tr -d "\"\\\\\047" |
+				grep -aE "^[^#]*splice-|^[[:space:]]*option[[:space:]].*[$]" >/dev/null
+			case ${PIPESTATUS[*]} in
+			"0 0 0") exit 0 ;;
+			"0 0 1") ;;
+			*) exit 2 ;;
+			esac
+			rest=$(head -c 1 | wc -c) && [[ $rest == 0 ]] || exit 2
 		done
 	done
-	exit 1'
+	exit 10'
 
 # The arguments are a process, READ_FILES and READER.  Reading its arguments can wait, too.
 JUDGE_ONE='
@@ -78,6 +83,9 @@ splices() {
 		exec env -i LC_ALL=C PATH="$PATH" timeout --signal KILL 2 \
 			bash -c "$JUDGE_ONE" bash "$1" "$READ_FILES" "$READER" </dev/null >/dev/null 2>&1
 	) || status=$?
-	((status <= 1)) || status=2
-	return "$status"
+	case $status in
+	0) return 0 ;;
+	10) return 1 ;;
+	*) return 2 ;;
+	esac
 }

@@ -154,13 +154,13 @@ exclude_all_that_may() {
 # its marks count.
 exclude_unseen() {
 	local entry why="programs of other PID namespaces cannot be seen" marks_count=0
+	exclude_all_that_may # a name that may be new, too
 	((!RELOAD || !(LOADED_VALUES[4] & ADMIT_NEW_ALONE))) || marks_count=1
 	for entry in "${!WANTED[@]}"; do
 		[[ $entry != "$NAMES_PIN "* || -n ${WAS[$entry]:-} ]] || marks_count=0
 	done
 	if ((marks_count)); then
 		((ADMIT |= ADMIT_NEW_ALONE))
-		exclude_all_that_may
 		left_out "stays on TCP, as $why: what listened at the load"
 	else
 		exclude_what_listens "$why"

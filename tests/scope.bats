@@ -475,6 +475,7 @@ both_run() {
 }
 
 @test "where a PID namespace hides programs, all that listens already stays on TCP" {
+	local name others=()
 	in_box mount -t bpf -o mode=0700 bpf /sys/fs/bpf
 	in_box socat TCP4-LISTEN:7001,fork exec:cat 3>&- 8>&- &
 	wait_until 5 "it to listen" in_box bash -c 'ss -ltn | grep -q :7001'
@@ -498,6 +499,15 @@ both_run() {
 	output_has "programs of other PID namespaces cannot be seen: whatever listens already"
 	have_want "an echo" "$(echo hello | in_box nc -N 127.0.0.1 7002)" = hello
 	have_want "admitted" "$(counter admitted_passive)" -eq 2
+	# Nor what may be called haproxy, where the reload brings only that name.
+	unload_pair
+	for name in systemd-socket- pasta passt.avx2 docker-proxy dockerd; do
+		others+=(--exclude-program "$name")
+	done
+	run -0 in_box unshare --pid --fork --mount-proc "$ROOT/load.sh" --no-guard --admit-splicing \
+		"${others[@]}"
+	run -0 in_box unshare --pid --fork --mount-proc "$ROOT/load.sh" --reload --no-guard
+	output_has "programs of other PID namespaces cannot be seen: whatever listens already"
 }
 
 @test "--port: only connections to these ports are bypassed" {

@@ -204,6 +204,8 @@ counted() {
 	fail_at '*bpf_guard.o*'
 	run -0 with_fakes "$ROOT/load.sh"
 	output_has "no guard" "failed: injected" loaded
+	run -0 with_fakes "$ROOT/load.sh" --reload
+	output_has "no guard" "failed: injected" reloaded
 	unload_pair
 	# One that loads, and cannot be attached as the guard is.
 	fake bpftool '[[ $* != *bpf_guard.o* ]] || { mkdir /sys/fs/bpf/bpf_guard; set -- prog load "'"$ROOT"'/build/bpf_tcpip_bypass.o" /sys/fs/bpf/bpf_guard/bpf_guard type sk_msg; }; exec "$REAL" "$@"'

@@ -228,6 +228,31 @@ assert_not_known() {
 	run ! grep /sys/fs/bpf "$BOX_TMP/open"
 }
 
+@test "haproxy: a tool that fails while it is judged does not say that it splices not" {
+	local tool arguments action
+	echo "option http" >"$BOX_TMP/plain"
+	chmod 755 "$BOX_TMP"
+	haproxies "$BOX_TMP/plain"
+	load_within 15 --no-guard --quiet
+	output_lacks haproxy
+	while read -r tool arguments action; do
+		fake "$tool" "[[ \$* != $arguments ]] || $action; exec \"\$REAL\" \"\$@\""
+		run -0 with_fakes "$ROOT/load.sh" --reload --no-guard --quiet
+		assert_not_known c0
+		rm "$BOX_TMP/bin/$tool"
+	done <<-'END'
+		grep *splice-* kill -9 $$
+		grep *splice-* exit 2
+		tr *-d* exit 1
+		head *4194304* kill -9 $$
+		head *-c?1 exit 1
+		wc *-c* exit 1
+		setpriv *--reuid* exit 1
+		env *-i* exit 1
+		timeout *cmdline* exit 1
+	END
+}
+
 @test "haproxy: files that not everybody can read count as splicing" {
 	echo "option http" >"$BOX_TMP/secret"
 	chmod 600 "$BOX_TMP/secret"

@@ -140,6 +140,19 @@ fail_from() {
 	assert_programs_gone 15
 }
 
+@test "unload: where no pin can be removed it does not say that something is still attached" {
+	in_box mount --bind /sys/fs/bpf /sys/fs/bpf
+	in_box mount -o remount,ro,bind /sys/fs/bpf
+	run -1 unload_pair
+	output_has "failed: rm "
+	output_lacks "still attached"
+	output_lacks "stays in the kernel"
+	have_want "programs of the cgroup" "$(in_box bpftool cgroup show "$(box_root)")" = ""
+	in_box umount /sys/fs/bpf
+	run -0 unload_pair
+	assert_nothing_pinned
+}
+
 # bats test_tags=long
 @test "unload: 10,000 idle connections in a bounded time" {
 	local begin=$SECONDS
