@@ -57,8 +57,7 @@ lock_holders() {
 	read -r device inode < <(stat -c '%d %i' "$BPFFS")
 	printf -v device '%02x:%02x' $((device >> 8 & 0xfff)) $((device & 0xff | device >> 12 & 0xfff00))
 	while IFS=/ read -r _ _ pid _; do
-		name=
-		read -r name 2>/dev/null <"/proc/$pid/comm" || true
+		name=$(bounded 1 cat "/proc/$pid/comm") || true
 		say "$pid ($(shown "$name"))"
 	done < <(bounded 5 bash -c "find /proc -mindepth 3 -maxdepth 3 -path '/proc/[0-9]*/fd/*' -lname '$BPFFS' |
 		sed 's,/fd/,/fdinfo/,' | xargs grep -ls '^lock:.* FLOCK .* $device:$inode ' | head -n 20") |

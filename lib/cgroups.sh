@@ -64,8 +64,7 @@ cgroup_path() {
 			say "$dir"
 			return
 		}
-		path=$(timeout --signal KILL 5 bash -c "$FIND_CGROUP" bash "$dir" "$1" 2>/dev/null) ||
-			(($? != 137)) || return 1
+		path=$(bounded 5 bash -c "$FIND_CGROUP" bash "$dir" "$1") || (($? != 124)) || return 1
 		[[ -z $path ]] || {
 			say "$path"
 			return
@@ -81,8 +80,7 @@ cgroup_paths() {
 	ids=$(sed "/^$/d")
 	[[ -n $ids ]] || return 0
 	while IFS='' read -r dir; do
-		timeout 5 find "$dir" -xdev -maxdepth $((2 * MAX_LEVELS)) -type d -printf '%i %p\n' \
-			2>/dev/null || true
+		bounded 5 find "$dir" -xdev -maxdepth $((2 * MAX_LEVELS)) -type d -printf '%i %p\n' || true
 	done < <(cgroup2_mounts) | awk -v longest=400 '
 		FNR == NR {
 			wanted[$1]

@@ -10,9 +10,9 @@
 # is open.  A link of another root would lead to a file of this one: its target is not known.
 READER=4294967000
 
-# The arguments are `links` or `no-links`, and files.  Ends with 0 where one splices, with 3 where one
-# is not there, with 2 where it is not to be read, and with 10 where none splices, as no tool ends
-# that fails.  HAProxy takes quotes and backslashes within words, and variables.
+# The arguments are `links` or `no-links`, and files.  Says `yes` where one splices, and `no` where
+# none does; ends with 3 where one is not there, with another status where it is not to be read, or a
+# tool fails.  HAProxy takes quotes and backslashes within words, and variables.
 READ_FILES='
 	set -o pipefail
 	may=$1
@@ -29,16 +29,20 @@ READ_FILES='
 			head -c 4194304 | tr -d "\"\\\\\047" |
 				grep -aE "^[^#]*splice-|^[[:space:]]*option[[:space:]].*[$]" >/dev/null
 			case ${PIPESTATUS[*]} in
-			"0 0 0") exit 0 ;;
+			"0 0 0")
+				echo yes
+				exit
+				;;
 			"0 0 1") ;;
 			*) exit 2 ;;
 			esac
 			rest=$(head -c 1 | wc -c) && [[ $rest == 0 ]] || exit 2
 		done
 	done
-	exit 10'
+	echo no'
 
-# The arguments are a process, READ_FILES and READER.  Reading its arguments can wait, too.
+# The arguments are a process, READ_FILES and READER; says what READ_FILES does.  Each look into
+# /proc/PID can wait.
 JUDGE_ONE='
 	pid=$1 status=3 files=()
 	mapfile -d "" -t arguments < <(head -c 65536 "/proc/$pid/cmdline") # a user may have given millions
@@ -68,24 +72,18 @@ JUDGE_ONE='
 		setpriv --reuid "$3" --regid "$3" --clear-groups --inh-caps=-all \
 			bash -c "$2" bash "$may" "${files[@]/#/./}"
 		status=$?
-	done
-	exit "$status"'
+	done'
 
 # splices PID: has a file of its configuration an option splice-*?  1: no; 2: that is not to be
 # known.
 splices() {
-	local status=0
-	# Without the locks, of pods as well: a child that cannot be killed would keep them.
-	(
-		alone
-		# It goes where the process is: there a member of PATH or LD_LIBRARY_PATH that is no absolute
-		# path would lead to the files of whoever has started that.
-		exec env -i LC_ALL=C PATH="$PATH" timeout --signal KILL 2 \
-			bash -c "$JUDGE_ONE" bash "$1" "$READ_FILES" "$READER" </dev/null >/dev/null 2>&1
-	) || status=$?
-	case $status in
-	0) return 0 ;;
-	10) return 1 ;;
+	local said
+	# It goes where the process is: there a member of PATH or LD_LIBRARY_PATH that is no absolute path
+	# would lead to the files of whoever has started that.
+	said=$(bounded 2 env -i LC_ALL=C PATH="$PATH" bash -c "$JUDGE_ONE" bash "$1" "$READ_FILES" "$READER")
+	case $said in
+	yes) return 0 ;;
+	no) return 1 ;;
 	*) return 2 ;;
 	esac
 }

@@ -68,7 +68,7 @@ pin_for() {
 	open=$(list_path "$ITERATES" "$OPEN")
 	status=${PINNED_LIST[$2]:-$(list_path "$ITERATES" "$STATUS" id "$2")}
 	local BEGUN
-	begun "$1"
+	begun "$(<"/proc/$1/stat")"
 	[[ ! -e $release ]] || cmd -q mv "$release" "$(list_path "$1" "$RELEASE" id "$2")"
 	[[ ! -e $open ]] || cmd -q ln "$open" "$(list_path "$1" "$OPEN")"
 	[[ ! -e $status ]] || cmd -q ln "$status" "$(list_path "$1" "$STATUS" id "$2")"
@@ -79,7 +79,7 @@ finish() {
 	local id=$1 end entry fds=() held=()
 	trap '' HUP
 	ITERATES=$BASHPID
-	begun "$ITERATES"
+	begun "$(<"/proc/$ITERATES/stat")"
 	LIST_END=0 # nobody waits for it
 	hold_more
 	for entry in "${HELD[@]}"; do

@@ -23,15 +23,15 @@ LIST_LINES=200000
 LIST_SECONDS=8 # that a list may take,
 LIST_END=0     # and when all lists of a script are to be there, by now(); 0: no end
 
-# begun PID: when a process was started, in ticks since the host was, in BEGUN; empty: it has ended.
-# Another one can have its number later, or in another pid namespace, but not the same time as well.
+# begun STAT: when a process was started, in ticks since the host was, by its /proc/PID/stat, in
+# BEGUN; empty: it has ended.  Another one can have its number later, or in another pid namespace,
+# but not the same time as well.
 begun() {
-	local line=' ' fields
-	{ read -rd '' line <"/proc/$1/stat"; } 2>/dev/null || true # its name may have line breaks
-	read -ra fields <<<"${line##*) }"                          # from the third one on
+	local fields
+	read -ra fields < <(say "${1##*) }") || true # behind its name: from the third one on
 	BEGUN=${fields[19]:-}
 }
-begun "$$"
+begun "$(</proc/$$/stat)"
 
 # pin_lists: those that are missing, by load.sh.  Kernels before 5.15 refuse sock_ops_release, and
 # the policy of some hosts iterators over maps.
@@ -126,7 +126,7 @@ read_pin() {
 has_maker() {
 	local pid=${1##*-} made=${1%-*} BEGUN
 	made=${made##*-}
-	begun "$pid"
+	begun "$(bounded 1 cat "/proc/$pid/stat")" # it may be anybody's by now
 	[[ -n $BEGUN && $BEGUN == "$made" ]]
 }
 

@@ -86,18 +86,18 @@ pids_of() {
 		}' <(say "$1") -
 }
 
+NAME_EACH='
+	for pid; do
+		name=$(tr "\n" " " <"/proc/$pid/comm") && printf "%s %s\n" "$pid" "${name% }" # else it has ended
+	done'
+
 # with_names: puts before what pids_of says a line `PID NAME` of each process, the name as it is
 # shown.
 with_names() {
-	local ends pid name=()
+	local ends pids
 	ends=$(cat)
-	for pid in $(say "$ends" | tr ' ' '\n' | sort -u); do
-		name=()
-		{ mapfile -d '' -t name <"/proc/$pid/comm"; } 2>/dev/null || continue
-		((${#name[@]})) || continue # it has ended meanwhile
-		name[0]=${name[0]%$'\n'}
-		say "$pid ${name[0]//$'\n'/ }"
-	done | shown_lines
+	mapfile -t pids < <(say "$ends" | tr ' ' '\n' | sort -u)
+	{ of_processes "$OPEN_SECONDS" "$NAME_EACH" "${pids[@]}" || true; } | shown_lines
 	say
 	say "$ends"
 }

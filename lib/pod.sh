@@ -28,6 +28,9 @@ PODS=$BPFFS/pods            # the lock, in root's BPF file system
 READY=${TMPDIR:-/tmp}/ready # goes with the pod
 SECONDS_BETWEEN=15
 LINGER_SECONDS=30 # of the grace period of the manifest
+METRICS_SECONDS=15
+METRICS_REST=600
+METRICS_AT=0 # not before SECONDS is that
 
 # on_node COMMAND...: so that the paths of cgroups are the node's, also those of other pods.
 ON_NODE=(nsenter --cgroup=/proc/1/ns/cgroup --)
@@ -117,8 +120,13 @@ end() {
 	exit 0
 }
 
+# write_metrics: whoever can read that directory can hold its lock.  Then not again for a while, as
+# each time may leave a process that cannot be killed.
 write_metrics() {
-	[[ ! -d ${METRICS:-} ]] || "$HERE/lib/metrics_file.sh" || true
+	local status=0
+	[[ -d ${METRICS:-} ]] && ((SECONDS >= METRICS_AT)) || return 0
+	bounded "$METRICS_SECONDS" bash -c 'exec "$1" 2>&1' bash "$HERE/lib/metrics_file.sh" || status=$?
+	((status != 124)) || METRICS_AT=$((SECONDS + METRICS_REST))
 }
 
 main() {

@@ -48,14 +48,21 @@ due() {
 		$at["records"] == records && $at["due"] == 1 { print $at["netns"] }'
 }
 
+FIND_SECONDS=2 # for the files that lead there, twice
+
 # Files that are tried for one namespace: a process may have ended, and its number be another one's.
 ENTRANCES=16
 
 # entrances INODE...: for each of these network namespaces that has a name or a process a line of
 # its number and its ENTRANCES, with tabs between, our own one first.
 entrances() {
-	{ printf '%s\0' /proc/self/ns/net /run/netns/* /proc/[0-9]*/ns/net |
-		xargs -0 stat -L -c '%i %n' 2>/dev/null || true; } | awk -v most="$ENTRANCES" '
+	local processes
+	mapfile -t processes < <(printf '%s\n' /proc/[0-9]*)
+	{
+		stat -L -c '%i %n' /proc/self/ns/net
+		bounded "$FIND_SECONDS" bash -c 'exec stat -L -c "%i %n" /run/netns/*' || true
+		of_processes "$FIND_SECONDS" 'exec stat -L -c "%i %n" "${@/%//ns/net}"' "${processes[@]}" || true
+	} | awk -v most="$ENTRANCES" '
 		FNR == NR {
 			wanted[$1]
 			next

@@ -353,6 +353,18 @@ end_pod() {
 	wait "$MANY"
 }
 
+@test "Kubernetes manifest: a container that cannot write its metrics ends, and unloads" {
+	local OPTIONS=
+	make -C "$ROOT" -s install PREFIX="$BOX_TMP/usr"
+	sed -i 's/^METRICS_SECONDS=.*/METRICS_SECONDS=1/' "$BOX_TMP/usr/lib/tcpip-bypass/lib/pod.sh"
+	# As one that waits for the lock of the directory, and cannot be killed.
+	printf '#!/bin/bash\nsetsid --wait sleep 60\n' >"$BOX_TMP/usr/lib/tcpip-bypass/lib/metrics_file.sh"
+	pod a
+	end_pod a TERM
+	grep -q "^unloaded" "$BOX_TMP/a/log"
+	assert_no_pins
+}
+
 pod_has_ended() {
 	! kill -0 "$1" 2>/dev/null
 }

@@ -99,6 +99,36 @@ assert_redirected() {
 	assert_redirected
 }
 
+# beside_lock DIRECTORY COMMAND...: while a user holds the lock of that directory.  In a PID
+# namespace of its own, whose /proc nobody else reads.
+beside_lock() {
+	in_box timeout --signal KILL $((30 * SLOWNESS)) unshare --pid --fork --kill-child --mount-proc bash -c '
+		coproc exec "$0/build/stuck" lock "$1"
+		read -r _ <&"${COPROC[0]}"
+		"${@:2}"
+		exit' "$ROOT" "$@" # else bash would become the command, without the pipe to it
+}
+
+# bats test_tags=long,beside
+@test "locks of directories that a user holds stop no script" {
+	local directory held
+	held=$(box_root)/held
+	in_box mkdir -p "$held/below" /run/netns
+	for directory in /proc/self /run/netns; do
+		run -0 beside_lock "$directory" "$ROOT/load.sh" --no-guard
+		output_has "open before, and on TCP until they are opened again: 1 connection" loaded
+		run -0 beside_lock "$directory" "$ROOT/unload.sh" --timeout 1
+		output_has "connections taken off the bypass: 1"
+		have_want "pins, $directory" "$(in_box find /sys/fs/bpf -name 'bpf_*')" = ""
+	done
+	load_pair --cgroup "$held/below"
+	run -0 beside_lock "$held" "$ROOT/status.sh"
+	output_has "cgroup       gone or not visible from here"
+	run -1 beside_lock "$held" "$ROOT/unload.sh" --timeout 1
+	output_has "was not found within 5 s"
+	unload_pair
+}
+
 @test "the lock: who has opened it while all could is named, so that it can be ended" {
 	local begin
 	in_box mount -t bpf bpf /sys/fs/bpf

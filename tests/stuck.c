@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * stuck recv|send: an end of a connection that stands in a page fault, as of a file on a network,
- * or of FUSE.  It calls recv(2) or send(2) with memory that userfaultfd is to bring, and has the
- * socket's lock until its input ends.
+ * stuck recv|send, stuck lock DIRECTORY: an end of a connection that stands in a page
+ * fault, as of a file on a network, or of FUSE.  It calls recv(2) or send(2) with memory
+ * that userfaultfd is to bring, and has the socket's lock until its input ends.  Or as a
+ * user without rights it reads that directory there, and has its lock; a second process
+ * that waits for the lock, to make a file, keeps out who looks something up.
  *
  *   server  a process of its own, named stuck-server, which holds the other end
  *   client  after a round trip, so that both ends are on the bypass; then it says `ready`, with the
@@ -26,6 +28,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -33,7 +36,7 @@
 #define PAGE	4096
 #define SECONDS 120
 
-static int faults;
+static int faults, directory = -1;
 static char *page;
 
 static void check(int failed, const char *what)
@@ -64,6 +67,24 @@ static void make_page(void)
 	check(ioctl(faults, UFFDIO_ZEROPAGE, &zero) && zero.zeropage != PAGE, "UFFDIO_ZEROPAGE");
 }
 
+/* Until it sleeps for the lock of the directory that is read. */
+static void make_a_file(void)
+{
+	char path[32], state = 0;
+	pid_t pid = fork();
+	FILE *stat;
+
+	if (!pid) {
+		mkdirat(directory, "file", 0700);
+		_exit(0);
+	}
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	while (state != 'D' && (stat = fopen(path, "r"))) {
+		check(fscanf(stat, "%*d (stuck) %c", &state) != 1, path);
+		fclose(stat);
+	}
+}
+
 /* Says when the fault has come, and ends it when its input ends. */
 static void *keeper(void *port)
 {
@@ -71,6 +92,8 @@ static void *keeper(void *port)
 	char byte;
 
 	check(read(faults, &fault, sizeof(fault)) != sizeof(fault), "a fault");
+	if (directory >= 0)
+		make_a_file();
 	printf("ready %d\n", *(int *)port);
 	fflush(stdout);
 	while (read(0, &byte, 1) > 0)
@@ -97,11 +120,25 @@ static void serve(int listener, int sends)
 	exit(0);
 }
 
+/* What `ss -p` looks up is known before. */
+static int read_directory(void)
+{
+	struct stat found;
+
+	fstatat(directory, "fd", &found, 0);
+	fstatat(directory, "stat", &found, 0);
+	fstatat(directory, "attr/current", &found, 0);
+	check(setresgid(65534, 65534, 65534) || setresuid(65534, 65534, 65534), "setresuid");
+	return syscall(SYS_getdents64, directory, page, PAGE) < 0;
+}
+
 static int stand(int s, int receives)
 {
 	char text[16];
 
 	check(send(s, "hello", 5, 0) != 5 || recv(s, text, 5, 0) != 5, "a round trip");
+	if (directory >= 0)
+		return read_directory();
 	if (receives)
 		return recv(s, page, 100, 0) <= 0;
 	return send(s, page, 100, 0) != 100;
@@ -115,8 +152,12 @@ int main(int argc, char **argv)
 	pthread_t thread;
 	pid_t server;
 
-	if (argc != 2 || (strcmp(argv[1], "recv") && strcmp(argv[1], "send")))
-		errx(2, "recv or send?");
+	if (argc == 3 && !strcmp(argv[1], "lock")) {
+		directory = open(argv[2], O_RDONLY | O_DIRECTORY);
+		check(directory < 0, argv[2]);
+	} else if (argc != 2 || (strcmp(argv[1], "recv") && strcmp(argv[1], "send"))) {
+		errx(2, "recv, send, or lock DIRECTORY?");
+	}
 	receives = !strcmp(argv[1], "recv");
 	alarm(SECONDS);
 	listener = socket(AF_INET, SOCK_STREAM, 0);
