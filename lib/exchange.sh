@@ -28,6 +28,7 @@ attach_new() {
 		bpftool cgroup attach "$CGROUP" sock_ops pinned "$SOCKOPS_PIN" multi
 	step bpftool cgroup detach "$CGROUP" sock_ops pinned "$SOCKOPS_PIN"
 	PROGRAM_ID=$(id_of prog pinned "$NEW_SOCKOPS_PIN")
+	[[ -n $PROGRAM_ID ]] || die "bpftool does not tell what is loaded"
 }
 
 # take_places: move the new pins over the old ones, also those of a load.sh that was killed.
@@ -49,9 +50,14 @@ attach_again() {
 # end_former: ends what a load.sh that was killed has begun.  If its programs are in force already,
 # they take the places; if not, they go.
 end_former() {
+	local id=''
 	[[ ! -e $NEW_GUARD_DIR ]] || take_off "$NEW_GUARD_DIR"
 	[[ -e $NEW_SOCKOPS_PIN || -e $NEW_BYPASS_PIN ]] || return 0
-	if [[ $(id_of prog pinned "$NEW_SOCKOPS_PIN") == "$PROGRAM_ID" ]]; then
+	if [[ -e $NEW_SOCKOPS_PIN ]]; then
+		id=$(id_of prog pinned "$NEW_SOCKOPS_PIN")
+		[[ -n $id ]] || die "bpftool does not tell what is loaded"
+	fi
+	if [[ $id == "$PROGRAM_ID" ]]; then
 		take_places
 		LOADED_VERSION=unknown # so that this one is exchanged as well
 		return

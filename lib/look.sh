@@ -108,7 +108,6 @@ look_at_maps() {
 		return 1
 	}
 	since=$(number_in loaded_at "${ANSWERS[0]}")
-	PROGRAM_ID=$(number_in id "${ANSWERS[0]}")
 	MOST=$(number_in max_entries "${ANSWERS[1]}")
 	RECORDS_ID=$(number_in id "${ANSWERS[2]}")
 	CONFIG_DUMP=${ANSWERS[3]}
@@ -131,6 +130,7 @@ look_at_scope() {
 		"map dump pinned $NAMES_PIN"
 	((${#ANSWERS[@]} == 4)) || return
 	CGROUP=$(cgroup_path "${values[0]}") || true
+	PROGRAM_ID=${values[3]} # of another version perhaps, whose load.sh was killed before it took this pin
 	QUIET=${values[2]}
 	ALL=$((values[4] & ADMIT_SHORT))
 	ZEROCOPY=$((values[4] & ADMIT_ZEROCOPY))

@@ -85,7 +85,7 @@ exclude_running() {
 	# one.
 	[[ $(stat -L -c %i /proc/self/ns/pid) == 4026531836 ]] || exclude_unseen
 	# Those of --exclude-program first: any user can fill what is left of MAX_CGROUPS.
-	found=$(say "$list" | sought | in_turn | judged | once_each | sort -s -n -k 1,1 | up_to_most)
+	found=$(say "$list" | sought | in_turn | once_each "$MAY_SPLICE_AT" | judged | once_each | sort -s -n -k 1,1 | up_to_most)
 	[[ -n $found ]] || return 0
 	# All of them first: find has little time, and bash reads a pipe byte by byte.
 	paths=$(say "$found" | awk -v most="$NAMED" '++n[$1 + 0] <= most { print $3 }' | cgroup_paths | shown_lines)
@@ -242,10 +242,11 @@ judged() {
 	done
 }
 
-# once_each: of several programs of one name in one cgroup, such as docker-proxy for each published
-# port, the first one; where no cgroup can be excluded, each.
+# once_each [PLACE]: of several programs of one name in one cgroup, such as docker-proxy for each
+# published port, the first one; where no cgroup can be excluded, each; and each of the name at that
+# place.
 once_each() {
-	awk '!$3 || !seen[$1, $3]++'
+	awk -v all="${1:-none}" '!$3 || $1 == all || !seen[$1, $3]++'
 }
 
 # up_to_most: no more cgroups than can be excluded, and one.

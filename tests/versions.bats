@@ -281,3 +281,20 @@ assert_whole() {
 		have_want "attached, step $n" "$(in_box bpftool cgroup show "$(box_root)")" = ""
 	done
 }
+@test "versions: what a killed reload has put in force stays so when bpftool does not tell" {
+	other_version
+	load_pair --quiet --all-connections
+	fake mv "$KILL"
+	run ! with_fakes "$OTHER/load.sh" --reload --quiet --all-connections
+	rm "$BOX_TMP/bin/mv"
+	fail_at "-j\ prog\ show\ pinned\ */bpf_sockops_new"
+	have_want "attached" "$(in_box "$ROOT/status.sh" --json | jq .attached)" = true
+	run -1 with_fakes "$ROOT/load.sh" --reload --quiet --all-connections
+	output_has "bpftool does not tell what is loaded"
+	admitted 7000
+	rm "$BOX_TMP/bin/bpftool"
+	in_box "$ROOT/load.sh" --reload --quiet --all-connections
+	assert_whole 10
+	unload_pair
+	assert_no_pins
+}
