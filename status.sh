@@ -322,8 +322,9 @@ main() {
 		exit 2
 	}
 	check_bpffs || exit 2
+	trap 'exit 2' ERR # 1 is for what is not loaded
 	COUNTER_TEXTS=$(counter_texts)
-	trap end_lists EXIT
+	trap 'end_lists || true' EXIT
 	if ((WATCH)); then
 		watch
 	elif ! is_loaded || ! "$look"; then
@@ -332,7 +333,6 @@ main() {
 		put "$("$none")"
 		exit 1
 	fi
-	trap 'exit 2' ERR # 1 is for what is not loaded
 	text=$(set -e && "$show")
 	put "$text"
 }

@@ -5,13 +5,7 @@
 # common.sh.
 
 has_bpffs() {
-	local line lines type=
-	mapfile -t lines </proc/self/mounts # `read` would have the kernel write it anew for each line
-	for line in "${lines[@]}"; do
-		# The last one hides those before.
-		[[ $line != *" $BPFFS "* || ! $line =~ ^[^\ ]*\ "$BPFFS"\ ([^\ ]+)\  ]] || type=${BASH_REMATCH[1]}
-	done
-	[[ $type == bpf ]]
+	[[ $(stat -f -c %T "$BPFFS" 2>/dev/null) == bpf_fs ]]
 }
 
 # Pins are believed, and the lock is taken, because nobody but root can reach them.  systemd mounts

@@ -21,7 +21,7 @@ check_lasting() {
 # this cgroup namespace (/..); others show a part of it.
 cgroup2_mounts() {
 	local line lines whole=() parts=()
-	mapfile -t lines </proc/self/mountinfo # as in has_bpffs()
+	mapfile -t lines </proc/self/mountinfo # `read` would have the kernel write it anew for each line
 	for line in "${lines[@]}"; do
 		[[ $line =~ ^([0-9:]+\ ){3}([^\ ]+)\ ([^\ ]+)\ .*\ -\ cgroup2\  ]] || continue
 		# The kernel writes a space as \040, which %b takes as \0040.

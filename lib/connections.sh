@@ -105,7 +105,7 @@ pair_up() {
 		}
 		function show(client, server,    age) {
 			age = of(client, "age_ms")
-			print age == "-" ? of(server, "age_ms") : age, idle(client, server), \
+			print (age == "-" ? of(server, "age_ms") : age), idle(client, server), \
 				fields(client, server), fields(server, client)
 		}
 		# Of two ends it is enough that one knows the other.

@@ -60,7 +60,7 @@ filter() {
 		}
 		number(substr($2, 9)) == '"$3"' {
 			first = number(substr($2, 1, 4))
-			printf "%s%s", comma, first == last ? first : first "-" last
+			printf "%s%s", comma, (first == last ? first : first "-" last)
 			comma = ","
 		}' <<<"$1"
 }
@@ -99,7 +99,7 @@ look() {
 }
 
 look_at_maps() {
-	local since booted
+	local since booted version
 	ask "prog show pinned $SOCKOPS_PIN" "map show pinned $MAP_PIN" "map show pinned $RECORD_PIN" \
 		"map dump pinned $CONFIG_PIN" "map dump pinned $STATS_PIN"
 	COUNTERS=$(counters "${ANSWERS[4]:-}")
@@ -111,8 +111,8 @@ look_at_maps() {
 	MOST=$(number_in max_entries "${ANSWERS[1]}")
 	RECORDS_ID=$(number_in id "${ANSWERS[2]}")
 	CONFIG_DUMP=${ANSWERS[3]}
-	read -r LOADED_LAYOUT LOADED_AT LOADED_VERSION < <(version_in "$CONFIG_DUMP") ||
-		LOADED_LAYOUT=$LAYOUT LOADED_AT=0 LOADED_VERSION=1.0
+	version=$(version_in "$CONFIG_DUMP") || return
+	read -r LOADED_LAYOUT LOADED_AT LOADED_VERSION < <(say "${version:-$LAYOUT 0 1.0}")
 	booted=$(sed -n 's/^btime //p' /proc/stat)
 	# Of the programs alone, which may be later ones.
 	((LOADED_AT)) || LOADED_AT=$((since - booted))

@@ -12,7 +12,7 @@
 
 RELEASE_MS=1500     # to begin with namespaces, at least, when there is no time left
 MAX_HELD=64         # at a time,
-MAX_HELD_LATER=4096 # and in the background: any user can take these places for good
+MAX_HELD_LATER=1024 # and in the background: any user can take these places for good
 
 HELD=()            # `MAP-ID FD INODE` of those that are at it; FD ends with the process
 declare -A REST=() # inodes of namespaces that are still to come, by map id

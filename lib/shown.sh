@@ -22,8 +22,7 @@
 #   types of programs,      the kernel                   programs_on(), map_id(),    by bpftool: numbers and
 #   ids, flags, counters                                 number_in(), entries()      words of a pattern
 #   version that is loaded  root                         version_in()                as it is: it was shown
-#   lines of mounts         who may mount                has_bpffs(),                as paths of cgroups
-#                                                        cgroup2_mounts()
+#   lines of mounts         who may mount                cgroup2_mounts()            as paths of cgroups
 #   addresses, ports        who connects                 sock_ops_*, as numbers      address()
 #   inodes, pids            the kernel                   sock_ops_*, as numbers;     as they are
 #                                                        lock_holders()

@@ -32,7 +32,7 @@ declare -A TAKEN=() # network namespaces of the sockets that take_out() has take
 
 # count LINES: how many; there are none in an empty string.
 count() {
-	say "$1" | grep -c . || true
+	say "$1" | grep -c . || (($? == 1)) || say 0
 }
 
 # see_connections MAP: its connections, in SEEN.  They are counted once, at the first look that sees
