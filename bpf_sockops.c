@@ -182,8 +182,7 @@ static __always_inline int admit(struct bpf_sock_ops *skops, __u64 sk, struct so
 	rec->in_map = 1;
 	rec->cb_flags = CB_FLAGS & ~has;
 	bpf_sock_ops_cb_flags_set(skops, has | CB_FLAGS);
-	if (peer)
-		start_probing(skops, rec, CONNTRACK_SECONDS);
+	start_probing(skops, rec, CONNTRACK_SECONDS);
 	return 1;
 }
 

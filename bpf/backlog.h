@@ -139,7 +139,7 @@ static __always_inline int too_many(struct sock_record *rec)
  *
  *   - what comes within that window: the sender sends it again, ever more seldom, instead of
  *     probing a closed window.  A sender that has closed gives up then (tcp_orphan_retries), before
- *     6.6 also one that has not (tcp_retries2);
+ *     6.6 also one that has not (tcp_retries2): there the buffer is taken as it is;
  *   - what comes while the reader is in a call: a reset never comes again, and the reader waits.
  *     Not so amid one send, since readers would stop at the boundary (wait_before_last_packet).
  *

@@ -5,8 +5,10 @@
  *
  *   conntrack  While on the bypass a connection sends no packet, and connection tracking
  *              forgets it (nf_conntrack_tcp_timeout_established): a stateful firewall then
- *              drops its FIN.  A probe of the server's end each minute, and its answer,
- *              refresh the entry.
+ *              drops its FIN.  A probe of each end each minute, and its answer, refresh the
+ *              entry.  They also tell an end whose peer has gone without that its reset was taken
+ *              (wait_before_last_packet), and wake one that could not send for want of TCP's
+ *              memory: TCP does both, but not on the bypass.
  *   leaving    If a reader takes the last bypassed bytes after the last packet has come, no
  *              packet would take its socket out of the map: the next probe does.
  *
@@ -16,7 +18,9 @@
  * which the kernel would judge them, waits as long as TCP has nothing under way.  A program's
  * own keepalive is only made more frequent; not while a probe is unanswered, nor with
  * TCP_USER_TIMEOUT, nor where it counts two probes or fewer.  These exceptions are for the clock of
- * conntrack: the leaving one probes in any case, and TCP_USER_TIMEOUT waits meanwhile.
+ * conntrack: the leaving one probes in any case, and TCP_USER_TIMEOUT waits meanwhile.  The kernel
+ * goes on counting from the probes that have found no answer by then, so the program's count gets
+ * that many more until there is an answer.
  *
  * SO_KEEPALIVE cannot tell who has switched it on.  It is switched off again, unless the
  * program has set TCP_KEEPIDLE meanwhile.
@@ -115,6 +119,26 @@ static __always_inline void give_timeout_back(void *socket, struct sock_record *
 	rec->program_timeout = 0;
 }
 
+/* Probes that have found no answer. */
+static __always_inline __u8 unanswered(__u64 sk)
+{
+	return read_kernel(struct tcp_sock, sk, inet_conn.icsk_probes_out);
+}
+
+/* Unless the program has set another one than OURS. */
+static __noinline void give_count_back(void *socket, struct sock_record *rec, __u8 ours)
+{
+	__u64 sk = rec->view.sk;
+	__u32 more = unanswered(sk), count = rec->program_count;
+
+	rec->raised_count = 0;
+	if (probe_count(sk) != ours)
+		return;
+	count = (count ?: sysctl_value(sk, sysctl_tcp_keepalive_probes)) + more;
+	if (!set_within(socket, TCP_KEEPCNT, count, MAX_KEEPCNT) && more)
+		rec->raised_count = count > MAX_KEEPCNT ? MAX_KEEPCNT : count;
+}
+
 static __always_inline void give_pace_back(void *socket, struct sock_record *rec)
 {
 	__u64 sk = rec->view.sk;
@@ -125,10 +149,8 @@ static __always_inline void give_pace_back(void *socket, struct sock_record *rec
 			socket, TCP_KEEPINTVL,
 			(rec->program_interval ?: sysctl_value(sk, sysctl_tcp_keepalive_intvl)) /
 				hz);
-	if (rec->changed & COUNT && probe_count(sk) == MAX_KEEPCNT)
-		set_within(socket, TCP_KEEPCNT,
-			   rec->program_count ?: sysctl_value(sk, sysctl_tcp_keepalive_probes),
-			   MAX_KEEPCNT);
+	if (rec->changed & COUNT)
+		give_count_back(socket, rec, MAX_KEEPCNT);
 	rec->changed = 0;
 }
 
@@ -155,8 +177,7 @@ static __noinline void stop_probing(void *socket, struct sock_record *rec)
 /* May the program's own keepalive be made more frequent, without a change of what it decides? */
 static __always_inline int may_hasten(__u64 sk)
 {
-	return !user_timeout(sk) && probe_count(sk) > 2 &&
-	       !read_kernel(struct tcp_sock, sk, inet_conn.icsk_probes_out);
+	return !user_timeout(sk) && probe_count(sk) > 2 && !unanswered(sk);
 }
 
 /*
@@ -174,6 +195,9 @@ static __noinline void start_probing(void *socket, struct sock_record *rec, __u8
 	stop_probing(socket, rec);
 	on = keepalive_is_on(sk);
 	if (on && seconds != LEAVING_SECONDS && !may_hasten(sk))
+		return;
+	/* The kernel asks before the first one whether as many have found no answer. */
+	if (!probe_count(sk))
 		return;
 	rec->program_idle = own_value(sk, keepalive_time);
 	before = idle_time(sk);
@@ -227,17 +251,18 @@ static __always_inline void pace_probing(void *socket, struct sock_record *rec)
 	__u64 sk = rec->view.sk;
 	__u32 timeout = user_timeout(sk);
 
+	if (rec->raised_count && !unanswered(sk))
+		give_count_back(socket, rec, rec->raised_count);
 	/* The program has made up its mind about keepalive meanwhile. */
 	if (rec->probe_switched && idle_time(sk) != rec->probe_idle)
 		stop_probing(socket, rec);
 	/* Nobody answers. */
-	if (read_kernel(struct tcp_sock, sk, inet_conn.icsk_probes_out) >= MAX_UNANSWERED)
+	if (unanswered(sk) >= MAX_UNANSWERED)
 		stop_probing(socket, rec);
 	/* The program's own rule applies. */
 	if (!probes_are_ours(rec) && !may_hasten(sk))
 		stop_probing(socket, rec);
-	if (!rec->probe_seconds && rec->server && keepalive_is_on(sk) && may_hasten(sk) &&
-	    !is_frequent(sk, rec))
+	if (!rec->probe_seconds && keepalive_is_on(sk) && may_hasten(sk) && !is_frequent(sk, rec))
 		start_probing(socket, rec, CONNTRACK_SECONDS);
 	if (!rec->probe_seconds)
 		return;

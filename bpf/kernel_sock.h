@@ -268,7 +268,21 @@ static __always_inline __u32 takes_packets_behind(__u64 address)
 	return (__u32)read_member(sk, sk_sndbuf) / 2 + read_member(sk, sk_rcvbuf);
 }
 
-/* What a socket's sk_rcvbuf is, or may become (tcp_clamp_window), in bytes. */
+/*
+ * Does TCP close its window behind a packet that it drops for want of room (6.6)?  Before, the
+ * sender takes it for lost, and in the end gives up.
+ */
+enum inet_csk_ack_state_t___ours { ICSK_ACK_NOMEM___ours };
+
+static __always_inline int closes_window(void)
+{
+	return bpf_core_enum_value_exists(enum inet_csk_ack_state_t___ours, ICSK_ACK_NOMEM___ours);
+}
+
+/*
+ * What a socket's sk_rcvbuf is, or may become (tcp_clamp_window), in bytes.  It may not when the
+ * packets come, if others have taken the memory meanwhile, of TCP or of its memory cgroup.
+ */
 static __always_inline __u64 most_rcvbuf(__u64 sk)
 {
 	__u64 prot = (__u64)read_kernel(struct sock_common, sk, skc_prot);
@@ -278,7 +292,7 @@ static __always_inline __u64 most_rcvbuf(__u64 sk)
 	__u64 most = read_kernel(struct net, netns_of(sk), ipv4.sysctl_tcp_rmem[2]);
 
 	/* What is allocated may be below 0, since CPUs count late (SK_MEMORY_PCPU_RESERVE). */
-	if (locks_rcvbuf(sk) || most < now || allocated >= low)
+	if (!closes_window() || locks_rcvbuf(sk) || most < now || allocated >= low)
 		return now;
 	return most;
 }

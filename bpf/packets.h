@@ -91,6 +91,8 @@ __noinline int wait_before_last_packet(__u64 sk)
 	return 0;
 }
 
+#define TCPHDR_RST 4 /* include/net/tcp.h */
+
 /*
  * A TCP packet of a socket in the map, sent or received.  It is a probe, or the socket's bytes, or
  * its peer's, are on TCP again, or the socket ends its direction.  Once nothing can come in over
@@ -125,6 +127,9 @@ static __always_inline void on_packet(struct bpf_sock_ops *skops, int sent)
 			remember_program(rec, cpu);
 	} else if (sent) {
 		detect_early_send(rec, cpu);
+		/* The kernel ends it: by keepalive, TCP_USER_TIMEOUT or SOCK_DESTROY. */
+		if (skops->skb_tcp_flags & TCPHDR_RST)
+			set_ended(rec);
 	}
 	switch (may_leave_map(rec, fin, sent)) {
 	case STAYS_BEHIND:

@@ -132,10 +132,11 @@ struct sock_record {
 	__u8 probe_seconds;	/* probe_idle in seconds, 0: the keepalive is the program's */
 	__u8 probe_switched;	/* SO_KEEPALIVE was off */
 	__u8 program_count;
-	__u8 changed;  /* what else was set: an enum of keepalive.h */
-	__u8 reason;   /* O, B: why this direction is back on TCP: an enum counter; S */
-	__u8 in_parts; /* B: a message of this burst was PART_OF_SEND or more */
-	__u8 outside;  /* B: of that scope */
+	__u8 raised_count; /* what it is until there is an answer, 0: it is the program's */
+	__u8 changed;	   /* what else was set: an enum of keepalive.h */
+	__u8 reason;	   /* O, B: why this direction is back on TCP: an enum counter; S */
+	__u8 in_parts;	   /* B: a message of this burst was PART_OF_SEND or more */
+	__u8 outside;	   /* B: of that scope */
 	/* By bpf_guard: its answer, and what waited when a call got EINVAL here. */
 	__u64 einval_queue;    /* &sk_psock.ingress_msg; 0: the last such call may go on */
 	__u32 einval_bytes;    /* unread ones of its first message, 0: what waited is not known */

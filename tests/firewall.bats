@@ -405,7 +405,7 @@ with_keepalive() {
 	load_pair --quiet
 	spaces_up
 	hold_many 20 0
-	have_want "sockets with keepalive" "$(with_keepalive)" -eq 20
+	have_want "sockets with keepalive" "$(with_keepalive)" -eq 40
 	in_background busy in_box "$PAIR" --until "$BOX_TMP/until" --show --timeout 8 --size 1000000 bulk
 	mkfifo "$BOX_TMP/idle-go"
 	serve "$BOX_TMP/idle" in_box ip netns exec server -- --listen 10.7.0.2 --count 20 --show hold
@@ -413,7 +413,7 @@ with_keepalive() {
 		--count 20 hold call <"$BOX_TMP/idle-go" >"$BOX_TMP/held" 3>&- 8>&- &
 	exec 9>"$BOX_TMP/idle-go"
 	wait_until 5 "the idle one's small talk" grep -q held "$BOX_TMP/held"
-	wait_until 5 "sockets with keepalive" keepalive_on 22
+	wait_until 5 "sockets with keepalive" keepalive_on 43
 	unload_pair
 	wait_until 5 "their own keepalive" keepalive_on 0
 	touch "$BOX_TMP/until"
@@ -455,6 +455,33 @@ keepalive_on() {
 		done
 	done
 	have_want "left for want of room" "$(counter left_room)" -eq 3
+}
+
+# The memory controller of cgroup v1 can take TCP's memory away from one connection alone.
+# bats test_tags=long
+@test "firewall: probes tell who only waits, and end no connection that its program keeps" {
+	local memory=/sys/fs/cgroup/memory/tcpip-bypass-test.$$ end
+	box_up
+	load_pair --quiet
+	mkdir "$memory" || memory=
+	run -0 in_box python3 "$ROOT/tests/programs/quiet.py" $memory
+	[[ -z $memory ]] || wait_until 5 "that cgroup to go" rmdir "$memory"
+	for end in client server; do
+		output_has "lost reset, $end: Connection reset by peer"
+		[[ -z $memory ]] || output_has "no memory, $end: 1 event"
+		output_has "cut path, $end: 1000 bytes"
+	done
+}
+
+@test "firewall: where the kernel ends what one probe finds without an answer there is none" {
+	box_up
+	load_pair --quiet
+	in_box sysctl -qw net.ipv4.tcp_keepalive_probes=0
+	hold_many 2 0
+	have_want "sockets in the map" "$(in_map)" -eq 4
+	have_want "sockets with keepalive" "$(in_box ss -tnoH state established | grep -c keepalive)" -eq 0
+	exec 8>&-
+	wait "$MANY"
 }
 
 # ---- how the long conversations have ended ------------------------------------

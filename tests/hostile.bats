@@ -114,9 +114,10 @@ client_has_read() {
 	have_want "what the client has read" "$(client_has_read)" = answer
 }
 
-@test "hostile: who sends to an end that is dissolved is told, though its reset was lost" {
-	in_box python3 "$ROOT/tests/programs/lost_reset.py"
-	have_want "admitted" "$(counter admitted_passive)" -eq 1
+@test "hostile: who sends to an end that is dissolved, or killed, is told, though its reset was lost" {
+	in_box python3 "$ROOT/tests/programs/lost_reset.py" dissolved
+	in_box python3 "$ROOT/tests/programs/lost_reset.py" killed
+	have_want "admitted" "$(counter admitted_passive)" -eq 2
 }
 
 # bats test_tags=long

@@ -365,7 +365,7 @@ is_going_off() {
 # bats test_tags=long
 @test "unload: what it leaves behind a second time gets its keepalive back when it is read" {
 	hold_many 3 3
-	have_want "sockets with probes" "$(probing)" -eq 3
+	have_want "sockets with probes" "$(probing)" -eq 6
 	run -0 without_background
 	output_has "they stay until they are closed, or unload.sh is run with CAP_SYS_ADMIN"
 	run -0 unload_pair --timeout 0
@@ -513,7 +513,7 @@ stuck_up() {
 # bats test_tags=long
 @test "unload: an end that stands in a page fault is named, and holds nothing else up" {
 	hold_many 20 0
-	have_want "sockets with probes" "$(probing)" -eq 20
+	have_want "sockets with probes" "$(probing)" -eq 40
 	stuck_up
 	run -0 timeout $((60 * SLOWNESS)) nsenter --target "$BOX_PID" \
 		--cgroup --mount --net -- "$ROOT/unload.sh" --timeout 2

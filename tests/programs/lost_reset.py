@@ -1,8 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""A client dissolves its connection by AF_UNSPEC, with bytes unread, and that one reset is lost.
+"""A client's connection ends with bytes unread, and that one reset is lost.
 
-Its server sends on, and must learn of it, as over TCP.
+    lost_reset.py dissolved|killed
+
+By connect(2) to AF_UNSPEC, or by the kernel, for `ss --kill`.  Its server sends on, and must learn of
+it, as over TCP.
 """
 import ctypes
 import socket
@@ -27,8 +30,11 @@ for _ in range(10):
 server.sendall(b"unread")
 time.sleep(0.1)
 nft("table inet lost { chain out { type filter hook output priority 0; tcp flags & rst == rst drop; }; }")
-none = struct.pack("=H14x", socket.AF_UNSPEC)
-assert not ctypes.CDLL(None).connect(client.fileno(), none, len(none))
+if sys.argv[1] == "dissolved":
+    none = struct.pack("=H14x", socket.AF_UNSPEC)
+    assert not ctypes.CDLL(None).connect(client.fileno(), none, len(none))
+else:
+    subprocess.run(["ss", "--kill", "-t", "sport", "=", str(client.getsockname()[1])], check=True, stdout=subprocess.DEVNULL)
 nft("delete table inet lost")
 server.settimeout(5)
 try:
