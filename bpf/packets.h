@@ -91,6 +91,23 @@ __noinline int wait_before_last_packet(__u64 sk)
 	return 0;
 }
 
+/*
+ * The socket stays in the map.  An end that has closed answers probes for tcp_fin_timeout, then by
+ * a reset: there are none once its FIN has come, which has told the reader that more is to be read.
+ */
+static __noinline void go_on_probing(struct bpf_sock_ops *skops, struct sock_record *rec,
+				     int is_behind, int sent)
+{
+	if (skops->state == BPF_TCP_CLOSE_WAIT) {
+		stop_probing(skops, rec);
+		return;
+	}
+	if (is_behind)
+		start_probing(skops, rec, LEAVING_SECONDS);
+	if (sent && psock_of(rec->view.sk))
+		pace_probing(skops, rec);
+}
+
 #define TCPHDR_RST 4 /* include/net/tcp.h */
 
 /*
@@ -98,13 +115,13 @@ __noinline int wait_before_last_packet(__u64 sk)
  * its peer's, are on TCP again, or the socket ends its direction.  Once nothing can come in over
  * the bypass, the socket leaves the map and is plain TCP.
  */
-static __always_inline void on_packet(struct bpf_sock_ops *skops, int sent)
+static __noinline void on_packet(struct bpf_sock_ops *skops, int sent)
 {
 	struct bpf_sock *ctx_sk = skops->sk;
 	struct sock_cpu *cpu = this_cpu();
 	__u32 state = skops->state;
 	struct sock_record *rec;
-	int fin = 0;
+	int fin = 0, leave;
 
 	if (!ctx_sk || !cpu)
 		return;
@@ -131,13 +148,9 @@ static __always_inline void on_packet(struct bpf_sock_ops *skops, int sent)
 		if (skops->skb_tcp_flags & TCPHDR_RST)
 			set_ended(rec);
 	}
-	switch (may_leave_map(rec, fin, sent)) {
-	case STAYS_BEHIND:
-		start_probing(skops, rec, LEAVING_SECONDS);
-		/* fall through */
-	case STAYS:
-		if (sent && psock_of(rec->view.sk))
-			pace_probing(skops, rec);
+	leave = may_leave_map(rec, fin, sent);
+	if (leave != GOES) {
+		go_on_probing(skops, rec, leave == STAYS_BEHIND, sent);
 		return;
 	}
 	/* A send that has found the psock, and waits for the lock, would still ask the program. */

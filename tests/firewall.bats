@@ -484,6 +484,35 @@ keepalive_on() {
 	wait "$MANY"
 }
 
+@test "firewall: no probe is sent to an end that has closed, which answers by a reset in the end" {
+	box_up
+	load_pair --quiet
+	in_box sysctl -qw net.ipv4.tcp_fin_timeout=2
+	run -0 in_box python3 -c '
+import select, socket, time
+listener = socket.create_server(("127.0.0.1", 0))
+kept = []
+for messages in 5, 60:
+    for which in 0, 1:
+        pair = socket.create_connection(listener.getsockname()), listener.accept()[0]
+        for _ in range(10):
+            for sender, reader in pair, pair[::-1]:
+                sender.send(b"x"), reader.recv(1)
+        kept.append((pair[which], messages * 10))
+        for _ in range(messages):
+            pair[1 - which].send(b"x" * 10)
+        pair[1 - which].close()
+        del pair, sender, reader
+time.sleep(5)
+for reader, size in kept:
+    poll = select.poll()
+    poll.register(reader, select.POLLIN)
+    assert poll.poll(0)[0][1] == select.POLLIN, poll.poll(0)
+    assert reader.makefile("rb").read() == b"x" * size
+    assert reader.send(b"x") == 1'
+	have_want "redirected messages" "$(counter redirected_messages)" -ge 100
+}
+
 # ---- how the long conversations have ended ------------------------------------
 
 long_enough() {
