@@ -266,6 +266,7 @@ struct netns_ipv4 {
 	int sysctl_tcp_keepalive_time;
 	int sysctl_tcp_keepalive_intvl;
 	u8 sysctl_tcp_keepalive_probes;
+	int sysctl_tcp_fin_timeout;
 };
 
 struct net {

@@ -299,7 +299,8 @@ static __always_inline int unmet_server_left(struct sock_record *rec, int sent)
  * May a socket leave the map, with a packet that it has sent or received?  It GOES when its queue
  * is empty and stays so, which is rule 3 (model: packet, out).
  */
-static __always_inline int may_leave_map(struct sock_record *rec, int fin, int sent)
+static __noinline __attribute__((unused)) int may_leave_map(struct sock_record *rec, int fin,
+							    int sent)
 {
 	__u64 queue = psock_queue(psock_of(rec->view.sk)), peer_psock;
 	struct sock_view peer = {};

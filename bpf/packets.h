@@ -93,15 +93,19 @@ __noinline int wait_before_last_packet(__u64 sk)
 
 /*
  * The socket stays in the map.  An end that has closed answers probes for tcp_fin_timeout, then by
- * a reset: there are none once its FIN has come, which has told the reader that more is to be read.
+ * a reset: once its FIN has come they are for a reader who is behind, and for half of that time.
  */
 static __noinline void go_on_probing(struct bpf_sock_ops *skops, struct sock_record *rec,
 				     int is_behind, int sent)
 {
-	if (skops->state == BPF_TCP_CLOSE_WAIT) {
+	if (skops->state == BPF_TCP_CLOSE_WAIT &&
+	    (!is_behind || 2 * rec->probe_hz * rec->probes_since_fin >=
+				   sysctl_value(rec->view.sk, sysctl_tcp_fin_timeout))) {
 		stop_probing(skops, rec);
 		return;
 	}
+	if (skops->state == BPF_TCP_CLOSE_WAIT && sent)
+		rec->probes_since_fin++;
 	if (is_behind)
 		start_probing(skops, rec, LEAVING_SECONDS);
 	if (sent && psock_of(rec->view.sk))
@@ -115,7 +119,7 @@ static __noinline void go_on_probing(struct bpf_sock_ops *skops, struct sock_rec
  * its peer's, are on TCP again, or the socket ends its direction.  Once nothing can come in over
  * the bypass, the socket leaves the map and is plain TCP.
  */
-static __noinline void on_packet(struct bpf_sock_ops *skops, int sent)
+static __always_inline void on_packet(struct bpf_sock_ops *skops, int sent)
 {
 	struct bpf_sock *ctx_sk = skops->sk;
 	struct sock_cpu *cpu = this_cpu();

@@ -125,6 +125,7 @@ struct sock_record {
 	__u32 program_interval; /* jiffies */
 	__u32 program_timeout;	/* ms */
 	__u16 probe_hz;		/* jiffies of a second */
+	__u16 probes_since_fin; /* of the other end; each a second after the one before */
 	__u8 in_map;		/* O, R: 0: OUT, plain TCP; S */
 	__u8 waits;		/* B: past half of ROOM, in this burst or since was_read() */
 	__u8 alone;		/* O, B: no peer was admitted, and none will be */

@@ -213,9 +213,13 @@ sought() {
 }
 
 # in_turn: first one process of each user, the system's own before others, then a second one of
-# each: a user with many does not use up the time in which they are judged.
+# each: a user with many does not use up the time in which they are judged.  Nor does one with many
+# numbers (subuid(5)): above 65,535 there may be as many that are one's own.
 in_turn() {
-	awk '{ print n[$1, $4]++, $4, $0 }' | sort -s -k 1,1n -k 2,2n | cut -d ' ' -f 3-
+	awk '{
+		user = $4 < 65536 ? $4 : 65536 + int($4 / 65536)
+		print n[$1, user]++, user, $0
+	}' | sort -s -k 1,1n -k 2,2n | cut -d ' ' -f 3-
 }
 
 # judged: without the programs that may splice and do not.  PLACE gets a `?` where that is not
