@@ -102,7 +102,7 @@ assert_redirected() {
 # beside_lock DIRECTORY COMMAND...: while a user holds the lock of that directory.  In a PID
 # namespace of its own, whose /proc nobody else reads.
 beside_lock() {
-	in_box timeout --signal KILL $((30 * SLOWNESS)) unshare --pid --fork --kill-child --mount-proc bash -c '
+	in_box timeout --signal KILL $((90 * SLOWNESS)) unshare --pid --fork --kill-child --mount-proc bash -c '
 		coproc exec "$0/build/stuck" lock "$1"
 		read -r _ <&"${COPROC[0]}"
 		"${@:2}"
