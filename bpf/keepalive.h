@@ -6,9 +6,8 @@
  *   conntrack  While on the bypass a connection sends no packet, and connection tracking
  *              forgets it (nf_conntrack_tcp_timeout_established): a stateful firewall then
  *              drops its FIN.  A probe of each end each minute, and its answer, refresh the
- *              entry.  They also tell an end whose peer has gone without that its reset was taken
- *              (wait_before_last_packet), and wake one that could not send for want of TCP's
- *              memory: TCP does both, but not on the bypass.
+ *              entry.  They also tell an end that its peer has gone where the reset was dropped
+ *              (wait_before_last_packet), and wake one whose send found no memory of TCP's.
  *   leaving    If a reader takes the last bypassed bytes after the last packet has come, no
  *              packet would take its socket out of the map: the next probe does.
  *
@@ -240,7 +239,8 @@ static __always_inline void keep_pace(void *socket, struct sock_record *rec)
 	if (probe_interval(sk) > rec->probe_seconds * rec->probe_hz &&
 	    !set_tcp(socket, TCP_KEEPINTVL, rec->probe_seconds))
 		rec->changed |= INTERVAL;
-	rec->program_count = own_value(sk, keepalive_probes);
+	if (!rec->raised_count)
+		rec->program_count = own_value(sk, keepalive_probes);
 	if (probes_are_ours(rec) && !set_tcp(socket, TCP_KEEPCNT, MAX_KEEPCNT))
 		rec->changed |= COUNT;
 }

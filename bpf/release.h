@@ -28,6 +28,8 @@ static __always_inline void release_socket(void *socket, struct sock_record *rec
 {
 	rec->in_map = 0;
 	stop_probing(socket, rec);
+	if (rec->raised_count)
+		give_count_back(socket, rec, rec->raised_count);
 	wake_reader(socket, rec->view.sk);
 }
 

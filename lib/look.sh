@@ -130,7 +130,7 @@ look_at_scope() {
 		"map dump pinned $NAMES_PIN"
 	((${#ANSWERS[@]} == 4)) || return
 	CGROUP=$(cgroup_path "${values[0]}") || true
-	PROGRAM_ID=${values[3]} # of another version perhaps, whose load.sh was killed before it took this pin
+	PROGRAM_ID=${values[3]} # not that of the pin, where a reload to another version was killed
 	QUIET=${values[2]}
 	ALL=$((values[4] & ADMIT_SHORT))
 	ZEROCOPY=$((values[4] & ADMIT_ZEROCOPY))

@@ -85,7 +85,8 @@ exclude_running() {
 	# one.
 	[[ $(stat -L -c %i /proc/self/ns/pid) == 4026531836 ]] || exclude_unseen
 	# Those of --exclude-program first: any user can fill what is left of MAX_CGROUPS.
-	found=$(say "$list" | sought | in_turn | once_each "$MAY_SPLICE_AT" | judged | once_each | sort -s -n -k 1,1 | up_to_most)
+	found=$(say "$list" | sought | in_turn | once_each "$MAY_SPLICE_AT" | judged | once_each |
+		sort -s -n -k 1,1 | up_to_most)
 	[[ -n $found ]] || return 0
 	# All of them first: find has little time, and bash reads a pipe byte by byte.
 	paths=$(say "$found" | awk -v most="$NAMED" '++n[$1 + 0] <= most { print $3 }' | cgroup_paths | shown_lines)
