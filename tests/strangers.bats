@@ -145,6 +145,9 @@ beside_lock() {
 	run -0 with_fakes bash -c 'HERE=$1; . "$1/lib/common.sh"; lock_holders' bash "$ROOT"
 	have_want "seconds" $((SECONDS - begin)) -le $((15 * SLOWNESS))
 	in_box kill "$(<"$BOX_TMP/holder")"
+	run -0 beside_lock /proc/self bash -c 'HERE=$1; . "$1/lib/common.sh"; exec 9</sys/fs/bpf; flock 9; lock_holders' \
+		bash "$ROOT"
+	output_has "(bash)"
 	load_pair
 	unload_pair
 }
