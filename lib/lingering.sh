@@ -50,12 +50,13 @@ linger() {
 			exec </dev/null
 			finish "$id"
 		)
-		pin_for "$!" "$id"
+		pid=$!
+		pin_for "$pid" "$id"
 		exec {go}>&-
 		if [[ " ${STAY[*]} " == *" $id "* ]]; then
-			say "process $! takes them off the bypass once they are read"
+			say "process $pid takes them off the bypass once they are read"
 		else
-			say "process $! gives sockets back what they had"
+			say "process $pid gives sockets back what they had"
 		fi
 	done
 }
