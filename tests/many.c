@@ -5,12 +5,12 @@
  *   many COUNT UNREAD
  *   many --churn COUNT
  *
- * Opens COUNT connections with a round trip on each, which the server begins: a
- * client that sends before the kernel has come to the server's end of the handshake
- * stays on TCP.  On the first UNREAD of them the server sends more, which the client does
- * not read.  Prints "ready".  For each line on stdin: reads what is unread, if
- * anything, makes a round trip on every connection, and prints "again".  Neither end
- * waits in a recv, only in poll.
+ * Opens COUNT connections with a round trip on each, once it is accepted: a client
+ * that sends before the kernel has come to the server's end of the handshake stays on
+ * TCP.  On the first UNREAD of them the server sends more, which the client does not
+ * read.  Prints "ready".  For each line on stdin: reads what is unread, if anything,
+ * makes a round trip on every connection, and prints "again".  Neither end waits in a
+ * recv, only in poll.
  *
  * With --churn the connections come one after the other, a round trip on each; in
  * turns the client closes first, the server does, or the client resets.
@@ -25,6 +25,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -77,6 +78,8 @@ static void get(int fd, size_t size, uint32_t connection, uint32_t round)
 	}
 }
 
+static uint32_t *accepted; /* connections, in both processes' memory */
+
 static void server(int listener, uint32_t count, uint32_t unread)
 {
 	int *fd = calloc(count, sizeof(*fd)), more = 1;
@@ -86,10 +89,11 @@ static void server(int listener, uint32_t count, uint32_t unread)
 		fd[i] = accept(listener, NULL, NULL);
 		if (fd[i] < 0)
 			fail("accept");
-		put(fd[i], 4, i, 0);
+		__atomic_add_fetch(accepted, 1, __ATOMIC_SEQ_CST);
+		get(fd[i], 4, i, 0);
+		put(fd[i], 4, i, 1);
 		if (i < unread)
 			put(fd[i], UNREAD_SIZE, i, 2);
-		get(fd[i], 4, i, 1);
 	}
 	for (uint32_t round = 3; more; round += 2) {
 		for (uint32_t i = 0; i < count && more; i++) {
@@ -180,13 +184,20 @@ int main(int argc, char **argv)
 		churn(listener, &addr, count);
 		return 0;
 	}
+	accepted = mmap(NULL, sizeof(*accepted), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+			-1, 0);
+	if (accepted == MAP_FAILED)
+		fail("mmap");
 	if (!fork())
 		server(listener, count, unread);
 	close(listener);
 	for (uint32_t i = 0; i < count; i++) {
 		fd[i] = call(&addr, i);
-		get(fd[i], 4, i, 0);
-		put(fd[i], 4, i, 1);
+		for (int ms = 0; __atomic_load_n(accepted, __ATOMIC_SEQ_CST) <= i; ms++)
+			if (ms == TIMEOUT_MS || poll(NULL, 0, 1))
+				fail("accept");
+		put(fd[i], 4, i, 0);
+		get(fd[i], 4, i, 1);
 	}
 	printf("ready\n");
 	fflush(stdout);
