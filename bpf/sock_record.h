@@ -125,7 +125,6 @@ struct sock_record {
 	__u32 program_interval; /* jiffies */
 	__u32 program_timeout;	/* ms */
 	__u16 probe_hz;		/* jiffies of a second */
-	__u16 probes_since_fin; /* of the other end; each a second after the one before */
 	__u8 in_map;		/* O, R: 0: OUT, plain TCP; S */
 	__u8 waits;		/* B: past half of ROOM, in this burst or since was_read() */
 	__u8 alone;		/* O, B: no peer was admitted, and none will be */
@@ -133,11 +132,13 @@ struct sock_record {
 	__u8 probe_seconds;	/* probe_idle in seconds, 0: the keepalive is the program's */
 	__u8 probe_switched;	/* SO_KEEPALIVE was off */
 	__u8 program_count;
-	__u8 raised_count; /* what it is until there is an answer, 0: it is the program's */
-	__u8 changed;	   /* what else was set: an enum of keepalive.h */
-	__u8 reason;	   /* O, B: why this direction is back on TCP: an enum counter; S */
-	__u8 in_parts;	   /* B: a message of this burst was PART_OF_SEND or more */
-	__u8 outside;	   /* B: of that scope */
+	__u8 changed;  /* what else was set: an enum of keepalive.h */
+	__u8 reason;   /* O, B: why this direction is back on TCP: an enum counter; S */
+	__u8 in_parts; /* B: a message of this burst was PART_OF_SEND or more */
+	__u8 outside;  /* B: of that scope */
+	/* O, R: also of keepalive.h.  Here nothing was up to 1.1: 0 in its records. */
+	__u8 raised_count;	/* of probes, until there is an answer, 0: it is the program's */
+	__u16 probes_since_fin; /* of the other end; each a second after the one before */
 	/* By bpf_guard: its answer, and what waited when a call got EINVAL here. */
 	__u64 einval_queue;    /* &sk_psock.ingress_msg; 0: the last such call may go on */
 	__u32 einval_bytes;    /* unread ones of its first message, 0: what waited is not known */
