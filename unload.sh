@@ -198,7 +198,8 @@ detach_pinned() {
 	}
 	read -ra values < <(say "$said")
 	[[ -n ${values[0]:-} && -e $SOCKOPS_PIN ]] || return 0
-	cgroup=$(cgroup_path "${values[0]}") || WHY_UNSEEN="was not found within 5 s; to try again, or with --cgroup PATH"
+	cgroup=$(cgroup_path "${values[0]}") ||
+		WHY_UNSEEN="was not found within 5 s; to try again, or with --cgroup PATH"
 	[[ -n $cgroup ]] || {
 		UNSEEN=${values[0]}
 		return 0

@@ -47,15 +47,15 @@ mount_bpffs() {
 # is no script of ours has opened the directory while all could.  By the names of open files first: a
 # user can stop whoever reads the fdinfo of an epoll(7) of his.
 lock_holders() {
-	local device inode pid name processes
+	local device inode pid name find
 	read -r device inode < <(stat -c '%d %i' "$BPFFS")
 	printf -v device '%02x:%02x' $((device >> 8 & 0xfff)) $((device & 0xff | device >> 12 & 0xfff00))
-	mapfile -t processes < <(printf '%s\n' /proc/[0-9]*)
+	find="find \"\${@/%//fd}\" -mindepth 1 -maxdepth 1 -lname '$BPFFS' | sed 's,/fd/,/fdinfo/,' |
+		xargs grep -ls '^lock:.* FLOCK .* $device:$inode '"
 	while IFS=/ read -r _ _ pid _; do
 		name=$(bounded 1 cat "/proc/$pid/comm") || true
 		say "$pid ($(shown "$name"))"
-	done < <(of_processes 5 "find \"\${@/%//fd}\" -mindepth 1 -maxdepth 1 -lname '$BPFFS' | sed 's,/fd/,/fdinfo/,' |
-		xargs grep -ls '^lock:.* FLOCK .* $device:$inode '" "${processes[@]}" | head -n 20) | paste -sd ' '
+	done < <(of_processes 5 "$find" | head -n 20) | paste -sd ' '
 }
 
 # Several scripts at once would take each other's work for leftovers.  The lock is the root of the

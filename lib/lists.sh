@@ -28,7 +28,7 @@ LIST_END=0     # and when all lists of a script are to be there, by now(); 0: no
 # but not the same time as well.
 begun() {
 	local fields
-	read -ra fields < <(say "${1##*) }") || true # behind its name: from the third one on
+	read -ra fields <<<"${1##*) }" # behind its name: from the third one on
 	BEGUN=${fields[19]:-}
 }
 begun "$(</proc/$$/stat)"

@@ -56,12 +56,10 @@ ENTRANCES=16
 # entrances INODE...: for each of these network namespaces that has a name or a process a line of
 # its number and its ENTRANCES, with tabs between, our own one first.
 entrances() {
-	local processes
-	mapfile -t processes < <(printf '%s\n' /proc/[0-9]*)
 	{
 		stat -L -c '%i %n' /proc/self/ns/net
 		bounded "$FIND_SECONDS" bash -c 'exec stat -L -c "%i %n" /run/netns/*' || true
-		of_processes "$FIND_SECONDS" 'exec stat -L -c "%i %n" "${@/%//ns/net}"' "${processes[@]}" || true
+		of_processes "$FIND_SECONDS" 'exec stat -L -c "%i %n" "${@/%//ns/net}"' || true
 	} | awk -v most="$ENTRANCES" '
 		FNR == NR {
 			wanted[$1]
