@@ -110,7 +110,8 @@ not_loaded() {
 }
 
 show() {
-	local scope="all ports" also='' seconds
+	local scope="all ports" also='' seconds directions
+	directions=$(show_directions)
 	[[ -z $ONLY ]] || scope="ports $ONLY"
 	[[ -z $EXCEPT ]] || scope="$scope, but not $EXCEPT"
 	seconds=$((LOOKED / 1000 - LOADED_AT))
@@ -128,7 +129,7 @@ show() {
 	say "trace        $( ((QUIET)) && echo off || echo on)"
 	say "guard        $(guard_state)"
 	say "map          $SOCKETS of $MOST sockets"
-	say "open         $(show_directions)"
+	say "open         $directions"
 	if [[ -z $CGROUP ]]; then
 		say "if the cgroup was removed, as that of a service that was started again, no new connection is" \
 			"admitted; to load for another one: sudo $HERE/unload.sh, then load.sh"
@@ -286,7 +287,7 @@ watch() {
 			COUNTERS_THEN=$COUNTERS
 			RECORDS_THEN=$RECORDS_ID
 		elif is_loaded; then
-			exit 2
+			unseen
 		else # perhaps unloaded amid the look
 			can_read_config || exit 2
 			screen=$(not_loaded)
@@ -301,6 +302,12 @@ watch() {
 		((took <= LIST_SECONDS)) || took=$LIST_SECONDS # it was stopped meanwhile
 		sleep "$((took < LIST_SECONDS / 2 ? WATCH : WATCH + 10 * took))"
 	done
+}
+
+# A command has failed, and may have said why, or not.
+unseen() {
+	warn "cannot show what is loaded: a command that was needed for that has failed"
+	exit 2
 }
 
 # put TEXT.  Where nobody can read it, the exit status does not tell what is loaded.
@@ -322,13 +329,13 @@ main() {
 		exit 2
 	}
 	check_bpffs || exit 2
-	trap 'exit 2' ERR # 1 is for what is not loaded
+	trap unseen ERR # 1 is for what is not loaded
 	COUNTER_TEXTS=$(counter_texts)
 	trap 'end_lists || true' EXIT
 	if ((WATCH)); then
 		watch
 	elif ! is_loaded || ! "$look"; then
-		! is_loaded || exit 2
+		! is_loaded || unseen
 		can_read_config || exit 2
 		put "$("$none")"
 		exit 1

@@ -114,6 +114,7 @@ look_at_maps() {
 	version=$(version_in "$CONFIG_DUMP") || return
 	read -r LOADED_LAYOUT LOADED_AT LOADED_VERSION < <(say "${version:-$LAYOUT 0 1.0}")
 	booted=$(sed -n 's/^btime //p' /proc/stat)
+	[[ -n $booted ]] || return
 	# Of the programs alone, which may be later ones.
 	((LOADED_AT)) || LOADED_AT=$((since - booted))
 	SINCE=$((booted + LOADED_AT))

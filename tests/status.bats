@@ -307,11 +307,19 @@ unread_is() {
 	have_want "programs of the cgroup" "$(in_box bpftool cgroup show "$(box_root)")" = ""
 }
 
-@test "status.sh: says no less where another tool fails" {
+@test "status.sh: says no less where another tool fails, and that it did" {
 	load_pair --quiet --exclude-port 7001
-	fake awk '[[ $* != *comma* ]] || exit 1; exec "$REAL" "$@"'
-	run -2 with_fakes "$ROOT/status.sh"
-	run -2 with_fakes "$ROOT/status.sh" --json
+	local how tool words
+	for tool in "sed btime" "awk comma" "awk on_bypass"; do
+		read -r tool words <<<"$tool"
+		rm -rf "$BOX_TMP/bin"
+		fake "$tool" "[[ \$* != *$words* ]] || exit 1; exec \"\$REAL\" \"\$@\""
+		for how in '' --json; do
+			# shellcheck disable=SC2086 # words
+			run -2 with_fakes "$ROOT/status.sh" $how
+			output_has "a command that was needed for that has failed"
+		done
+	done
 }
 
 @test "status.sh: says that nothing is loaded when the pair is unloaded amid its look" {
