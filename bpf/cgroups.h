@@ -17,7 +17,7 @@
 
 /*
  * By the id of the cgroup, which is the inode number of its directory.  Sizes, no types: load.sh
- * must be able to read it, as sock_ops_config.  The value is not in use.
+ * must be able to read it, as sock_ops_config.  The value is the number of its scope.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

@@ -27,7 +27,7 @@ struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, MAX_NAMES);
 	__uint(key_size, sizeof(struct program_name));
-	__uint(value_size, sizeof(__u32)); /* not in use */
+	__uint(value_size, sizeof(__u32)); /* the number of its scope (lib/scope.sh) */
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } sock_ops_names SEC(".maps");
 

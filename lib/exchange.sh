@@ -31,8 +31,10 @@ attach_new() {
 	[[ -n $PROGRAM_ID ]] || die "bpftool does not tell what is loaded"
 }
 
-# take_places: move the new pins over the old ones, also those of a load.sh that was killed.
+# take_places: move the new pins over the old ones, also those of a load.sh that was killed.  First
+# the old lists go: nobody looks for them again once the version is noted.
 take_places() {
+	cmd -q rm -f "${LIST_PINS[@]}" || return
 	[[ ! -e $NEW_BYPASS_PIN ]] || cmd mv "$NEW_BYPASS_PIN" "$BYPASS_PIN" || return
 	# Last: while it is there, this is not done.
 	cmd mv "$NEW_SOCKOPS_PIN" "$SOCKOPS_PIN" || return

@@ -58,10 +58,7 @@ enter_scope() {
 # All of it is tried; fails where something did.
 finish() {
 	local status=0
-	if (($1)); then
-		take_places || status=1
-		cmd -q rm -f "${LIST_PINS[@]}" || status=1
-	fi
+	((!$1)) || take_places || status=1
 	pin_lists || status=1
 	place_guard || status=1
 	exclude_alone WANTED || status=1

@@ -42,34 +42,45 @@ ranges() {
 
 # ---- in the maps -----------------------------------------------------------
 
-declare -A WAS=()    # `PIN KEY` of what the scope excludes that is replaced,
-declare -A WANTED=() # and of what this one does
+# `PIN KEY` of what the scope excludes that is replaced, and of what this one does: the number of
+# the scope that brought it.
+declare -A WAS=()
+declare -A WANTED=()
 
-# excluded_now: what is in the maps, as lines `PIN KEY`.
+# excluded_now: what is in the maps, as lines `SCOPE PIN KEY`.
 excluded_now() {
 	local pin dump
 	for pin in "$NAMES_PIN" "$CGROUPS_PIN"; do
 		dump=$(bpftool -j map dump pinned "$pin") || return
 		entries '{
 			gsub(/../, " &", $1)
-			print "'"$pin"'" $1
+			print number($2), "'"$pin"'" $1
 		}' < <(say "$dump") || return
 	done
 }
 
 # read_excluded: of the scope that is replaced.
 read_excluded() {
-	local entry list
+	local number entry list
 	list=$(excluded_now) || return
-	while read -r entry; do
-		[[ -z $entry ]] || WAS[$entry]=1
+	while read -r number entry; do
+		[[ -z $entry ]] || WAS[$entry]=$number
 	done < <(say "$list")
 }
 
 # exclude PIN KEY: in hexadecimal.
 exclude() {
-	WANTED[$*]=1
-	[[ -n ${WAS[$*]:-} ]] || UPDATES+=("map update pinned $1 key hex $2 value 0 0 0 0")
+	local number
+	WANTED[$*]=$SCOPE
+	number=$(in_memory 4 "$SCOPE")
+	[[ -n ${WAS[$*]:-} ]] || UPDATES+=("map update pinned $1 key hex $2 value ${number% }")
+}
+
+# was_excluded PIN KEY: by the scope that is replaced, and not by a reload alone that was killed.
+# The numbers of scopes have 24 bits.
+was_excluded() {
+	local number=${WAS[$*]:-}
+	[[ -n $number ]] && ((((LOADED_VALUES[4] >> SCOPE_SHIFT) - number & 0xffffff) < 0x800000))
 }
 
 exclude_name() {
@@ -83,7 +94,7 @@ exclude_alone() {
 	local entry list
 	list=$(excluded_now) || return
 	UPDATES=()
-	while read -r entry; do
+	while read -r _ entry; do
 		[[ -z $entry || -n ${scope[$entry]:-} ]] ||
 			UPDATES+=("map delete pinned ${entry/ / key hex }")
 	done < <(say "$list")

@@ -158,7 +158,7 @@ exclude_unseen() {
 	exclude_all_that_may # a name that may be new, too
 	((!RELOAD || !(LOADED_VALUES[4] & ADMIT_NEW_ALONE))) || marks_count=1
 	for entry in "${!WANTED[@]}"; do
-		[[ $entry != "$NAMES_PIN "* || -n ${WAS[$entry]:-} ]] || marks_count=0
+		[[ $entry != "$NAMES_PIN "* ]] || was_excluded "$NAMES_PIN" "${entry#* }" || marks_count=0
 	done
 	if ((marks_count)); then
 		((ADMIT |= ADMIT_NEW_ALONE))

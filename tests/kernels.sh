@@ -54,6 +54,7 @@ unload, no iterators   | 5.10              | unload      | are refused
 short connections      | 5.10              | short       | build/many
 status.sh              | 5.10              | status      | shows what is unread|directions
 memory, too little     | 5.10 6.12         | guest/memory | .
+memory, behind backlog | 6.1               | guest/memory | behind a backlog
 options                | 5.10 6.1          | guest/semantics | options:
 kTLS                   | 6.1               | guest/semantics | kTLS:
 held socket, repair    | 5.10 6.1          | guest/semantics | held:

@@ -493,7 +493,11 @@ both_run() {
 	have_want "admitted" "$(counter admitted_passive)" -eq 1
 	have_want "an echo" "$(echo hello | in_box nc -N 127.0.0.1 7002)" = hello
 	have_want "admitted" "$(counter admitted_passive)" -eq 2
-	# But not what may have a name that is excluded only now.
+	# But not what may have a name that is excluded only now, or was by one that was killed.
+	fail_at '"map update pinned /sys/fs/bpf/sock_ops_config"*' "$KILL"
+	run ! with_fakes unshare --pid --fork --mount-proc "$ROOT/load.sh" --reload --no-guard \
+		--exclude-program socat
+	rm "$BOX_TMP/bin/bpftool"
 	run -0 in_box unshare --pid --fork --mount-proc "$ROOT/load.sh" --reload --no-guard \
 		--exclude-program socat
 	output_has "programs of other PID namespaces cannot be seen: whatever listens already"

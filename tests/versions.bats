@@ -298,3 +298,28 @@ assert_whole() {
 	unload_pair
 	assert_no_pins
 }
+
+# inodes_of_lists: of the lists that load.sh has pinned.
+inodes_of_lists() {
+	in_box bash -c 'stat -c %i /sys/fs/bpf/sock_ops_{open,status,release}' | sort
+}
+
+@test "versions: the lists of a former one go, also where a reload is killed at them, or cannot take them out" {
+	local before how
+	other_version
+	for how in "$KILL" 'echo injected >&2; exit 1'; do
+		load_pair --quiet --all-connections
+		before=$(inodes_of_lists)
+		fake rm "[[ \$* != *'/sock_ops_open '* ]] || { $how
+			}
+			exec \"\$REAL\" \"\$@\""
+		run with_fakes "$OTHER/load.sh" --reload --quiet --all-connections
+		rm "$BOX_TMP/bin/rm"
+		in_box "$OTHER/load.sh" --reload --quiet --all-connections
+		have_want "lists of before" \
+			"$(comm -12 <(echo "$before") <(inodes_of_lists))" = ""
+		assert_whole 10
+		unload_pair
+		assert_no_pins
+	done
+}
