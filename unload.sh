@@ -189,7 +189,8 @@ LOADED_FOR= # the cgroup that load.sh has attached to
 UNSEEN=     # or its number, if it was removed, or cannot be seen
 WHY_UNSEEN="cannot be seen from here; where it can"
 
-# The pinned program, from there.
+# detach_pinned [MAP-OF-CONFIG]: what is pinned, from the cgroup that this map names, which is then
+# LOADED_FOR, or UNSEEN.  What cannot be read keeps its pins.
 detach_pinned() {
 	local values cgroup pin said=
 	[[ $# -eq 0 ]] || said=$(config_of "$@") || {
@@ -197,17 +198,17 @@ detach_pinned() {
 		return 0
 	}
 	read -ra values < <(say "$said")
-	[[ -n ${values[0]:-} && -e $SOCKOPS_PIN ]] || return 0
+	[[ -n ${values[0]:-} ]] || return 0
 	cgroup=$(cgroup_path "${values[0]}") ||
 		WHY_UNSEEN="was not found within 5 s; to try again, or with --cgroup PATH"
 	[[ -n $cgroup ]] || {
 		UNSEEN=${values[0]}
 		return 0
 	}
-	attempt bpftool cgroup detach "$cgroup" sock_ops pinned "$SOCKOPS_PIN" || true
-	[[ ! -e $NEW_SOCKOPS_PIN ]] || attempt bpftool cgroup detach "$cgroup" sock_ops pinned \
-		"$NEW_SOCKOPS_PIN" || true
-	for pin in "${GUARD_PINS[@]}" "${GUARD_PINS[@]/#"$GUARD_DIR"/$NEW_GUARD_DIR}"; do
+	for pin in "$SOCKOPS_PIN" "$NEW_SOCKOPS_PIN"; do
+		[[ ! -e $pin ]] || attempt bpftool cgroup detach "$cgroup" sock_ops pinned "$pin" || true
+	done
+	for pin in "${GUARD_DIRS[@]/%//${GUARD_PROGRAMS[0]}}" "${GUARD_DIRS[@]/%//${GUARD_PROGRAMS[1]}}"; do
 		[[ ! -e $pin ]] || attempt bpftool cgroup detach "$cgroup" lsm_cgroup pinned "$pin" || true
 	done
 	LOADED_FOR=$cgroup

@@ -53,7 +53,7 @@ attach_again() {
 # they take the places; if not, they go.
 end_former() {
 	local id=''
-	[[ ! -e $NEW_GUARD_DIR ]] || take_off "$NEW_GUARD_DIR"
+	end_former_guard
 	[[ -e $NEW_SOCKOPS_PIN || -e $NEW_BYPASS_PIN ]] || return 0
 	if [[ -e $NEW_SOCKOPS_PIN ]]; then
 		id=$(id_of prog pinned "$NEW_SOCKOPS_PIN")

@@ -65,14 +65,15 @@ load_guard() {
 # guard_by_lsm DIRECTORY, guard_by_trace DIRECTORY: where they fail, `why` says why.
 
 guard_by_lsm() {
-	local log pin
+	local log name pin
 	GUARD_BY="BPF LSM programs"
 	log=$(cmd bpftool prog loadall "$OBJECTS/$GUARD.o" "$1" 2>&1) || {
 		why="the kernel refuses $GUARD: $(reason_in "$log")"
 		return 1
 	}
 	say "$log" >&2
-	for pin in "${GUARD_PINS[@]/#"$GUARD_DIR"/$1}"; do
+	for name in "${GUARD_PROGRAMS[@]}"; do
+		pin=$1/$name
 		undo_with "$pin attached to $CGROUP_SHOWN" bpftool cgroup detach "$CGROUP" lsm_cgroup pinned \
 			"$pin"
 		begin_step
@@ -109,17 +110,28 @@ drop_guard() {
 	done
 }
 
-# take_off DIRECTORY: of a guard that may be attached.
+# attach_guard DIRECTORY: again, where a script that was killed has left it in part.  The kernel
+# refuses a program a second time.  Tracing programs are attached as long as their links are pinned.
+attach_guard() {
+	local name
+	for name in "${GUARD_PROGRAMS[@]}"; do
+		cmd -t bpftool cgroup attach "$CGROUP" lsm_cgroup pinned "$1/$name" multi || true
+	done
+}
+
+# take_off DIRECTORY: of a guard, attached or not: only CAP_SYS_ADMIN can see that.  Once it surely
+# is, a bpftool that does not detach it has failed.
 take_off() {
-	local pin
-	for pin in "${GUARD_PINS[@]/#"$GUARD_DIR"/$1}"; do
-		cmd -t bpftool cgroup detach "$CGROUP" lsm_cgroup pinned "$pin" || true
+	local name
+	attach_guard "$1"
+	for name in "${GUARD_PROGRAMS[@]}"; do
+		[[ ! -e $1/$name || -n $(id_of link pinned "$1/$name") ]] ||
+			cmd bpftool cgroup detach "$CGROUP" lsm_cgroup pinned "$1/$name" || return
 	done
 	cmd rm -rf "$1"
 }
 
-# reload_guard: a new one beside the old, which place_guard() takes off.  Whether the old one is
-# attached, or was left by a script that was killed, only CAP_SYS_ADMIN can see.
+# reload_guard: a new one beside the old, which place_guard() takes off.
 reload_guard() {
 	local dir=$GUARD_DIR
 	! is_guarded || dir=$NEW_GUARD_DIR
@@ -127,9 +139,30 @@ reload_guard() {
 	[[ -z $NO_GUARD || $dir == "$GUARD_DIR" ]] || die "cannot load the guard again: $NO_GUARD"
 }
 
-# place_guard: the new one in the place of the old.
+# place_guard: the new one in the place of the old.  A whole one is in the first of GUARD_DIRS, or,
+# while there is none, in the last, wherever this is killed.
 place_guard() {
 	[[ -d $NEW_GUARD_DIR ]] || return 0
-	take_off "$GUARD_DIR"
-	cmd mv "$NEW_GUARD_DIR" "$GUARD_DIR"
+	cmd mv -T "$GUARD_DIR" "$OLD_GUARD_DIR" && cmd mv -T "$NEW_GUARD_DIR" "$GUARD_DIR" &&
+		take_off "$OLD_GUARD_DIR"
+}
+
+# remove_guard: from its place first, so that it is not believed when it is taken off in part.
+remove_guard() {
+	cmd mv -T "$GUARD_DIR" "$NEW_GUARD_DIR" && take_off "$NEW_GUARD_DIR"
+}
+
+# end_former_guard: what a load.sh that was killed has left of these.  The one in its place stays.
+end_former_guard() {
+	local dir
+	[[ -e $GUARD_DIR || ! -e $OLD_GUARD_DIR ]] || cmd mv -T "$OLD_GUARD_DIR" "$GUARD_DIR"
+	for dir in "$NEW_GUARD_DIR" "$OLD_GUARD_DIR"; do
+		[[ ! -e $dir ]] || take_off "$dir" || die "bpftool cannot take off what a load.sh that was killed" \
+			"has left: $dir"
+	done
+	if is_guarded; then
+		attach_guard "$GUARD_DIR"
+	elif [[ -e $GUARD_DIR ]]; then
+		take_off "$GUARD_DIR" || die "bpftool cannot take off what is left of $GUARD_DIR"
+	fi
 }

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Does a running HAProxy splice?  It does with an option splice-* in its configuration.  Sourced by
-# load.sh.
+# Does a running HAProxy splice?  It does with an option splice-* in its configuration, as that was
+# when it was started.  Sourced by load.sh.
 
 # Any process can be called so, and name any file as its configuration: a FIFO, a device, one of
 # /proc.  READER opens it: a user that owns nothing, so that only what everybody may read is read,
@@ -10,22 +10,29 @@
 # is open.  A link of another root would lead to a file of this one: its target is not known.
 READER=4294967000
 
-# The arguments are `links` or `no-links`, and files.  Says `yes` where one splices, and `no` where
-# none does; ends with 3 where one is not there, with another status where it is not to be read, or a
-# tool fails.  HAProxy takes quotes and backslashes within words, and variables.
+# The arguments are `links` or `no-links`, a time in ms since 1970, and files.  Says `yes` where one
+# splices, and `no` where none does; ends with 3 where one is not there, with another status where it
+# is not to be read, was changed since that time, or a tool fails.  HAProxy takes quotes and
+# backslashes within words, and variables.
 READ_FILES='
 	set -o pipefail
-	may=$1
-	shift
+	may=$1 then=$2
+	shift 2
+	is_as_then() {
+		local changed
+		changed=$(stat "$@") && ((${changed/./} <= then))
+	}
 	for path; do
 		[[ -e $path ]] || exit 3
 		files=("$path")
-		[[ ! -d $path ]] || files=("$path"/*.cfg)
+		[[ ! -d $path ]] || { is_as_then -L -c %.3Z "$path" && files=("$path"/*.cfg); } || exit 2
 		for file in "${files[@]}"; do
 			for ((part = ${#file}; part > 1; part--)); do
-				[[ $may == links || ! -L ${file:0:part} ]] || exit 2
+				[[ ! -L ${file:0:part} ]] || { [[ $may == links ]] && is_as_then -c %.3Z "${file:0:part}"; } ||
+					exit 2
 			done
 			[[ -f $file ]] && exec <"$file" && [[ -f /dev/fd/0 && -s /dev/fd/0 ]] || exit 2
+			is_as_then -L -c %.3Z /dev/fd/0 || exit 2
 			head -c 4194304 | tr -d "\"\\\\\047" |
 				grep -aE "^[^#]*splice-|^[[:space:]]*option[[:space:]].*[$]" >/dev/null
 			case ${PIPESTATUS[*]} in
@@ -62,6 +69,13 @@ JUDGE_ONE='
 	for line in "${lines[@]}"; do
 		[[ $line != PPid:* ]] || parent=${line#PPid:[[:space:]]}
 	done
+	# It has read them when it began; but a master process, which has workers, at each reload.  Their
+	# times are 4 ms late at most, and its own is one of 10.
+	read -r _ fields <"/proc/$pid/stat" && read -ra fields <<<"${fields##*) }" # from the third one on
+	read -r up _ </proc/uptime
+	read -r workers <"/proc/$pid/task/$pid/children"
+	((then = ${EPOCHREALTIME/./} / 1000 - 10#${up/./} * 10 + fields[19] * 10 + 20))
+	[[ -z $workers ]] || then=${EPOCHREALTIME/./}
 	# Many change their root once they have read it: the parent, of the same files, still sees it.
 	for base in "$pid" "$parent"; do
 		((status == 3)) && [[ /proc/$base/ns/mnt -ef /proc/$pid/ns/mnt ]] || break
@@ -70,7 +84,7 @@ JUDGE_ONE='
 		[[ ${files[0]} != /* ]] || from=root
 		cd "/proc/$base/$from" || exit 2
 		setpriv --reuid "$3" --regid "$3" --clear-groups --inh-caps=-all \
-			bash -c "$2" bash "$may" "${files[@]/#/./}"
+			bash -c "$2" bash "$may" "$then" "${files[@]/#/./}"
 		status=$?
 	done'
 

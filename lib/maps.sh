@@ -173,7 +173,7 @@ set_config() {
 	cmd "${CONFIG_COMMAND[@]}"
 }
 
-# number_of KEY prog|map PROGRAM|MAP: of what bpftool shows of it; nothing when there is none.
+# number_of KEY prog|map|link WHICH: of what bpftool shows of it; nothing when there is none.
 number_of() {
 	number_in "$1" "$(bpftool_shows -j "$2" show "$3" "$4" 2>/dev/null || true)"
 }
@@ -204,9 +204,8 @@ reason_in() {
 # What stands where our pins are to be, whatever it is.
 pins() {
 	local pin
-	for pin in "${PINS[@]}" "${LIST_PINS[@]}" "$GUARD_DIR" "$RUNNING_PIN" "$NEW_SOCKOPS_PIN" \
-		"$NEW_BYPASS_PIN" \
-		"$NEW_GUARD_DIR"; do
+	for pin in "${PINS[@]}" "${LIST_PINS[@]}" "${GUARD_DIRS[@]}" "$RUNNING_PIN" "$NEW_SOCKOPS_PIN" \
+		"$NEW_BYPASS_PIN"; do
 		[[ ! -e $pin && ! -L $pin ]] || say "$pin"
 	done
 }
@@ -219,7 +218,7 @@ is_pin() {
 
 is_guarded() {
 	[[ -d $GUARD_DIR && ! -L $GUARD_DIR && -O $GUARD_DIR ]] &&
-		is_pin "${GUARD_PINS[0]}" && is_pin "${GUARD_PINS[1]}"
+		is_pin "$GUARD_DIR/${GUARD_PROGRAMS[0]}" && is_pin "$GUARD_DIR/${GUARD_PROGRAMS[1]}"
 }
 
 # can_read_config: what cannot be read is not switched off.  To be asked where is_loaded says no.

@@ -24,13 +24,16 @@ BYPASS_PIN=$BPFFS/$BYPASS
 # bpftool mounts a BPF file system over the parent of its pin directory, unless the parent is on one
 # already.
 GUARD_DIR=$BPFFS/$GUARD
-GUARD_PINS=("$GUARD_DIR/$GUARD" "$GUARD_DIR/${GUARD}_get")
+GUARD_PROGRAMS=("$GUARD" "${GUARD}_get")
 TRACE_PIN=$GUARD_DIR/${GUARD}_says # if the guard is GUARD_TRACE
 MAP_PIN=$BPFFS/$MAP
 # Of another version, until they take the places of those that are loaded (lib/exchange.sh).
 NEW_SOCKOPS_PIN=${SOCKOPS_PIN}_new
 NEW_BYPASS_PIN=${BYPASS_PIN}_new
 NEW_GUARD_DIR=${GUARD_DIR}_new
+# And the guard whose place was taken, until it is taken off.
+OLD_GUARD_DIR=${GUARD_DIR}_old
+GUARD_DIRS=("$GUARD_DIR" "$NEW_GUARD_DIR" "$OLD_GUARD_DIR")
 STATS_PIN=$BPFFS/sock_ops_stats
 RECORD_PIN=$BPFFS/sock_ops_record
 BTF=/sys/kernel/btf/vmlinux

@@ -62,7 +62,7 @@ finish() {
 	pin_lists || status=1
 	place_guard || status=1
 	exclude_alone WANTED || status=1
-	((GUARD_WANTED)) || ! is_guarded || take_off "$GUARD_DIR" || status=1
+	((GUARD_WANTED)) || ! is_guarded || remove_guard || status=1
 	return $status
 }
 

@@ -107,7 +107,7 @@ exclude_running() {
 exclude_found() {
 	local place=${1%[?~]} why who lasts=
 	why=${WHY[place]}
-	[[ $1 != *\? ]] || why="it may read with splice(2), its configuration cannot be read"
+	[[ $1 != *\? ]] || why="it may read with splice(2), its configuration cannot be read, or has changed"
 	[[ $1 != *\~ ]] || why="it may read with splice(2), there was no time to read its configuration"
 	[[ -n ${SHOWN[place]:-} ]] || SHOWN[place]=$(shown "${SOUGHT[place]}")
 	if [[ $place == "$MAY_SPLICE_AT" ]]; then
@@ -156,7 +156,9 @@ exclude_all_that_may() {
 exclude_unseen() {
 	local entry why="programs of other PID namespaces cannot be seen" marks_count=0
 	exclude_all_that_may # a name that may be new, too
-	((!RELOAD || !(LOADED_VALUES[4] & ADMIT_NEW_ALONE))) || marks_count=1
+	# Unless the number of the scope has reached the bits that are in the marks.
+	((!RELOAD || !(LOADED_VALUES[4] & ADMIT_NEW_ALONE))) ||
+		((marks_count = SCOPE >> 8 == LOADED_VALUES[4] >> SCOPE_SHIFT + 8)) || true
 	for entry in "${!WANTED[@]}"; do
 		[[ $entry != "$NAMES_PIN "* ]] || was_excluded "$NAMES_PIN" "${entry#* }" || marks_count=0
 	done

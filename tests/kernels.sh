@@ -60,7 +60,7 @@ kTLS                   | 6.1               | guest/semantics | kTLS:
 held socket, repair    | 5.10 6.1          | guest/semantics | held:
 nbd, socket taken over | 5.10              | guest/nbd   | data is right|plain TCP, netlink
 guard                  | 6.1 newest arm64 6.1-nolsm newest-nolsm | guest/guard | without it a proxy|sees all|loses one|no address|TCP_REPAIR
-guard, its programs    | newest 6.1-nolsm  | guest/guard | never remembered|takes it off|does not stay|says by what
+guard, its programs    | newest 6.1-nolsm  | guest/guard | never remembered|takes it off|does not stay|says by what|amid its exchange|cannot be detached
 guard, exchanged       | 6.1 newest arm64 newest-nolsm | guest/guard | another version
 guard, proxies         | newest 6.1-nolsm  | guest/guard | docker-proxy, which|Go proxy|HAProxy|systemd-socket
 Kubernetes, the pod    | 5.10 6.1-nolsm    | guest/pod   | .

@@ -308,3 +308,13 @@ scope_is() {
 	have_want "number of the scope" "$(scope_number)" -eq 0
 	admitted 7000
 }
+
+@test "reload: where the number of the scope reaches the marks of listeners, it says what that costs" {
+	in_box mount -t bpf -o mode=0700 bpf /sys/fs/bpf
+	in_box unshare --pid --fork --mount-proc "$ROOT/load.sh" --no-guard --quiet
+	scope_is $(($(scope_number) | 254))
+	run -0 in_box unshare --pid --fork --mount-proc "$ROOT/load.sh" --reload --no-guard --quiet
+	output_has "cannot be seen: what listened at the load"
+	run -0 in_box unshare --pid --fork --mount-proc "$ROOT/load.sh" --reload --no-guard --quiet
+	output_has "cannot be seen: whatever listens already"
+}

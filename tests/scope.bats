@@ -426,7 +426,14 @@ serve_in_child() {
 	run -0 load_pair --no-guard --admit-splicing
 	output_lacks haproxy
 	unload_pair
+	# It does what it has read.
 	sed -i '/splice/d' "$BOX_TMP/haproxy.cfg"
+	run -0 load_pair --no-guard
+	output_has "its configuration cannot be read, or has changed: haproxy (pid $proxy), and all of $CHILD"
+	unload_pair
+	kill "$proxy"
+	in_child haproxy -db -f "$BOX_TMP/haproxy.cfg" >"$BOX_TMP/haproxy" 2>&1 3>&- &
+	wait_until 10 "HAProxy" eval 'proxy=$(in_box cat "$CHILD/cgroup.procs" | head -n 1) && listens 7001'
 	run -0 load_pair --no-guard
 	output_lacks haproxy
 	unload_pair

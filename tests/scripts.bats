@@ -346,6 +346,12 @@ counted() {
 		run -0 unload_pair
 		assert_nothing_loaded
 	done
+	child_up
+	load_pair --cgroup "$CHILD"
+	in_box rm /sys/fs/bpf/bpf_sockops
+	run -0 unload_pair
+	have_want "attached" "$(in_box bpftool cgroup show "$CHILD")" = ""
+	rmdir "$BOX_CGROUP/child"
 }
 
 # bats test_tags=long

@@ -230,7 +230,7 @@ time.sleep(120)' -f "$file"
 }
 
 assert_not_known() {
-	output_has "because it may read with splice(2), its configuration cannot be read: haproxy (pid " \
+	output_has "because it may read with splice(2), its configuration cannot be read, or has changed: haproxy (pid " \
 		"and all of $(box_root)/$1"
 }
 

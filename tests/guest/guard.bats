@@ -349,6 +349,59 @@ guards() {
 	have_want "in status.sh" "$(in_box "$ROOT/status.sh" --json | jq .guard)" = true
 }
 
+# is_attached: is the one that is in its place?
+is_attached() {
+	by_trace || ! in_box bpftool cgroup attach "$(box_root)" lsm_cgroup \
+		pinned /sys/fs/bpf/bpf_guard/bpf_guard multi 2>/dev/null
+}
+
+@test "guard: a reload that is killed amid its exchange leaves one, and one that fails then takes none off" {
+	local mv
+	for mv in 'bpf_guard\ *' '*_new\ *' ''; do
+		load_pair --quiet
+		if [[ -n $mv ]]; then
+			fake mv "[[ \$* != *$mv ]] || { $KILL
+			}
+			exec \"\$REAL\" \"\$@\""
+		else
+			fake rm "[[ \$* != '-rf '*guard* ]] || { $KILL
+			}
+			exec \"\$REAL\" \"\$@\""
+		fi
+		run ! with_fakes "$ROOT/load.sh" --reload --quiet
+		rm -f "$BOX_TMP"/bin/*
+		fail_at '"-j batch"*'
+		run -1 with_fakes "$ROOT/load.sh" --reload --quiet
+		output_has "not reloaded: nothing has changed"
+		rm "$BOX_TMP/bin/bpftool"
+		wait_until 10 "one to stay" eval '(($(guards) == 2))'
+		is_attached
+		have_want "in status.sh" "$(in_box "$ROOT/status.sh" --json | jq .guard)" = true
+		unload_pair
+		wait_until 10 "the guard to go" eval '(($(guards) == 0))'
+		assert_no_pins
+	done
+}
+
+@test "guard: where one cannot be detached, the reload says so, and the next one does it" {
+	local how
+	by_trace && skip "their pins are what attaches them"
+	for how in --no-guard ''; do
+		load_pair --quiet
+		fail_at '"cgroup detach"*lsm*'
+		# shellcheck disable=SC2086 # no word, or one
+		run -0 with_fakes "$ROOT/load.sh" --reload --quiet $how
+		output_has "not all was done; the same command does the rest"
+		rm "$BOX_TMP/bin/bpftool"
+		# shellcheck disable=SC2086
+		run -0 in_box "$ROOT/load.sh" --reload --quiet $how
+		output_lacks "not all was done"
+		have_want "guards" "$(guards)" -eq "$([[ -n $how ]] && echo 0 || echo 2)"
+		unload_pair
+		have_want "guards" "$(guards)" -eq 0
+	done
+}
+
 @test "guard: unload.sh takes it off, also when its pin is lost" {
 	local lost
 	for lost in '' /sys/fs/bpf/bpf_guard /sys/fs/bpf/bpf_guard/bpf_guard; do
