@@ -67,28 +67,31 @@ static __always_inline void read_addresses(struct sock_key *key, __u64 sk)
 		key->netns ^= read_kernel(struct net, netns_of(sk), ns.inum);
 }
 
-/*
- * A socket that was dissolved, by connect() to AF_UNSPEC, and connects again has the
- * record of its first connection, and may still be in the map with what it did
- * not read then: from 5.19 on kernels leave it there until it is closed.  Take it out; returns
- * whether there was one.
- */
-static __always_inline int end_former_connection(struct bpf_sock_ops *skops)
+/* The record of this call's socket, if it has one. */
+static __always_inline struct sock_record *own_record(struct bpf_sock_ops *skops)
 {
 	struct bpf_sock *ctx_sk = skops->sk;
-	struct sock_record *rec;
 
-	if (!ctx_sk)
-		return 0;
-	rec = bpf_sk_storage_get(&sock_ops_record, ctx_sk, 0, 0);
+	return ctx_sk ? bpf_sk_storage_get(&sock_ops_record, ctx_sk, 0, 0) : 0;
+}
+
+/*
+ * A socket that was dissolved, by connect() to AF_UNSPEC, and connects or listens again has the
+ * record of its first connection, and may still be in the map with what it did not read then: from
+ * 5.19 on kernels leave it there until it is closed.  Take it out before it sends a SYN, or accepts
+ * sockets that inherit what it has.
+ */
+static __always_inline void end_former_connection(struct bpf_sock_ops *skops)
+{
+	struct sock_record *rec = own_record(skops);
+
 	if (!rec)
-		return 0;
+		return;
 	bpf_map_delete_elem(&sock_ops_map, &rec->key); /* fails where it had left before */
 	rec->reason = left_closing;
 	rec->in_map = 0;
 	drop_callbacks(skops, rec);
 	stop_probing(skops, rec);
-	return 1;
 }
 
 static __always_inline int is_mptcp(__u64 sk)
@@ -193,7 +196,7 @@ static __always_inline int left_to_tcp(__u64 sk, __u32 terms)
 }
 
 /* In a call of listen(2) or connect(2). */
-static __always_inline void judge_program(struct bpf_sock_ops *skops)
+static __always_inline void mark_program(struct bpf_sock_ops *skops)
 {
 	struct bpf_sock *ctx_sk = skops->sk;
 	__u32 terms = terms_now();
@@ -244,7 +247,6 @@ static __always_inline enum counter vet_client(struct bpf_sock_ops *skops, __u64
 					       const struct sock_key *key, __u32 terms)
 {
 	struct meet_key server = peer_note(key);
-	int former = end_former_connection(skops);
 	enum counter why;
 
 	if (!take_announcement(&server))
@@ -256,7 +258,7 @@ static __always_inline enum counter vet_client(struct bpf_sock_ops *skops, __u64
 		return refused_program;
 	if (read_kernel(struct sock_common, sk, skc_dport) == bpf_htons(PORT_ISCSI))
 		return refused_port;
-	if (former || others_wait(sk))
+	if (own_record(skops) || others_wait(sk))
 		return refused_special;
 	if (read_kernel(struct tcp_sock, sk, data_segs_out) ||
 	    read_kernel(struct tcp_sock, sk, write_seq) != key->local_seq)
@@ -377,7 +379,8 @@ int bpf_sockops(struct bpf_sock_ops *skops)
 	switch (skops->op) {
 	case BPF_SOCK_OPS_TCP_LISTEN_CB:
 	case BPF_SOCK_OPS_TCP_CONNECT_CB:
-		judge_program(skops);
+		end_former_connection(skops);
+		mark_program(skops);
 		break;
 	case BPF_SOCK_OPS_RWND_INIT:
 		announce_server(skops);

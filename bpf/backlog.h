@@ -173,6 +173,7 @@ static __noinline int over_buffer(const struct sock_record *rec, __u32 size)
 static __always_inline enum backlog was_read(const struct send *s)
 {
 	s->rec->unread = s->size + MESSAGE_COST;
+	s->rec->unread_since = s->now;
 	s->rec->messages = 1;
 	s->rec->waits = s->rec->put_offs = 0;
 	return WAS_READ;

@@ -39,16 +39,19 @@
 #define TCP_ZEROCOPY_RECEIVE 35
 
 /*
- * splice(2), and sendfile(2), which from 5.12 on takes a socket, into a pipe: x86's 64-bit and
- * 32-bit ones, and arm64's.  No other call of these numbers reads a socket.
+ * splice(2), and sendfile(2), which from 5.12 on takes a socket, into a pipe: x86's and arm64's,
+ * for programs of 64 and of 32 bits.  No other call of these numbers reads a socket.
  */
 #define SYS_SPLICE_X86	    275
 #define SYS_SPLICE_IA32	    313
 #define SYS_SPLICE_ARM64    76
+#define SYS_SPLICE_ARM	    340
 #define SYS_SENDFILE_X86    40
 #define SYS_SENDFILE_IA32   187
 #define SYS_SENDFILE64_IA32 239
 #define SYS_SENDFILE_ARM64  71
+#define SYS_SENDFILE_ARM    187
+#define SYS_SENDFILE64_ARM  239
 
 struct pt_regs___x86 {
 	unsigned long orig_ax;
@@ -71,7 +74,9 @@ static __always_inline int in_splice(void)
 	}
 	if (bpf_core_field_exists(((struct pt_regs___arm64 *)0)->syscallno)) {
 		call = ((struct pt_regs___arm64 *)regs)->syscallno;
-		return call == SYS_SPLICE_ARM64 || call == SYS_SENDFILE_ARM64;
+		return call == SYS_SPLICE_ARM64 || call == SYS_SPLICE_ARM ||
+		       call == SYS_SENDFILE_ARM64 || call == SYS_SENDFILE_ARM ||
+		       call == SYS_SENDFILE64_ARM;
 	}
 	return 0;
 }

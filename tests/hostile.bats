@@ -114,6 +114,15 @@ client_has_read() {
 	have_want "what the client has read" "$(client_has_read)" = answer
 }
 
+@test "hostile: a dissolved socket that connects to itself, or listens, has nothing of the connection before" {
+	local family
+	for family in 4 6; do
+		run -0 in_box python3 "$ROOT/tests/programs/used_again.py" "$family"
+		have_want "what is read, and the options" "$output" = $'new\nTrue True'
+	done
+	have_want "redirected messages" "$(counter redirected_messages)" -ge 8
+}
+
 @test "hostile: who sends to an end that is dissolved, or killed, is told, though its reset was lost" {
 	in_box python3 "$ROOT/tests/programs/lost_reset.py" dissolved
 	in_box python3 "$ROOT/tests/programs/lost_reset.py" killed

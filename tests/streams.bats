@@ -381,6 +381,12 @@ half_closes_with_eagain() {
 	assert_bypass_used
 }
 
+@test "readers: edge-triggered, and with a keepalive of their own after the accept, never stall" {
+	counts_unread || skip "an upload of 300,000 bytes is on TCP at once here"
+	run -0 in_box python3 "$ROOT/tests/programs/kept_alive.py"
+	have_want "directions that have left for want of room" "$(counter left_room)" -ge 4
+}
+
 # bats test_tags=long
 @test "readers: edge-triggered, stopping at a short read, never stall" {
 	in_sizes on_each_affinity edge
