@@ -61,8 +61,9 @@
  *
  * and of the iterators:
  *
- *   open_files.h   from an open file to its process and its socket
- *   status_line.h  what sock_ops_status and sock_ops_open print of a socket
+ *   sign_of_life.h  what they print where there is nothing to print
+ *   open_files.h    from an open file to its process and its socket
+ *   status_line.h   what sock_ops_status and sock_ops_open print of a socket
  */
 #ifndef BPF_SOCKOPS_H
 #define BPF_SOCKOPS_H

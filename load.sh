@@ -131,7 +131,7 @@ parse() {
 		--exclude-cgroup)
 			check_cgroup "$1" "$2"
 			check_lasting "$1" "$2" "it is not excluded then; --exclude-program lasts, too"
-			CGROUPS[$(stat -L -c %i "$2")]=1
+			CGROUPS[$CGROUP_NUMBER]=1
 			shift
 			;;
 		--exclude-program)

@@ -189,6 +189,17 @@ LOADED_FOR= # the cgroup that load.sh has attached to
 UNSEEN=     # or its number, if it was removed, or cannot be seen
 WHY_UNSEEN="cannot be seen from here; where it can"
 
+# detach_or_keep CGROUP TYPE PIN
+detach_or_keep() {
+	is_pin "$3" || return 0
+	if detach_pin "$@"; then
+		DONE=$((DONE + 1))
+	else
+		failed "bpftool cannot detach $3"
+		KEEP_PINS=1
+	fi
+}
+
 # detach_pinned [MAP-OF-CONFIG]: what is pinned, from the cgroup that this map names, which is then
 # LOADED_FOR, or UNSEEN.  What cannot be read keeps its pins.
 detach_pinned() {
@@ -200,16 +211,16 @@ detach_pinned() {
 	read -ra values < <(say "$said")
 	[[ -n ${values[0]:-} ]] || return 0
 	cgroup=$(cgroup_path "${values[0]}") ||
-		WHY_UNSEEN="was not found within 5 s; to try again, or with --cgroup PATH"
+		WHY_UNSEEN="was not found within some seconds; to try again, or with --cgroup PATH"
 	[[ -n $cgroup ]] || {
 		UNSEEN=${values[0]}
 		return 0
 	}
 	for pin in "$SOCKOPS_PIN" "$NEW_SOCKOPS_PIN"; do
-		[[ ! -e $pin ]] || attempt bpftool cgroup detach "$cgroup" sock_ops pinned "$pin" || true
+		detach_or_keep "$cgroup" sock_ops "$pin"
 	done
 	for pin in "${GUARD_DIRS[@]/%//${GUARD_PROGRAMS[0]}}" "${GUARD_DIRS[@]/%//${GUARD_PROGRAMS[1]}}"; do
-		[[ ! -e $pin ]] || attempt bpftool cgroup detach "$cgroup" lsm_cgroup pinned "$pin" || true
+		detach_or_keep "$cgroup" lsm_cgroup "$pin"
 	done
 	LOADED_FOR=$cgroup
 }
@@ -241,8 +252,14 @@ unpin() {
 			files+=("$pin")
 		fi
 	done < <(pins)
-	# Of scripts that were killed.
-	for pin in "$BPFFS/$STATUS"-* "$BPFFS/$OPEN"-* "$BPFFS/$RELEASE"-* "$BYPASS_PIN"-*; do
+	((!${#files[@]})) || try rm "${files[@]}"
+	unpin_of_killed "$BPFFS/$STATUS"-* "$BPFFS/$OPEN"-* "$BPFFS/$RELEASE"-*
+}
+
+# unpin_of_killed PIN...: of scripts that were killed.
+unpin_of_killed() {
+	local pin files=()
+	for pin; do
 		if [[ -f $pin && ! -L $pin && ${pin##*-} =~ ^[0-9]+$ ]] && ! has_maker "$pin"; then
 			files+=("$pin")
 		fi
@@ -310,6 +327,7 @@ report() {
 	local left off lines OPEN_SOCKETS='' # one list for all that is said here
 	left=$(count "$LEFT")
 	off=$((FOUND - left))
+	((!LEFT_IS_CUT)) || off=0 # how many, is not known
 	if ((FAILED)); then
 		warn "$FAILED of $((DONE + FAILED)) steps failed, see above"
 	elif ((DONE)); then
@@ -326,6 +344,7 @@ report() {
 		lines=$(say "$LEFT" | sed -n "1,${MAX_SHOWN}p" | with_programs | describe)
 		say "$lines"
 		((left <= MAX_SHOWN)) || say "  and $((left - MAX_SHOWN)) more"
+		((!LEFT_IS_CUT)) || say "  and perhaps others: there was no time to list all"
 	fi
 	((!NOT_LOOKED_AT)) || say "loads that an earlier unload.sh had to leave, for which there was no time:" \
 		"$NOT_LOOKED_AT; to go on: sudo $0"
@@ -397,6 +416,7 @@ main() {
 	fi
 	take_apart "${config[@]}"
 	end_all_left_behind "$end" "$bypass" "$map_id"
+	unpin_of_killed "$BYPASS_PIN"-* # by which it has found some
 	now
 	wait_for_held "$((NOW + HELD_MS))"
 

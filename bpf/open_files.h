@@ -7,12 +7,7 @@
 #define OPEN_FILES_H
 
 #include "kernel_task.h"
-
-/*
- * After so many files an empty line: a read(2) that goes through a million of them and has nothing
- * to give fails with EAGAIN.
- */
-#define SIGN_OF_LIFE 65536
+#include "sign_of_life.h"
 
 /*
  * Tables of open files that a list has come to, by address: the thread with which it came there

@@ -158,14 +158,14 @@ int sock_ops_open(struct bpf_iter__task_file *ctx)
 {
 	struct seq_file *seq = ctx->meta->seq;
 	__u64 task = read_number((__u64)&ctx->task), file = read_number((__u64)&ctx->file), sk;
-	__u64 seen = ctx->meta->seq_num, list = ctx->meta->session_id;
+	__u64 list = ctx->meta->session_id;
 
 	if (!task || !file)
 		return 0; /* the end of the list */
-	if (!seen)
+	if (!ctx->meta->seq_num)
 		BPF_SEQ_PRINTF(seq, "pid name open records reason maps " COLUMNS);
-	else if (!(seen % SIGN_OF_LIFE))
-		BPF_SEQ_PRINTF(seq, "\n");
+	else
+		give_sign_of_life(ctx->meta);
 	if (is_shared(task, list, 0))
 		return 0;
 	sk = socket_of(file);

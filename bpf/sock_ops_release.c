@@ -3,11 +3,12 @@
  * sock_ops_release: an iter/tcp program, for unload.sh.  unload.sh takes sockets out of
  * sock_ops_map from outside, so that bpf_sockops sees nothing of it: what the programs have set on
  * such a socket is undone here.  It goes through the sockets of one network namespace, that of the
- * process that reads it, and prints nothing.
+ * process that reads it, and prints nothing but now and then an empty line.
  *
  * Needs 5.15 (bpf_setsockopt in iter/tcp), and 6.12 for the callback flags.
  */
 #include "release.h"
+#include "sign_of_life.h"
 #include "sock_record_map.h"
 
 #define TCP_BPF_SOCK_OPS_CB_FLAGS 1008
@@ -30,6 +31,7 @@ int sock_ops_release(struct bpf_iter__tcp *ctx)
 
 	if (!skc)
 		return 0; /* the end of the list */
+	give_sign_of_life(ctx->meta);
 	tp = bpf_skc_to_tcp_sock(skc);
 	if (!tp)
 		return 0; /* a handshake, or TIME_WAIT */

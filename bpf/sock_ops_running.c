@@ -95,7 +95,7 @@ SEC("iter/task_file")
 int sock_ops_running(struct bpf_iter__task_file *ctx)
 {
 	__u64 task = (__u64)ctx->task, file = (__u64)ctx->file, leader, sk;
-	__u64 list = ctx->meta->session_id, seen = ctx->meta->seq_num;
+	__u64 list = ctx->meta->session_id;
 	struct seq_file *seq = ctx->meta->seq;
 
 	if (!task || !file)
@@ -103,8 +103,7 @@ int sock_ops_running(struct bpf_iter__task_file *ctx)
 	/* Offsets come after the check: 5.10 and 6.1 refuse them on what may be NULL. */
 	barrier_var(task);
 	barrier_var(file);
-	if (!(seen % SIGN_OF_LIFE))
-		BPF_SEQ_PRINTF(seq, "\n");
+	give_sign_of_life(ctx->meta);
 	leader = (__u64)read_kernel(struct task_struct, task, group_leader);
 	if (leader != last_leader && !print_line(seq, leader, cgroup_of_task(leader), 0))
 		last_leader = leader;

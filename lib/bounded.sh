@@ -38,10 +38,12 @@ bounded() {
 }
 
 # of_processes SECONDS SCRIPT [PROCESS...]: what bash prints in that time, with SCRIPT and 4 of the
-# processes at a time; without, of all directories in /proc.  Any user can hold the lock of the directory that his process has in /proc
-# (getdents(2) into memory that does not come, and a mkdir(2) behind it), and who looks something up
-# there sleeps.  So 64 of these are at it at once, and each that sleeps hides 3 others at most.
+# processes at a time; without, of all directories in /proc.  Any user can hold the lock of the
+# directory that his process has in /proc (getdents(2) into memory that does not come, and a mkdir(2)
+# behind it), and who looks something up there sleeps.  So 64 of these are at it at once, and each
+# that sleeps hides 3 others at most.
 of_processes() {
-	(($# > 2)) || set -- "$@" /proc/[0-9]*
-	bounded "$1" bash -c 'printf "%s\n" "${@:2}" | xargs -n 4 -P 64 bash -c "$1" bash' bash "${@:2}"
+	# There may be more of all than the kernel takes as arguments.
+	bounded "$1" bash -c '(($# > 1)) || set -- "$1" /proc/[0-9]*
+		printf "%s\n" "${@:2}" | xargs -n 4 -P 64 bash -c "$1" bash' bash "${@:2}"
 }

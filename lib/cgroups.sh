@@ -2,12 +2,19 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # Cgroups: where they are, and which programs are attached to them.  Sourced after maps.sh.
+#
+# shellcheck disable=SC2034 # names that only some scripts use
 
-# check_cgroup OPTION PATH
+# check_cgroup OPTION PATH: its number, in CGROUP_NUMBER.  Who owns a directory above it can hold its
+# lock.
 check_cgroup() {
-	[[ -d $2 ]] || usage_error "$1: no such directory: $(shown "$2")"
-	[[ $(stat -f -c %T "$2") == cgroup2fs ]] ||
-		usage_error "$1: not a directory of cgroup v2: $(shown "$2")"
+	local said kind
+	said=$(bounded 5 stat -L -c '%i %F' -- "$2") || (($? != 124)) ||
+		usage_error "$1: somebody holds the lock of a directory above it: $(shown "$2")"
+	kind=$(bounded 5 stat -L -f -c %T -- "$2") || true
+	[[ $said == *" directory" ]] || usage_error "$1: no such directory: $(shown "$2")"
+	[[ $kind == cgroup2fs ]] || usage_error "$1: not a directory of cgroup v2: $(shown "$2")"
+	CGROUP_NUMBER=${said%% *}
 }
 
 # check_lasting OPTION PATH WHAT-FOLLOWS
@@ -54,6 +61,26 @@ FIND_CGROUP='
 	done
 	exec find "$1" -xdev -mindepth 7 -type d -inum "$2" -print -quit'
 
+# find_beside INODE DIR: the same where one walk is held up: any user can hold the lock of a
+# directory that he can read.  A process for each, so that one hides no more than what is below it.
+# Fails where one did.
+find_beside() {
+	local list path late=0 dirs=("$2")
+	for _ in {1..6}; do
+		((${#dirs[@]})) || break
+		list=$(bounded 1 bash -c 'printf "%s\0" "$@" |
+			xargs -0 -n 1 -P 64 -I DIR find DIR -xdev -mindepth 1 -maxdepth 1 -type d -printf "%i %p\n"' \
+			bash "${dirs[@]}") || late=1
+		path=$(say "$list" | sed -n "s/^$1 //p")
+		[[ -z $path ]] || {
+			say "$path"
+			return
+		}
+		mapfile -t dirs < <(say "$list" | sed -n 's/^[0-9]* //p')
+	done
+	return "$late"
+}
+
 # cgroup_path INODE: where that cgroup is; nothing when it is gone, or not to be
 # seen from here.  Fails when that takes too long to say.
 cgroup_path() {
@@ -64,7 +91,8 @@ cgroup_path() {
 			say "$dir"
 			return
 		}
-		path=$(bounded 5 bash -c "$FIND_CGROUP" bash "$dir" "$1") || (($? != 124)) || return 1
+		path=$(bounded 2 bash -c "$FIND_CGROUP" bash "$dir" "$1") || (($? != 124)) ||
+			path=$(find_beside "$1" "$dir") || return 1
 		[[ -z $path ]] || {
 			say "$path"
 			return
@@ -137,6 +165,20 @@ only_ours() {
 			say "$id $type"
 		fi
 	done
+}
+
+# detach_pin CGROUP TYPE PIN: what is pinned there, attached or not, which only CAP_SYS_ADMIN can see.
+# So it is attached first, which the kernel refuses a second time: what does not detach it then has
+# failed.  (Unless it could not be attached, and is not: then it must be seen.)
+detach_pin() {
+	local programs id
+	# The links of tracing programs are gone with their pins.
+	is_pin "$3" && [[ -z $(id_of link pinned "$3") ]] || return 0
+	cmd -q bpftool cgroup attach "$1" "$2" pinned "$3" multi >/dev/null 2>&1 || true
+	cmd -t bpftool cgroup detach "$1" "$2" pinned "$3" && return
+	id=$(id_of prog pinned "$3")
+	programs=$(programs_on '[a-z_]+' "$1") && [[ -n $programs && -n $id ]] &&
+		! grep -q "^$id " < <(say "$programs")
 }
 
 # ours_on CGROUP: a line `ID TYPE` for each of our programs that is attached there.  Fails as

@@ -45,7 +45,13 @@ take_places() {
 # attach_again: what was detached by somebody else.  The kernel refuses a sock_ops program a second
 # time, and takes an sk_msg program for its own successor.
 attach_again() {
-	cmd -t bpftool cgroup attach "$CGROUP" sock_ops pinned "$SOCKOPS_PIN" multi || true
+	local programs
+	if ! cmd -t bpftool cgroup attach "$CGROUP" sock_ops pinned "$SOCKOPS_PIN" multi &&
+		programs=$(programs_on sock_ops "$CGROUP") && [[ -n $programs ]] &&
+		! grep -q "^$(id_of prog pinned "$SOCKOPS_PIN") " < <(say "$programs"); then
+		die "$SOCKOPS was detached, and cannot be attached again; if another sock_ops program is why, this" \
+			"shows it: sudo bpftool cgroup show $CGROUP_QUOTED effective"
+	fi
 	cmd -q bpftool prog attach pinned "$BYPASS_PIN" msg_verdict pinned "$MAP_PIN" 2>/dev/null || true
 }
 
@@ -65,6 +71,7 @@ end_former() {
 		return
 	fi
 	attach_again
-	cmd -t bpftool cgroup detach "$CGROUP" sock_ops pinned "$NEW_SOCKOPS_PIN" || true
+	detach_pin "$CGROUP" sock_ops "$NEW_SOCKOPS_PIN" ||
+		die "bpftool cannot detach what a load.sh that was killed has left: $NEW_SOCKOPS_PIN"
 	cmd rm -f "$NEW_SOCKOPS_PIN" "$NEW_BYPASS_PIN"
 }

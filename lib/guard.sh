@@ -103,7 +103,7 @@ guard_by_trace() {
 }
 
 # A guard that cannot be attached does not stay (some arm64 kernels load it, but lack what attaching
-# takes).  Its steps are the last ones.
+# takes).  Its steps are the last ones.  What cannot be undone is left to on_failure().
 drop_guard() {
 	while [[ ${UNDOES[0]:-} == *"$GUARD"* ]]; do
 		undo_last
@@ -119,14 +119,11 @@ attach_guard() {
 	done
 }
 
-# take_off DIRECTORY: of a guard, attached or not: only CAP_SYS_ADMIN can see that.  Once it surely
-# is, a bpftool that does not detach it has failed.
+# take_off DIRECTORY: of a guard, attached or not.
 take_off() {
 	local name
-	attach_guard "$1"
 	for name in "${GUARD_PROGRAMS[@]}"; do
-		[[ ! -e $1/$name || -n $(id_of link pinned "$1/$name") ]] ||
-			cmd bpftool cgroup detach "$CGROUP" lsm_cgroup pinned "$1/$name" || return
+		detach_pin "$CGROUP" lsm_cgroup "$1/$name" || return
 	done
 	cmd rm -rf "$1"
 }

@@ -54,10 +54,14 @@ is_gone() {
 	return 1
 }
 
-# end_left_behind END PROGRAM-ID MAP-ID CONFIG-ID RECORDS-ID: the same for a load whose maps have no
-# pins.
+# end_left_behind END PROGRAM-ID MAP-ID CONFIG-ID RECORDS-ID: end_bypass() for a load whose maps have
+# no pins.
 end_left_behind() {
 	LOADED_LAYOUT=$(layout_of id "$4")
+	[[ -n $LOADED_LAYOUT ]] || {
+		failed "bpftool does not tell what program $2 belongs to; to try again: sudo $0"
+		return 0
+	}
 	if [[ $LOADED_LAYOUT != "$LAYOUT" ]]; then
 		say "left behind by another version (program $2): what has unread bytes stays on the bypass until" \
 			"it is closed, or the unload.sh of that version is run"

@@ -70,7 +70,7 @@ filter() {
 excluded_cgroups() {
 	local ids
 	[[ $* == *\"key\"* ]] || return 0 # none
-	ids=$(say_each "$@" | entries '{ print number($1) }')
+	ids=$(say_each "$@" | entries '{ print number($1) }') || return
 	awk '
 		FNR == NR {
 			path[$1] = substr($0, length($1) + 2)

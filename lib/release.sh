@@ -8,7 +8,7 @@
 # it likes.  So each namespace has a process of its own, and what is held up is left alone: it goes
 # on once the lock is free.
 #
-# shellcheck disable=SC2119,SC2120,SC2153 # arguments and names of unload.sh
+# shellcheck disable=SC2034,SC2119,SC2120,SC2153 # arguments and names of unload.sh
 
 RELEASE_MS=1500     # to begin with namespaces, at least, when there is no time left
 MAX_HELD=64         # at a time,
@@ -48,23 +48,56 @@ due() {
 		$at["records"] == records && $at["due"] == 1 { print $at["netns"] }'
 }
 
-FIND_SECONDS=2 # for the files that lead there, twice
+FIND_SECONDS=2 # for the files that lead there, three times
 
 # Files that are tried for one namespace: a process may have ended, and its number be another one's.
 ENTRANCES=16
 
-# entrances INODE...: for each of these network namespaces that has a name or a process a line of
-# its number and its ENTRANCES, with tabs between, our own one first.
-entrances() {
-	{
-		stat -L -c '%i %n' /proc/self/ns/net
-		bounded "$FIND_SECONDS" bash -c 'exec stat -L -c "%i %n" /run/netns/*' || true
-		of_processes "$FIND_SECONDS" 'exec stat -L -c "%i %n" "${@/%//ns/net}"' || true
-	} | awk -v most="$ENTRANCES" '
+# files_to INODE...: lines `INODE FILE` of what may lead to these network namespaces, our own one
+# first.  Then by the processes that hold the sockets; only where that is not enough, by all: any
+# user can have very many.  Ends with a line `late` where there was no time for these.
+files_to() {
+	local pids files missing
+	stat -L -c '%i %n' /proc/self/ns/net
+	bounded "$FIND_SECONDS" bash -c 'exec stat -L -c "%i %n" /run/netns/*' || true
+	mapfile -t pids < <(holders "$@")
+	files=
+	[[ ${#pids[@]} -eq 0 ]] ||
+		files=$(of_processes "$FIND_SECONDS" "$STAT_NETNS" "${pids[@]/#//proc/}") || true
+	say "$files"
+	missing=$(comm -23 <(say_each "$@" | sort) <(say "$files" | cut -d ' ' -f 1 | sort))
+	[[ -n $missing ]] || return 0
+	of_processes "$FIND_SECONDS" "$STAT_NETNS" || (($? != 124)) || say late
+}
+
+STAT_NETNS='exec stat -L -c "%i %n" "${@/%//ns/net}"'
+
+# holders INODE...: processes that have sockets in these network namespaces, ENTRANCES of each.
+holders() {
+	{ open_sockets 2>/dev/null || true; } | awk -v most="$ENTRANCES" '
 		FNR == NR {
 			wanted[$1]
 			next
 		}
+		FNR == 1 {
+			for (i = 1; i <= NF; i++)
+				at[$i] = i
+			next
+		}
+		$at["netns"] in wanted && $at["pid"] + 0 && !seen[$at["netns"], $at["pid"]]++ &&
+			n[$at["netns"]]++ < most { print $at["pid"] }' <(say_each "$@") -
+}
+
+# entrances INODE...: for each of these network namespaces that has a name or a process a line of
+# its number and its ENTRANCES, with tabs between, our own one first; and a last line, `late`, where
+# there was no time to look for all.
+entrances() {
+	files_to "$@" | awk -v most="$ENTRANCES" '
+		FNR == NR {
+			wanted[$1]
+			next
+		}
+		$1 == "late" { late = $1 }
 		$1 in wanted {
 			if (!($1 in n))
 				order[++namespaces] = $1
@@ -74,20 +107,25 @@ entrances() {
 		END {
 			for (i = 1; i <= namespaces; i++)
 				print order[i] files[order[i]]
+			if (late)
+				print late
 		}' <(say_each "$@") -
 }
 
-# enter_to_read PIN INODE FILE...: by the first of these files that leads to that namespace.
+# enter_to_read PIN INODE FILE...: by the first of these files that leads to that namespace.  (9: it
+# has led there, and another one would do the same.)
 enter_to_read() {
-	local pin=$1 inode=$2 file
+	local pin=$1 inode=$2 file status
 	for file in "${@:3}"; do
 		if [[ $file == /proc/self/* ]]; then
-			cat "$pin" && return
-		else
-			nsenter --net="$file" \
-				bash -c '[[ $(stat -L -c %i /proc/self/ns/net) == "$2" ]] && exec cat "$1"' \
-				bash "$pin" "$inode" && return
+			cat "$pin"
+			return
 		fi
+		status=0
+		nsenter --net="$file" bash -c '[[ $(stat -L -c %i /proc/self/ns/net) == "$2" ]] || exit 1
+			cat "$1" || exit 9' bash "$pin" "$inode" || status=$?
+		((status != 9)) || return
+		((status)) || return 0
 	done
 	return 1
 }
@@ -103,12 +141,16 @@ has_ended() {
 
 # release MAP-ID END INODE...: begins in each of these namespaces, or says in REST where it has not.
 release() {
-	local map_id=$1 end=$2 pin inode files fd
+	local map_id=$1 end=$2 pin inode files fd late=
 	local -A entered=()
 	shift 2
 	pin=$(release_path "$map_id")
 	[[ $# -gt 0 && -e $pin ]] || return 0
 	while IFS=$'\t' read -r inode files; do
+		[[ $inode != late ]] || {
+			late=1
+			continue
+		}
 		entered[$inode]=1
 		if ((${#HELD[@]} >= MAX_HELD)) || ! has_time "$end"; then
 			REST[$map_id]+=" $inode"
@@ -123,13 +165,22 @@ release() {
 		)
 		has_ended 100 "$fd" || HELD+=("$map_id $fd $inode")
 	done < <(entrances "$@")
-	UNENTERED=$((UNENTERED + $# - ${#entered[@]}))
+	for inode; do
+		if [[ -n ${entered[$inode]:-} ]]; then
+			:
+		elif [[ -n $late ]]; then
+			REST[$map_id]+=" $inode"
+		else
+			UNENTERED=$((UNENTERED + 1))
+		fi
+	done
 }
 
 # release_taken MAP-ID RECORDS END: where take_out() has taken sockets out, or another unload.sh.
 release_taken() {
-	local inodes=()
-	[[ -e $(release_path "$1") ]] || return 0
+	local inodes=() OPEN_SOCKETS='' # one list for all that is asked here
+	[[ -e $(release_path "$1") && -n $2${!TAKEN[*]} ]] || return 0
+	OPEN_SOCKETS=$(iterate "$OPEN" 2>/dev/null) || true
 	mapfile -t inodes < <({
 		say_each "${!TAKEN[@]}"
 		[[ -z $2 ]] || due "$2"
@@ -139,8 +190,9 @@ release_taken() {
 	release "$1" "$(($3 > NOW + RELEASE_MS ? $3 : NOW + RELEASE_MS))" "${inodes[@]}"
 }
 
-# hold_more: in a process of its own, where a file for each may be open.
+# hold_more: in a process of its own, where a file for each may be open, and which has time.
 hold_more() {
+	FIND_SECONDS=60
 	! ulimit -n $((2 * MAX_HELD_LATER)) 2>/dev/null || MAX_HELD=$MAX_HELD_LATER
 }
 

@@ -31,7 +31,7 @@ check_loaded() {
 		not_in_place "loaded for another cgroup, which cannot be changed in place"
 	CGROUP_INODE=${LOADED_VALUES[0]}
 	PROGRAM_ID=${LOADED_VALUES[3]}
-	name_cgroup "$(cgroup_path "$CGROUP_INODE")"
+	name_cgroup "${CGROUP:-$(cgroup_path "$CGROUP_INODE")}"
 	[[ -n $CGROUP ]] ||
 		die "the cgroup that it is attached to has been removed, or cannot be seen from here"
 }

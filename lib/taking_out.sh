@@ -24,8 +24,10 @@ AT_ONCE=2000   # with so many keys
 
 LOOK_MS=0             # that the last look has taken
 FOUND=0               # connections
-SEEN=                 # of a map, as connections() prints them
-LEFT=                 # those that had to stay, as connections() prints them
+SEEN=                 # of a map, as connections() prints them,
+CUT=0                 # 1: not all of them
+LEFT=                 # those that had to stay, as connections() prints them,
+LEFT_IS_CUT=0         # 1: there may be more
 declare -A COUNTED=() # maps
 # shellcheck disable=SC2034 # for release.sh
 declare -A TAKEN=() # network namespaces of the sockets that take_out() has taken out, by inode
@@ -41,7 +43,11 @@ see_connections() {
 	local begin
 	now
 	begin=$NOW
-	SEEN=$(connections "$@" 2>/dev/null) || (($? == 3)) || return
+	CUT=0
+	SEEN=$(connections "$@" 2>/dev/null) || {
+		(($? == 3)) || return
+		CUT=1
+	}
 	now
 	LOOK_MS=$((NOW - begin))
 	if [[ -n $SEEN && -z ${COUNTED[$*]:-} ]]; then
@@ -77,10 +83,13 @@ idle_keys() {
 # take_out END MAP: until the map is empty, or until END.  Fails with 1 where connections are LEFT,
 # or with 2 where they cannot be seen.
 take_out() {
-	local end=$1 looks=0 unseen=0 idle before='' both
+	local end=$1 looks=0 unseen=0 failed=0 idle before='' both
 	shift
-	while see_connections "$@"; do
-		if [[ -z $SEEN ]]; then
+	while :; do
+		if ! see_connections "$@"; then
+			((++failed < 3)) || break
+			SEEN=
+		elif [[ -z $SEEN ]]; then
 			! map_is_empty "$@" || return 0
 			((++unseen < 20)) || break # one that is being closed is soon gone
 		fi
@@ -88,6 +97,8 @@ take_out() {
 		if ((++looks > LOOKS)) && ! has_time "$end"; then
 			[[ -n $SEEN ]] || break
 			LEFT+=${LEFT:+$'\n'}$SEEN
+			# shellcheck disable=SC2034 # for unload.sh
+			((!CUT)) || LEFT_IS_CUT=1
 			return 1
 		fi
 		idle=$(say "$SEEN" | idle_keys)

@@ -21,6 +21,7 @@ on_failure() {
 		undo_last && continue
 		warn "could not undo: $what"
 		left+=("$what")
+		undone
 		[[ $command != *umount* ]] || clean_up+=" && sudo umount --lazy $BPFFS"
 	done
 	((!RELOAD || !STARTED)) || exclude_alone WAS || left+=("what the new options exclude")
@@ -61,16 +62,20 @@ end_step() {
 	UNSURE=0
 }
 
-# undo_last: the last step that is not undone.
+# undo_last: the last step that is not undone.  Where that fails, it still is.
 undo_last() {
 	local command=${UNDO[0]}
-	UNDO=("${UNDO[@]:1}")
-	UNDOES=("${UNDOES[@]:1}")
 	if ((UNSURE)); then
 		UNSURE=0
 		cmd -t bash -c "$command" || true
 	else
 		echoed "$command"
-		quietened bash -c "$command"
+		quietened bash -c "$command" || return
 	fi
+	undone
+}
+
+undone() {
+	UNDO=("${UNDO[@]:1}")
+	UNDOES=("${UNDOES[@]:1}")
 }

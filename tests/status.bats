@@ -300,7 +300,7 @@ unread_is() {
 	# One of its commands alone: what it cannot detach is not taken for detached.
 	fail_at '*cgroup*'
 	run -1 with_fakes "$ROOT/unload.sh"
-	output_has "still attached: bpftool could not detach it"
+	output_has "bpftool cannot detach /sys/fs/bpf/bpf_sockops" "what is pinned stays"
 	rm "$BOX_TMP/bin/bpftool"
 	run -0 unload_pair
 	output_has unloaded

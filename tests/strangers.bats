@@ -111,7 +111,7 @@ beside_lock() {
 
 # bats test_tags=long,beside
 @test "locks of directories that a user holds stop no script" {
-	local directory held
+	local directory held beside
 	held=$(box_root)/held
 	in_box mkdir -p "$held/below" /run/netns
 	for directory in /proc/self /run/netns; do
@@ -125,8 +125,17 @@ beside_lock() {
 	run -0 beside_lock "$held" "$ROOT/status.sh"
 	output_has "cgroup       gone or not visible from here"
 	run -1 beside_lock "$held" "$ROOT/unload.sh" --timeout 1
-	output_has "was not found within 5 s"
+	output_has "was not found within"
 	unload_pair
+	# One that is looked into before the right one, and does not lead there.
+	in_box mkdir "$(box_root)"/beside{1..9}
+	mapfile -t beside < <(in_box find "$(box_root)" -mindepth 1 -maxdepth 1 -name 'beside*')
+	in_box mkdir "${beside[8]}/below"
+	load_pair --cgroup "${beside[8]}/below"
+	run -0 beside_lock "${beside[0]}" "$ROOT/status.sh"
+	output_has "cgroup       ${beside[8]}/below"
+	run -0 beside_lock "${beside[0]}" "$ROOT/unload.sh" --timeout 1
+	have_want "pins" "$(in_box find /sys/fs/bpf -name 'bpf_*')" = ""
 }
 
 @test "the lock: who has opened it while all could is named, so that it can be ended" {
