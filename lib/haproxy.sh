@@ -12,8 +12,8 @@ READER=4294967000
 
 # The arguments are `links` or `no-links`, a time in ms since 1970, and files.  Says `yes` where one
 # splices, and `no` where none does; ends with 3 where one is not there, with another status where it
-# is not to be read, was changed since that time, or a tool fails.  HAProxy takes quotes and
-# backslashes within words, and variables.
+# is not to be read, was changed since that time, or a tool fails.  HAProxy takes quotes, backslashes,
+# \\xHH and variables within words; a variable can also be words, and a line.
 READ_FILES='
 	set -o pipefail
 	may=$1 then=$2
@@ -33,14 +33,14 @@ READ_FILES='
 			done
 			[[ -f $file ]] && exec <"$file" && [[ -f /dev/fd/0 && -s /dev/fd/0 ]] || exit 2
 			is_as_then -L -c %.3Z /dev/fd/0 || exit 2
-			head -c 4194304 | tr -d "\"\\\\\047" |
-				grep -aE "^[^#]*splice-|^[[:space:]]*option[[:space:]].*[$]" >/dev/null
+			head -c 4194304 | sed "s/\\\\x/[*]/g" | tr -d "\"\\\\\047" |
+				grep -aE "^[^#]*(splice|[[][*][]])|^[[:space:]]*(option[[:space:]].*)?[$]" >/dev/null
 			case ${PIPESTATUS[*]} in
-			"0 0 0")
+			"0 0 0 0")
 				echo yes
 				exit
 				;;
-			"0 0 1") ;;
+			"0 0 0 1") ;;
 			*) exit 2 ;;
 			esac
 			rest=$(head -c 1 | wc -c) && [[ $rest == 0 ]] || exit 2
@@ -52,12 +52,13 @@ READ_FILES='
 # /proc/PID can wait.
 JUDGE_ONE='
 	pid=$1 status=3 files=()
-	mapfile -d "" -t arguments < <(head -c 65536 "/proc/$pid/cmdline") # a user may have given millions
-	((${#arguments[@]} < 4096)) || exit 2
+	mapfile -d "" -t arguments < <(head -c 65537 "/proc/$pid/cmdline") # a user may have given millions
+	printf -v text "%s " "${arguments[@]}"
+	((${#arguments[@]} < 4096 && ${#text} <= 65536)) || exit 2
 	for ((i = 1; i < ${#arguments[@]}; i++)); do
 		case ${arguments[i]} in
-		-f) files+=("${arguments[++i]:-}") ;;
-		-C) exit 2 ;;
+		-f*) files+=("${arguments[++i]:-}") ;; # of an option HAProxy looks at this letter alone
+		-C*) exit 2 ;;
 		--)
 			files+=("${arguments[@]:i + 1}")
 			break

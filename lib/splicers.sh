@@ -228,13 +228,15 @@ in_turn() {
 # judged: without the programs that may splice and do not.  PLACE gets a `?` where that is not
 # known, or a `~` where there was no time for it.
 judged() {
-	local place pid cgroup uid status end
+	local place pid cgroup uid status end whose
 	local -A known=()
 	now
 	end=$((NOW + JUDGE_SECONDS * 1000))
 	while read -r place pid cgroup uid; do
 		if [[ $place == "$MAY_SPLICE_AT" ]]; then
-			[[ -z ${known[$cgroup]:-} ]] || continue
+			whose=$cgroup
+			! is_system "$uid" || whose+=-system
+			[[ -z ${known[$whose]:-} ]] || continue
 			status=0
 			if has_time "$end"; then
 				splices "$pid" || status=$?
@@ -243,17 +245,18 @@ judged() {
 			fi
 			((status != 1)) || continue
 			((status != 2)) || place+='?'
-			known[$cgroup]=1
+			known[$whose]=1
 		fi
 		say "$place $pid $cgroup $uid"
 	done
 }
 
 # once_each [PLACE]: of several programs of one name in one cgroup, such as docker-proxy for each
-# published port, the first one; where no cgroup can be excluded, each; and each of the name at that
-# place.
+# published port, the first one of the system and the first one of users (is_system); where no cgroup
+# can be excluded, each; and each of the name at that place.
 once_each() {
-	awk -v all="${1:-none}" '!$3 || $1 == all || !seen[$1, $3]++'
+	awk -v all="${1:-none}" '
+		!$3 || $1 == all || !seen[$1, $3, $4 < 1000 || ($4 >= 61184 && $4 <= 65519)]++'
 }
 
 # up_to_most: no more cgroups than can be excluded, and one.
