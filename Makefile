@@ -64,12 +64,12 @@ install: $(OBJECTS)
 	$(Q)install -m 755 $(LIB_COMMANDS) $(DESTDIR)$(LIBDIR)/lib
 	$(Q)install -m 644 docs/limits.md $(DESTDIR)$(LIBDIR)/docs
 	$(Q)install -m 755 $(COMMANDS:=.sh) $(DESTDIR)$(LIBDIR)
-	$(Q)set -e; for command in $(COMMANDS); do \
+	$(Q)set -e; umask 022; for command in $(COMMANDS); do \
 		ln -sf $(LIBDIR)/$$command.sh $(DESTDIR)$(PREFIX)/sbin/tcpip-bypass-$$command; \
 		./$$command.sh --help >build/$$command.help; \
 		$(AWK) -f docs/man.awk build/$$command.help >$(DESTDIR)$(MANDIR)/tcpip-bypass-$$command.8; \
 	done
-	$(Q)set -e; for unit in $(UNITS); do \
+	$(Q)set -e; umask 022; for unit in $(UNITS); do \
 		sed 's|@LIBDIR@|$(LIBDIR)|' systemd/$$unit >$(DESTDIR)$(UNITDIR)/$$unit; \
 	done
 

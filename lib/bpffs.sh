@@ -4,8 +4,12 @@
 # The BPF file system: whom it is for, and the lock of the scripts, which is its root.  Sourced by
 # common.sh.
 
+# has_bpffs: is there one?  Where that is not known, there is.
 has_bpffs() {
-	[[ $(stat -f -c %T "$BPFFS" 2>/dev/null) == bpf_fs ]]
+	local kind
+	[[ -d $BPFFS ]] || return
+	kind=$(stat -f -c %T "$BPFFS" 2>/dev/null) || kind=bpf_fs
+	[[ $kind == bpf_fs ]]
 }
 
 # Pins are believed, and the lock is taken, because nobody but root can reach them.  systemd mounts

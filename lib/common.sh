@@ -4,6 +4,13 @@
 # What all scripts share, also those of a pod and of the Debian package: their environment, messages
 # and commands.  Sourced first, after `set -euo pipefail`, with HERE set.
 
+if ((BASH_VERSINFO[0] < 5 || (BASH_VERSINFO[0] == 5 && BASH_VERSINFO[1] < 1))); then
+	# Older ones make a file in /tmp of each here-string, and any user can fill that.
+	echo "${0##*/}: needs bash 5.1 or newer" >&2
+	exit 2
+fi
+unset BASH_COMPAT POSIXLY_CORRECT
+
 # shellcheck source=lib/version.sh
 . "${BASH_SOURCE[0]%/*}/version.sh"
 # shellcheck source=lib/pins.sh

@@ -25,10 +25,10 @@ HERE=${HERE%/lib/*}
 . "$HERE/lib/lists.sh"
 
 PODS=$BPFFS/pods            # the lock, in root's BPF file system
-READY=${TMPDIR:-/tmp}/ready # goes with the pod
+READY=${TMPDIR:-/tmp}/ready # goes with the pod, not with its container
+AGAIN=0                     # 1: a container of this pod has loaded before
 SECONDS_BETWEEN=15
 LINGER_SECONDS=30 # of the grace period of the manifest
-METRICS_SECONDS=15
 METRICS_REST=600
 METRICS_AT=0 # not before SECONDS is that
 
@@ -49,8 +49,15 @@ join() {
 	done
 }
 
+# is_last: 1: another one goes on; 2: that is not to be known.
 is_last() {
-	flock --exclusive --nonblock "$TOGETHER"
+	local status
+	for _ in {1..3}; do
+		status=0
+		flock --exclusive --nonblock "$TOGETHER" || status=$?
+		((status > 1)) || return "$status"
+	done
+	return 2
 }
 
 # load_in_turn: waits for another pod, or a load.sh by hand.  What these have half done must not be
@@ -70,6 +77,11 @@ load() {
 	local options status=0
 	read -rd '' -a options < <(printf '%s \0' "${OPTIONS:-}") # YAML may make lines of them
 	if is_loaded; then
+		# A later pod may have taken over meanwhile.
+		((!AGAIN)) || {
+			say "started again: what is loaded stays"
+			return 0
+		}
 		on_node "$HERE/load.sh" --reload --quiet "${options[@]}" || status=$?
 		# Unless it cannot be changed in place, what is loaded stays as it is.
 		((status == 3)) || return "$status"
@@ -110,22 +122,26 @@ unload() {
 }
 
 end() {
+	local status=0
 	trap '' TERM INT
-	if is_last; then
+	is_last || status=$?
+	case $status in
+	0)
 		unload
 		write_metrics
-	else
-		say "another pod goes on"
-	fi
+		;;
+	1) say "another pod goes on" ;;
+	*) die "flock does not tell whether another pod goes on; if none does: sudo unload.sh on the node" ;;
+	esac
 	exit 0
 }
 
-# write_metrics: whoever can read that directory can hold its lock.  Then not again for a while, as
-# each time may leave a process that cannot be killed.
+# write_metrics: where somebody holds the directory's lock, not again for a while, as each time
+# leaves a process that cannot be killed.
 write_metrics() {
 	local status=0
-	[[ -d ${METRICS:-} ]] && ((SECONDS >= METRICS_AT)) || return 0
-	bounded "$METRICS_SECONDS" bash -c 'exec "$1" 2>&1' bash "$HERE/lib/metrics_file.sh" || status=$?
+	[[ -n ${METRICS:-} ]] && ((SECONDS >= METRICS_AT)) || return 0
+	"$HERE/lib/metrics_file.sh" || status=$?
 	((status != 124)) || METRICS_AT=$((SECONDS + METRICS_REST))
 }
 
@@ -135,6 +151,7 @@ main() {
 		[[ -e $READY ]] && is_loaded
 		return
 	fi
+	[[ ! -e $READY ]] || AGAIN=1
 	rm -f "$READY"
 	# A line in it ends the rest below.  No more than that in a trap: the time that a read was given
 	# would end the trap's commands as well.

@@ -182,6 +182,15 @@ reloads() {
 	have_want "state of the unit" "$(ctl is-active tcpip-bypass)" = inactive
 	exec 8>&- 9>&-
 	wait "$MANY"
+	# What is unread then goes back to TCP once it is read.
+	ctl start tcpip-bypass
+	hold_many 2 1
+	ctl stop tcpip-bypass
+	in_box grep "takes them off the bypass once they are read" /run/log
+	many_talk 1
+	wait_until 20 "the process in the background to end" in_box bash -c '! compgen -G "/sys/fs/bpf/sock_ops_*-*"'
+	exec 8>&-
+	wait "$MANY"
 }
 
 # bats test_tags=long
@@ -235,11 +244,11 @@ print(eval(sys.argv[2]))' "$ROOT/docs/kubernetes.yaml" "$1"
 # tests/guest/pod.bats has it run by a container runtime.
 pod() {
 	local caps run
-	mkdir "$BOX_TMP/$1"
+	mkdir -p "$BOX_TMP/$1"
 	caps=$(manifest '",".join("+" + x.lower() for x in c["securityContext"]["capabilities"]["add"])')
 	run=$(manifest '" ".join(c["command"])')
 	# shellcheck disable=SC2086 # words
-	in_box setpriv --bounding-set "-all,$caps" env TMPDIR="$BOX_TMP/$1" METRICS="$BOX_TMP/$1" \
+	in_box setpriv --bounding-set "-all,$caps" env TMPDIR="$BOX_TMP/$1" METRICS="${METRICS:-$BOX_TMP/$1}" \
 		OPTIONS="$OPTIONS" \
 		bash -c 'echo $$ >"$TMPDIR/pid"; exec "$@"' pod ${run//\/usr\/lib\/tcpip-bypass/$BOX_TMP/usr/lib/tcpip-bypass} \
 		>"$BOX_TMP/$1/log" 2>&1 3>&- &
@@ -335,6 +344,27 @@ end_pod() {
 	grep -q "the container must start again" "$BOX_TMP/a/log"
 }
 
+# bats test_tags=long
+@test "Kubernetes manifest: a container that is started again does not undo an update" {
+	local OPTIONS="--exclude-port 7001"
+	make -C "$ROOT" -s install PREFIX="$BOX_TMP/usr"
+	pod a
+	OPTIONS="--exclude-port 7002" pod b
+	end_pod a KILL
+	pod a
+	wait_until 20 "it to be at work again" grep -Eq "stays|reloaded" "$BOX_TMP/a/log"
+	have_want "ports" "$(in_box "$ROOT/status.sh" --json | jq -c .exclude_ports)" = '["7002"]'
+	end_pod a TERM
+	grep -q "another pod goes on" "$BOX_TMP/a/log"
+	# Nor is anything loaded twice where there is nothing yet.
+	unload_pair
+	end_pod b KILL
+	pod b
+	pod_is_ready b
+	end_pod b TERM
+	assert_no_pins
+}
+
 # bats test_tags=long,beside
 @test "Kubernetes manifest: a container leaves alone what an unload.sh by hand has left in the background" {
 	local OPTIONS= pin
@@ -356,13 +386,22 @@ end_pod() {
 @test "Kubernetes manifest: a container that cannot write its metrics ends, and unloads" {
 	local OPTIONS=
 	make -C "$ROOT" -s install PREFIX="$BOX_TMP/usr"
-	sed -i 's/^METRICS_SECONDS=.*/METRICS_SECONDS=1/' "$BOX_TMP/usr/lib/tcpip-bypass/lib/pod.sh"
-	# As one that waits for the lock of the directory, and cannot be killed.
-	printf '#!/bin/bash\nsetsid --wait sleep 60\n' >"$BOX_TMP/usr/lib/tcpip-bypass/lib/metrics_file.sh"
+	local METRICS=$BOX_TMP/metrics holder
+	mkdir "$METRICS"
+	chmod 755 "$BOX_TMP" "$METRICS" # any user can read the node exporter's
+	coproc in_box "$ROOT/build/stuck" lock "$METRICS" 3>&-
+	holder=${COPROC[1]}
+	read -r _ <&"${COPROC[0]}"
 	pod a
 	end_pod a TERM
+	grep -q "METRICS: somebody holds the lock of that directory" "$BOX_TMP/a/log"
 	grep -q "^unloaded" "$BOX_TMP/a/log"
 	assert_no_pins
+	# Nor does it hold up the removal of the package.
+	sed -n '/^forget_metrics()/,/^}/p' "$ROOT/debian/tcpip-bypass.prerm" >"$BOX_TMP/forget"
+	run -0 in_box timeout 20 bash -ec 'HERE=$1 DEFAULTS=$2; . "$3"; forget_metrics' bash "$ROOT" \
+		<(echo "METRICS=$METRICS") "$BOX_TMP/forget"
+	exec {holder}>&-
 }
 
 pod_has_ended() {
