@@ -9,14 +9,15 @@
  *                  SYN ------------------> RWND_INIT: announce
  *   ACTIVE_ESTABLISHED <------- SYN-ACK
  *     take the announcement,
- *     leave own record, enter the map
+ *     enter the map, leave own record
  *                  ACK ------------------> PASSIVE_ESTABLISHED
  *                                            take the client's record,
- *                                            leave own record, enter the map
+ *                                            enter the map, leave own record
  *
  * All notes pass through sock_ops_meet (meet.h).
  */
 #include "effective_programs.h"
+#include "excluded.h"
 #include "packets.h"
 #include "ports.h"
 #include "uapi.h"

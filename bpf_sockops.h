@@ -18,7 +18,10 @@
  * some of those before it:
  *
  *   uapi.h             constants of the kernel's UAPI
+ *   read_kernel.h      how kernel memory is read
  *   kernel_sock.h      how to look at a socket of the kernel; no maps
+ *   kernel_cgroup.h    how to look at a cgroup
+ *   stored.h           what maps keep with a socket
  *   messages.h         what is in a psock's queue
  *   clock.h            time that passes
  *   holders.h          who else is at work on a socket
@@ -30,7 +33,7 @@
  *   stats.h            the counters; counters.h is their list
  *   sock_map.h         the map of sockets
  *   trace.h            the lines in the kernel's trace
- *   bpf_sockops.h      all of these
+ *   bpf_sockops.h      the maps and the record: what most programs need
  *   meet.h             where the two ends of a connection find each other
  *   handover.h         how a direction goes from the bypass to TCP: why no byte is lost
  *   ports.h            the scope: which servers,
@@ -46,6 +49,7 @@
  * those of bpf_sockops.c:
  *
  *   effective_programs.h  which other sock_ops programs run for a socket
+ *   last_packet.h         what a FIN or a reset waits for
  *   packets.h             the packets of a socket in the map, and how it leaves with one
  *
  * those of bpf_tcpip_bypass.c:

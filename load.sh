@@ -11,8 +11,12 @@ HERE=${HERE%/*}
 . "$HERE/lib/common.sh"
 # shellcheck source=lib/maps.sh
 . "$HERE/lib/maps.sh"
+# shellcheck source=lib/config.sh
+. "$HERE/lib/config.sh"
 # shellcheck source=lib/cgroups.sh
 . "$HERE/lib/cgroups.sh"
+# shellcheck source=lib/attached.sh
+. "$HERE/lib/attached.sh"
 # shellcheck source=lib/checks.sh
 . "$HERE/lib/checks.sh"
 # shellcheck source=lib/undo.sh

@@ -116,9 +116,9 @@ static __always_inline void count_answer(struct sock_record *rec)
 }
 
 /*
- * A connection ends, or its server leaves the map: judged once, by the server's end.  But of a
- * reset only the end that sends it hears: then the client judges, if the server's record is still
- * there.
+ * A connection ends, or its server leaves the map: judged once, by the server's end.  Only the end
+ * that sends a reset hears of it.  If that is the client, it judges, provided that the server's
+ * record is still there.
  */
 static __always_inline void judge(struct sock_record *rec, int by_client)
 {

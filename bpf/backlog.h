@@ -21,8 +21,10 @@
  * PART_OF_SEND or more gets as much, too: a longer send comes as messages of 544 KiB (MAX_MSG_FRAGS
  * pages of 32 KiB).  They belong to one call.  A reader on the same CPU cannot run before it
  * returns, so leaving in the middle would leave much unread.  If a wait finds that the reader has
- * not moved, such a burst waits no more.  ALWAYS_FITS needs no look at the buffers: its bytes are a
- * quarter of one of 4 KiB.  Kernels without msg_tot_len get ROOM_UNCOUNTED, and no more in either
+ * not moved, such a burst waits no more.
+ *
+ * Up to ALWAYS_FITS the buffers are not looked at: that is 1 KiB of payload, a quarter of the
+ * smallest buffer.  Kernels without msg_tot_len get ROOM_UNCOUNTED, and no more in either
  * case: 5.10 does not add redirected bytes to sk_rmem_alloc, and an edge-triggered reader that had
  * paused stalls there at the boundary between the two queues.
  */

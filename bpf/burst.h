@@ -15,8 +15,7 @@
  * count bypassed bytes there, and readers such as nginx then stop at what fits
  * the buffer they have.
  *
- * Up to 256 KiB an answer is on the bypass 2.2 times as fast as over TCP on one core, and no
- * slower on two; streams do not notice (docs/performance.md).
+ * Why this much: docs/performance.md.
  */
 #define CREDIT		 (256 * 1024)
 #define CREDIT_UNCOUNTED (4 * 1024)

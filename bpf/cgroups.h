@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The scope, by cgroup, for what ports do not tell from others, as a proxy on its way to many
+ * The scope, by cgroup: for programs that no port identifies, such as a proxy that connects to many
  * servers.  A socket's cgroup is that of the process that has created it, an accepted one's is its
  * listener's.
  *
@@ -12,6 +12,7 @@
 #define CGROUPS_H
 
 #include "bpf_sockops.h"
+#include "kernel_cgroup.h"
 
 #define MAX_CGROUPS 4096
 

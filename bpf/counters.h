@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * The counters, in the order of a connection's life: COUNTER(NAME, what status.sh says).
- * stats.h makes its struct and its enum of them; status.sh reads this file.
+ * stats.h makes its struct and its enum of them; lib/look.sh reads this file.
  */
 /* clang-format off */
 COUNTER(admitted_active, "clients admitted")

@@ -14,7 +14,7 @@ struct cgroup_bpf___ours {
 
 #define MAX_EFFECTIVE 64 /* BPF_CGROUP_MAX_PROGS, for each cgroup */
 
-/* The address of the first of the bpf_prog_array_items, the last one has no program. */
+/* The address of the first bpf_prog_array_item.  The list ends with an item without a program. */
 static __always_inline __u64 sock_ops_programs(__u64 cgroup)
 {
 	__u32 type = CGROUP_SOCK_OPS;

@@ -14,6 +14,7 @@
 #define EXCLUDED_H
 
 #include "cgroups.h"
+#include "stored.h"
 
 /* load.sh's own, and those of --exclude-program, of two scopes. */
 #define MAX_NAMES 128

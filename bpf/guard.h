@@ -29,6 +29,7 @@
 #include "excluded.h"
 #include "handover.h"
 #include "remembered.h"
+#include "stored.h"
 #include "uapi.h"
 
 #define MAY_READ	     4

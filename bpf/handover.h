@@ -63,7 +63,7 @@
  *
  *   - A direction that has to leave at once (what TCP alone can carry, four times its room unread)
  *     waits LANDING_NS for what its other threads have on the way, and a FIN FIN_WAITS times as
- *     long.  If one of them is held up for longer, a reader in the midst of a recv from TCP gets
+ *     long.  If one of them is held up for longer, a reader in a recv from TCP gets
  *     that message late, or after the end of the stream.  If threads of both ends wait like that
  *     at the same moment, no wait is long enough: each has the lock that the other end's message
  *     needs.
@@ -77,9 +77,10 @@
  *     sock_hold() for it has not been called yet.
  *
  * unload.sh takes sockets out from outside by the same rules: once the switch is off, a
- * socket with an empty queue and nothing on the way can go (idle() in status_line.h).  It looks
- * without the lock, so this rests on time as well: a stream whose messages all come just between
- * its looks would deceive it.
+ * connection can go whose queues are empty, with nothing on the way (idle_now() in status_line.h),
+ * in two looks in a row (let_them_go() and take_out() in lib/taking_out.sh).  They are without the
+ * lock, so this rests on time as well: a stream whose messages all come just between them would
+ * deceive it.
  *
  * tests/model/handover.pml is all of this as a model, in which spin searches for an order of the
  * steps that breaks it; comments name its labels after "model:".  There is none with up to three
@@ -119,8 +120,9 @@ static __always_inline void fence(struct sock_record *rec)
 }
 
 /*
- * BYPASS -> LEFT, LEFT_QUEUED or LEFT_IN_FLIGHT, for a reason that the caller counts
- * (model: leaves).
+ * BYPASS -> LEFT, LEFT_QUEUED or LEFT_IN_FLIGHT (model: leaves).  The caller counts the reason if a
+ * send, or early bytes, brought it; a direction that ends as its socket leaves the map is not
+ * counted.
  */
 static __always_inline void set_left(struct sock_record *rec, enum counter reason, int how)
 {

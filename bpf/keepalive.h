@@ -39,7 +39,7 @@
 #include "sock_record.h"
 #include "uapi.h"
 
-#define CONNTRACK_SECONDS 59 /* less than covered time-outs; few programs set just this */
+#define CONNTRACK_SECONDS 59 /* below the time-outs covered (70 s); unlike 60, no program's own */
 #define LEAVING_SECONDS	  1  /* the shortest that TCP_KEEPIDLE takes */
 
 #define MAX_UNANSWERED 100 /* probes, then there are no more */

@@ -1,77 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * How to look at a socket of the kernel by its address: no maps, nothing of ours.
- *
- * What is read may change at any moment, unless a comment says which lock holds it still.
  */
 #ifndef KERNEL_SOCK_H
 #define KERNEL_SOCK_H
 
-#define BPF_NO_PRESERVE_ACCESS_INDEX /* contexts must not be relocated */
-#include <vmlinux.h>
-#include <bpf/bpf_core_read.h>
-#include <bpf/bpf_endian.h>
-#include <bpf/bpf_helpers.h>
-
-/*
- * Kernel memory is addressed by number here: a socket's address outlives the
- * verifier's pointer to it.  A failing read leaves zeroes.
- *
- * From 6.2 on bpf_rdonly_cast makes it a load, which the kernel lets fail; before,
- * a helper copies (28 ns instead of 1).  The enumeration is the verifier's own and
- * came with the function: should it be renamed one day, the helper serves again.
- */
-extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __ksym __weak;
-
-enum special_kfunc_type___ours { KF_bpf_rdonly_cast___ours };
-
-#define can_cast()                                                                                 \
-	bpf_core_enum_value_exists(enum special_kfunc_type___ours, KF_bpf_rdonly_cast___ours)
-#define cast(type, address)                                                                        \
-	((type *)bpf_rdonly_cast((const void *)(address), bpf_core_type_id_kernel(type)))
-
-/* Else clang lets the load and the helper share an address, calculated beforehand. */
-#define load_member(object, member)                                                                \
-	({                                                                                         \
-		typeof((object)->member) val__ = (object)->member;                                 \
-		asm volatile("" : "+r"(val__));                                                    \
-		val__;                                                                             \
-	})
-#define copy_member(object, member)                                                                \
-	({                                                                                         \
-		typeof((object)->member) val__ = 0;                                                \
-		bpf_core_read((void *)&val__, sizeof(val__), &(object)->member);                   \
-		val__;                                                                             \
-	})
-
-#define read_kernel(type, address, member)                                                         \
-	({                                                                                         \
-		type *p__ = (type *)(address);                                                     \
-		can_cast() ? load_member(cast(type, p__), member) : copy_member(p__, member);      \
-	})
-
-/* Of several members of one object: look_at() it once. */
-#define look_at(type, address) (can_cast() ? cast(type, address) : (type *)(address))
-#define read_member(object, member)                                                                \
-	(can_cast() ? load_member(object, member) : copy_member(object, member))
-
-#define read_kernel_bit(type, address, member)                                                     \
-	({                                                                                         \
-		type *p__ = (type *)(address);                                                     \
-		BPF_CORE_READ_BITFIELD_PROBED(p__, member);                                        \
-	})
-
-/*
- * An address for a load that has to come after the one that gave `value`: it depends on it.
- * Two plain loads arm64 may swap.
- */
-static __always_inline __u64 after(__u64 value, __u64 address)
-{
-	asm volatile("%0 ^= %0" : "+r"(value));
-	return address + value;
-}
-
-#define offset_of(type, member) ((__u64)__builtin_preserve_access_index(&((type *)0)->member))
+#include "read_kernel.h"
 
 /*
  * What is in sk_user_data, without its flags in the lower bits (SK_USER_DATA_PTRMASK in
@@ -103,18 +37,6 @@ static __always_inline __u64 psock_queue(__u64 psock)
 static __always_inline __u64 psock_at(__u64 queue)
 {
 	return queue - offset_of(struct sk_psock, ingress_msg);
-}
-
-/* One unsigned long; a list_head begins with a word of that size. */
-static __always_inline __u64 read_word(__u64 address)
-{
-	return (__u64)read_kernel(struct list_head, address, next);
-}
-
-/* The same as a number: the verifier refuses to calculate with what may be a pointer. */
-static __always_inline __u64 read_number(__u64 address)
-{
-	return read_kernel(struct rlimit, address, rlim_cur);
 }
 
 /* Does FIONREAD count bypassed bytes?  From 6.6.128, 6.12.75, 6.18.14 and 7.0 on. */
@@ -161,23 +83,6 @@ static __always_inline __u64 cgroup_of(__u64 sk)
 	cgroup = read_word(sk + offset_of(struct sock, sk_cgrp_data) +
 			   offset_of(struct sock_cgroup_data___ours, val));
 	return cgroup & 3 ? 0 : cgroup;
-}
-
-/* The inode number of its directory. */
-static __always_inline __u64 cgroup_id(__u64 cgroup)
-{
-	__u64 node = (__u64)read_kernel(struct cgroup, cgroup, kn);
-
-	return read_kernel(struct kernfs_node, node, id);
-}
-
-/* Levels of cgroups that are looked at, from one upwards: who meets more treats it as excluded. */
-#define MAX_LEVELS 32
-
-/* The cgroup above, by its first member: the address of that is the cgroup's. */
-static __always_inline __u64 parent_of(__u64 cgroup)
-{
-	return (__u64)read_kernel(struct cgroup, cgroup, self.parent);
 }
 
 static __always_inline int has_ulp(__u64 sk)
@@ -315,50 +220,6 @@ static __always_inline int in_no_sockmap(__u64 sk)
 	__u64 psock = psock_of(sk);
 
 	return !psock || queue_empty(psock + offset_of(struct sk_psock, link));
-}
-
-/*
- * What maps of BPF_MAP_TYPE_SK_STORAGE keep with a socket is a list.  By addresses, for programs
- * that may not ask such a map, or see the socket as a number: its first node, the one after a node
- * (0: there is none), and the struct bpf_local_storage_data around one.
- */
-static __always_inline __u64 first_stored(__u64 sk)
-{
-	__u64 storage = (__u64)read_kernel(struct sock, sk, sk_bpf_storage);
-
-	return storage ? read_number(storage + offset_of(struct bpf_local_storage, list.first)) : 0;
-}
-
-static __always_inline __u64 next_stored(__u64 node)
-{
-	return read_number(node + offset_of(struct hlist_node, next));
-}
-
-static __always_inline __u64 stored_at(__u64 node)
-{
-	return node - offset_of(struct bpf_local_storage_elem, snode) +
-	       offset_of(struct bpf_local_storage_elem, sdata);
-}
-
-/* Maps that keep something with one socket, at most. */
-#define MAX_STORED 16
-#define TOO_MANY   (~0ULL)
-
-/*
- * Where such a map keeps what it has of a socket; 0: it has nothing; TOO_MANY: not known, behind
- * what MAX_STORED others have.
- */
-static __always_inline __u64 find_stored(__u64 sk, __u64 map)
-{
-	__u64 node = first_stored(sk), data;
-
-	for (int i = 0; i < MAX_STORED && node; i++) {
-		data = stored_at(node);
-		if ((__u64)read_kernel(struct bpf_local_storage_data, data, smap) == map)
-			return data + offset_of(struct bpf_local_storage_data, data);
-		node = next_stored(node);
-	}
-	return node ? TOO_MANY : 0;
 }
 
 #endif /* KERNEL_SOCK_H */

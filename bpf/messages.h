@@ -7,7 +7,7 @@
 
 #include "kernel_sock.h"
 
-/* Bytes in the message at the head of a queue that are not copied yet. */
+/* Bytes of a queue's first message that its reader has not copied yet. */
 static __always_inline __u32 first_bytes(__u64 queue)
 {
 	__u64 first = read_word(queue);

@@ -7,6 +7,7 @@
 #define REMEMBERED_H
 
 #include "cgroups.h"
+#include "kernel_cgroup.h"
 #include "meet.h"
 #include "messages.h"
 

@@ -18,6 +18,7 @@
  * processes share 10,000 files each.
  */
 #include "config.h"
+#include "kernel_cgroup.h"
 #include "open_files.h"
 #include "uapi.h"
 

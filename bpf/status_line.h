@@ -36,6 +36,7 @@
 #include "holders.h"
 #include "messages.h"
 #include "sock_record.h"
+#include "stored.h"
 
 #define NS_PER_MS 1000000
 

@@ -15,9 +15,9 @@ alone() {
 	done
 }
 
-# bounded SECONDS COMMAND...: what it prints in that time.  Fails with 124 when the time is up.  By a
-# process of its own, which is killed, but not waited for then: no signal ends one that sleeps in the
-# kernel for a lock, and any user can hold some for as long as he likes.  He can also make that
+# bounded SECONDS COMMAND...: what it prints in that time.  Fails with 124 when the time is up.  By
+# a process of its own, which is killed, but not waited for then: no signal ends one that sleeps in
+# the kernel for a lock, and any user can hold some for as long as he likes.  He can also make that
 # process the last to close one of his sockets, and it then waits as long as the socket lingers
 # (SO_LINGER).  It says by a pipe that it has printed all, as bash does not always know: where pids
 # soon come round again, wait says 255 of one that has ended.
@@ -28,7 +28,7 @@ bounded() {
 		alone "$all"
 		exec </dev/null 2>/dev/null # who reads our messages does not wait for it
 		trap - PIPE
-		timeout --signal KILL "$(($1 + 2))" "${@:2}" && say all >&"$all" # later than below, which tells
+		timeout --signal KILL "$(($1 + 2))" "${@:2}" && say all >&"$all" # after the limit below, whose 124 tells
 	)
 	timeout --foreground "$1" cat <&"$fd" 2>/dev/null || status=$?
 	exec {fd}<&-
@@ -39,9 +39,9 @@ bounded() {
 
 # of_processes SECONDS SCRIPT [PROCESS...]: what bash prints in that time, with SCRIPT and 4 of the
 # processes at a time; without, of all directories in /proc.  Any user can hold the lock of the
-# directory that his process has in /proc (getdents(2) into memory that does not come, and a mkdir(2)
-# behind it), and who looks something up there sleeps.  So 64 of these are at it at once, and each
-# that sleeps hides 3 others at most.
+# directory that his process has in /proc (getdents(2) into memory that does not come, and a
+# mkdir(2) behind it), and who looks something up there sleeps.  So 64 of these are at it at once,
+# and each that sleeps hides 3 others at most.
 of_processes() {
 	# There may be more of all than the kernel takes as arguments.
 	bounded "$1" bash -c '(($# > 1)) || set -- "$1" /proc/[0-9]*

@@ -48,8 +48,8 @@ mount_bpffs() {
 }
 
 # lock_holders: the processes that have the lock, as far as they can be found within 5 s.  One that
-# is no script of ours has opened the directory while all could.  By the names of open files first: a
-# user can stop whoever reads the fdinfo of an epoll(7) of his.
+# is no script of ours has opened the directory while all could.  By the names of open files first:
+# a user can stop whoever reads the fdinfo of an epoll(7) of his.
 lock_holders() {
 	local device inode pid name find
 	read -r device inode < <(stat -c '%d %i' "$BPFFS")

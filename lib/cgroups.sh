@@ -1,12 +1,12 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Cgroups: where they are, and which programs are attached to them.  Sourced after maps.sh.
+# Cgroups: where they are.  Sourced after maps.sh.
 #
 # shellcheck disable=SC2034 # names that only some scripts use
 
-# check_cgroup OPTION PATH: its number, in CGROUP_NUMBER.  Who owns a directory above it can hold its
-# lock.
+# check_cgroup OPTION PATH: its number, in CGROUP_NUMBER.  Who owns a directory above it can hold
+# its lock.
 check_cgroup() {
 	local said kind
 	said=$(bounded 5 stat -L -c '%i %F' -- "$2") || (($? != 124)) ||
@@ -50,7 +50,7 @@ cgroup2_root() {
 	cgroup2_mounts | sed -n 1p
 }
 
-MAX_LEVELS=32 # kernel_sock.h, below the cgroup that is attached to
+MAX_LEVELS=32 # kernel_cgroup.h, below the cgroup that is attached to
 
 # Level by level as far as services and containers are, so that nobody can hide one of them behind
 # many that he makes below his own; then all of it, in one walk.
@@ -135,61 +135,4 @@ ancestors() {
 		[[ ${line%% *} == "$device" ]] || break
 		[[ ${line#* } == "$1" ]] || ANCESTORS+=("${line#* }")
 	done < <(say "$lines")
-}
-
-# programs_on TYPE CGROUP [effective]: a line `ID FLAGS NAME` for each program of that
-# attach type that is attached there, in the order in which they run; with `effective`
-# for each that runs for its sockets, those of its ancestors come last.  FLAGS:
-# multi, override, or "-" for neither (or not known: effective).  Without
-# CAP_SYS_ADMIN it prints nothing.  Fails when the kernel does not tell: bpftool 7
-# asks 5.10 for too much.
-programs_on() {
-	local json rest program='\{"id":([0-9]+),"attach_type":"(cgroup_)?'"$1"'"'
-	program+='(,"attach_flags":"([^"]*)")?[^{}]*"name":"([^"]*)"(.*)'
-	json=$(bpftool -j cgroup show "${@:2}" 2>/dev/null) || return
-	while [[ $json =~ $program ]]; do
-		rest=${BASH_REMATCH[6]}
-		say "${BASH_REMATCH[1]} ${BASH_REMATCH[4]:--} $(shown "${BASH_REMATCH[5]:--}")"
-		json=$rest
-	done
-}
-
-# only_ours: reads lines `ID TYPE`, prints those of our programs, and of what has our pin.  Others,
-# such as the usual demos of this idea, may have the same names, but have no map of records.
-only_ours() {
-	local id type pinned=
-	while read -r id type; do
-		[[ -n $id ]] || continue
-		pinned=${pinned:-$(id_of prog pinned "$SOCKOPS_PIN")}
-		if [[ $id == "$pinned" ]] || map_id sock_ops_record id "$id" >/dev/null; then
-			say "$id $type"
-		fi
-	done
-}
-
-# detach_pin CGROUP TYPE PIN: what is pinned there, attached or not, which only CAP_SYS_ADMIN can see.
-# So it is attached first, which the kernel refuses a second time: what does not detach it then has
-# failed.  (Unless it could not be attached, and is not: then it must be seen.)
-detach_pin() {
-	local programs id
-	# The links of tracing programs are gone with their pins.
-	is_pin "$3" && [[ -z $(id_of link pinned "$3") ]] || return 0
-	cmd -q bpftool cgroup attach "$1" "$2" pinned "$3" multi >/dev/null 2>&1 || true
-	cmd -t bpftool cgroup detach "$1" "$2" pinned "$3" && return
-	id=$(id_of prog pinned "$3")
-	programs=$(programs_on '[a-z_]+' "$1") && [[ -n $programs && -n $id ]] &&
-		! grep -q "^$id " < <(say "$programs")
-}
-
-# ours_on CGROUP: a line `ID TYPE` for each of our programs that is attached there.  Fails as
-# programs_on does.
-ours_on() {
-	local list id name
-	list=$(programs_on '[a-z_]+' "$1") || return
-	while read -r id _ name; do
-		case $name in
-		"$SOCKOPS") say "$id sock_ops" ;;
-		"$GUARD" | "${GUARD}_get") say "$id lsm_cgroup" ;;
-		esac
-	done < <(say "$list") | only_ours
 }

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # What load.sh needs of the host, looked at before anything is changed.  Sourced by load.sh, after
-# cgroups.sh, kernel.sh and maps.sh.
+# attached.sh and cgroups.sh.
 
 # In a container root may lack them.
 check_capabilities() {

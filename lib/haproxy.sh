@@ -11,9 +11,9 @@
 READER=4294967000
 
 # The arguments are `links` or `no-links`, a time in ms since 1970, and files.  Says `yes` where one
-# splices, and `no` where none does; ends with 3 where one is not there, with another status where it
-# is not to be read, was changed since that time, or a tool fails.  HAProxy takes quotes, backslashes,
-# \\xHH and variables within words; a variable can also be words, and a line.
+# splices, and `no` where none does; ends with 3 where one is not there, with another status where
+# it is not to be read, was changed since that time, or a tool fails.  HAProxy takes quotes,
+# backslashes, \\xHH and variables within words; a variable can also be words, and a line.
 READ_FILES='
 	set -o pipefail
 	may=$1 then=$2

@@ -54,8 +54,8 @@ is_gone() {
 	return 1
 }
 
-# end_left_behind END PROGRAM-ID MAP-ID CONFIG-ID RECORDS-ID: end_bypass() for a load whose maps have
-# no pins.
+# end_left_behind END PROGRAM-ID MAP-ID CONFIG-ID RECORDS-ID: end_bypass() for a load whose maps
+# have no pins.
 end_left_behind() {
 	LOADED_LAYOUT=$(layout_of id "$4")
 	[[ -n $LOADED_LAYOUT ]] || {

@@ -9,10 +9,8 @@
 # as in the middle of a load, or when the pins are lost, a script loads its own lists, if these know
 # the layout of the records.
 #
-# shellcheck disable=SC2034,SC2119,SC2120 # names, and arguments, that only some scripts use
+# shellcheck disable=SC2034,SC2119,SC2120,SC2153 # names, and arguments, that only some scripts use
 
-LISTS=("$OPEN" "$STATUS" "$RELEASE")
-LIST_PINS=("${LISTS[@]/#/$BPFFS/}")
 LOADED_LAYOUT=$LAYOUT # of what is listed
 LOG=                  # why there is no list
 OPEN_SOCKETS=         # see open_sockets()

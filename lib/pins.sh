@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Names: of programs, of maps, and where they are pinned.  Sourced by common.sh, with HERE set.
+# Names: of programs, of maps, and where they are pinned; what stands there.  Sourced by common.sh,
+# with HERE set.
 #
 # shellcheck disable=SC2034 # names that only some scripts use
 
@@ -47,4 +48,26 @@ REMEMBERED_PIN=$BPFFS/sock_ops_remembered
 MAP_PINS=("$MAP_PIN" "$RECORD_PIN" "$BPFFS/sock_ops_meet" "$ACCOUNTS_PIN" "$STATS_PIN" "$CONFIG_PIN"
 	"$PORTS_PIN" "$CGROUPS_PIN" "$NAMES_PIN" "$BPFFS/sock_ops_excluded" "$REMEMBERED_PIN")
 PINS=("$BYPASS_PIN" "$SOCKOPS_PIN" "${MAP_PINS[@]}")
+LISTS=("$OPEN" "$STATUS" "$RELEASE")
+LIST_PINS=("${LISTS[@]/#/$BPFFS/}")
 RUNNING_PIN=$BPFFS/$RUNNING # while load.sh looks around
+
+# What stands where our pins are to be, whatever it is.
+pins() {
+	local pin
+	for pin in "${PINS[@]}" "${LIST_PINS[@]}" "${GUARD_DIRS[@]}" "$RUNNING_PIN" "$NEW_SOCKOPS_PIN" \
+		"$NEW_BYPASS_PIN"; do
+		[[ ! -e $pin && ! -L $pin ]] || say "$pin"
+	done
+}
+
+# is_pin PATH: a regular file of root in a BPF file system is what root has pinned there: no other
+# can be made.  Others can make links and directories, where the file system was open to them once.
+is_pin() {
+	[[ -f $1 && ! -L $1 && -O $1 ]]
+}
+
+is_guarded() {
+	[[ -d $GUARD_DIR && ! -L $GUARD_DIR && -O $GUARD_DIR ]] &&
+		is_pin "$GUARD_DIR/${GUARD_PROGRAMS[0]}" && is_pin "$GUARD_DIR/${GUARD_PROGRAMS[1]}"
+}

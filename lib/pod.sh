@@ -21,6 +21,8 @@ HERE=${HERE%/lib/*}
 . "$HERE/lib/common.sh"
 # shellcheck source=lib/maps.sh
 . "$HERE/lib/maps.sh"
+# shellcheck source=lib/config.sh
+. "$HERE/lib/config.sh"
 # shellcheck source=lib/lists.sh
 . "$HERE/lib/lists.sh"
 

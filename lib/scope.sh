@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # The scope: which connections are admitted, by ports, cgroups and names of programs, and how it is
-# written into the maps (bpf/ports.h, cgroups.h, excluded.h).  Sourced by load.sh, after maps.sh.
+# written into the maps (bpf/ports.h, cgroups.h, excluded.h).  Sourced by load.sh, after
+# cgroups.sh and updates.sh.
 #
 # With --reload a scope takes the place of another one without a moment between the two.  Its ports
 # go where no program looks yet.  What it excludes is added to what is excluded already: for a

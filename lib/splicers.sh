@@ -89,7 +89,8 @@ exclude_running() {
 		sort -s -n -k 1,1 | up_to_most)
 	[[ -n $found ]] || return 0
 	# All of them first: find has little time, and bash reads a pipe byte by byte.
-	paths=$(say "$found" | awk -v most="$NAMED" '++n[$1 + 0] <= most { print $3 }' | cgroup_paths | shown_lines)
+	paths=$(say "$found" | awk -v most="$NAMED" '++n[$1 + 0] <= most { print $3 }' | cgroup_paths |
+		shown_lines)
 	while IFS='' read -r line; do
 		[[ -z $line ]] || path_of[${line%% *}]=${line#* }
 	done < <(say "$paths")
@@ -147,12 +148,13 @@ exclude_all_that_may() {
 	[[ -n $MAY_SPLICE_AT && -z $ALL_THAT_MAY ]] || return 0
 	ALL_THAT_MAY=1
 	exclude_name "$MAY_SPLICE"
-	left_out "stays on TCP, whenever it is started: any program called $MAY_SPLICE, since one may read with splice(2)"
+	left_out "stays on TCP, whenever it is started: any program called $MAY_SPLICE, since one may read" \
+		"with splice(2)"
 }
 
-# exclude_unseen: what is in other PID namespaces.  What has called listen(2) since a load that could
-# not see them either went by the names that were excluded then: at a reload without further names
-# its marks count.
+# exclude_unseen: what is in other PID namespaces.  What has called listen(2) since a load that
+# could not see them either went by the names that were excluded then: at a reload without further
+# names its marks count.
 exclude_unseen() {
 	local entry why="programs of other PID namespaces cannot be seen" marks_count=0
 	exclude_all_that_may # a name that may be new, too
@@ -252,8 +254,8 @@ judged() {
 }
 
 # once_each [PLACE]: of several programs of one name in one cgroup, such as docker-proxy for each
-# published port, the first one of the system and the first one of users (is_system); where no cgroup
-# can be excluded, each; and each of the name at that place.
+# published port, the first one of the system and the first one of users (is_system); where no
+# cgroup can be excluded, each; and each of the name at that place.
 once_each() {
 	awk -v all="${1:-none}" '
 		!$3 || $1 == all || !seen[$1, $3, $4 < 1000 || ($4 >= 61184 && $4 <= 65519)]++'

@@ -34,8 +34,8 @@ on_failure() {
 	exit "$status"
 }
 
-# undo_with WHAT COMMAND...: the command undoes WHAT.  Called before the step that makes it: a signal
-# may come after a tool has done its work and before it says so.
+# undo_with WHAT COMMAND...: the command undoes WHAT.  Called before the step that makes it: a
+# signal may come after a tool has done its work and before it says so.
 undo_with() {
 	local command
 	UNDOES=("$1" "${UNDOES[@]}")

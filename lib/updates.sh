@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # What load.sh writes into the maps: the switch, its random numbers, its version, and whatever else
-# is in UPDATES.  Sourced by load.sh, after maps.sh.
+# is in UPDATES.  Sourced by load.sh, after config.sh.
 #
 # shellcheck disable=SC2153 # names of load.sh and scope.sh
 

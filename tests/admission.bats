@@ -216,6 +216,7 @@ have_sent() {
 		HERE=$1
 		. "$HERE/lib/common.sh"
 		. "$HERE/lib/maps.sh"
+		. "$HERE/lib/config.sh"
 		read -r cgroup state quiet program _ < <(config_of pinned "$CONFIG_PIN")
 		set_config "$cgroup" "$state" "$quiet" "$program" 0 pinned "$CONFIG_PIN"' box "$ROOT"
 	assert_not_bypassed refused_special in_box "$PAIR" --mptcp-server talk

@@ -835,15 +835,15 @@ number_of() {
 @test "scripts: their constants are those of the programs" {
 	local name
 	for name in OFF ON GOING_OFF; do
-		have_want "$name" "$(sed -n "s/^$name=//p" "$ROOT/lib/maps.sh")" -eq \
+		have_want "$name" "$(sed -n "s/^$name=//p" "$ROOT/lib/config.sh")" -eq \
 			"$(sed -n "s/^\tSWITCH_$name = \([0-9]*\),/\1/p" "$ROOT/bpf/config.h")"
 	done
 	for name in MPTCP SHORT ALL_CGROUPS NEW_ALONE ZEROCOPY; do
-		have_want "ADMIT_$name" "$(sed -n "s/^ADMIT_$name=\([0-9]*\).*/\1/p" "$ROOT/lib/maps.sh")" -eq \
+		have_want "ADMIT_$name" "$(sed -n "s/^ADMIT_$name=\([0-9]*\).*/\1/p" "$ROOT/lib/config.sh")" -eq \
 			"$(sed -n "s/^\tADMIT_$name = \([0-9]*\),.*/\1/p" "$ROOT/bpf/config.h")"
 	done
 	for name in MAX_RANGES MAX_CGROUPS MAX_NAMES MAX_LEVELS SCOPE_SHIFT; do
-		have_want "$name" "$(sed -n "s/^$name=\([0-9]*\).*/\1/p" "$ROOT"/lib/{scope,maps,cgroups}.sh)" \
+		have_want "$name" "$(sed -n "s/^$name=\([0-9]*\).*/\1/p" "$ROOT"/lib/{scope,config,cgroups}.sh)" \
 			-eq "$(number_of "$name")"
 	done
 	have_want MAX_ACCOUNTS "$(sed -n "s/^MAX_ACCOUNTS=\([0-9]*\).*/\1/p" "$ROOT/lib/updates.sh")" \
