@@ -34,7 +34,8 @@ works_without_compiler() {
 }
 
 @test "make install: works without a compiler; make uninstall leaves nothing" {
-	make -C "$ROOT" -s install PREFIX="$BOX_TMP/usr"
+	(umask 0 && make -C "$ROOT" -s install PREFIX="$BOX_TMP/usr")
+	have_want "files that others can write" "$(find "$BOX_TMP/usr" -type f -perm /022)" = ""
 	works_without_compiler "$BOX_TMP/usr/sbin/tcpip-bypass"
 	make -C "$ROOT" -s uninstall PREFIX="$BOX_TMP/usr"
 	have_want "files that are left" "$(find "$BOX_TMP/usr" ! -type d)" = ""
@@ -406,4 +407,29 @@ end_pod() {
 
 pod_has_ended() {
 	! kill -0 "$1" 2>/dev/null
+}
+
+@test "Debian package: what is purged in another root is nothing of this one" {
+	in_box mount -t tmpfs none /etc/default
+	in_box touch /etc/default/tcpip-bypass
+	in_box env DPKG_ROOT="$BOX_TMP" sh "$ROOT/debian/tcpip-bypass.postrm" purge
+	in_box test -e /etc/default/tcpip-bypass
+	in_box env DPKG_ROOT="$BOX_TMP" bash "$ROOT/debian/tcpip-bypass.postinst" configure 1.0
+	in_box sh "$ROOT/debian/tcpip-bypass.postrm" purge
+	run ! in_box test -e /etc/default/tcpip-bypass
+}
+
+@test "Kubernetes manifest: where flock does not tell whether another pod goes on, the container says so" {
+	local OPTIONS=
+	make -C "$ROOT" -s install PREFIX="$BOX_TMP/usr"
+	fake flock "[[ \$* != '--exclusive --nonblock'* || ! -e '$BOX_TMP/failing' ]] || kill -9 \$\$
+		exec \"\$REAL\" \"\$@\""
+	PATH=$BOX_TMP/bin:$PATH pod a
+	touch "$BOX_TMP/failing"
+	end_pod a TERM
+	grep "flock does not tell whether another pod goes on" "$BOX_TMP/a/log"
+	rm "$BOX_TMP/failing"
+	pod b
+	end_pod b TERM
+	assert_no_pins
 }

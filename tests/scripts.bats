@@ -936,3 +936,87 @@ before() {
 	before 6.1.0-50-amd64 6.1.159 "#1 SMP PREEMPT_DYNAMIC Debian 6.1.158-1 (2025-11-09)"
 	run ! before 6.1.0-50-amd64 6.1.159 "#1 SMP PREEMPT_DYNAMIC Debian 6.1.176-1 (2026-07-01)"
 }
+
+# The unit's capabilities do not show what is attached.
+@test "unload.sh: what bpftool does not detach stays pinned, also where it cannot be seen" {
+	local as_unit=(setpriv --bounding-set "-all,+bpf,+perfmon,+net_admin")
+	load_pair
+	fail_at '"cgroup detach"*'
+	run -1 with_fakes "${as_unit[@]}" "$ROOT/unload.sh"
+	output_has "bpftool cannot detach /sys/fs/bpf/bpf_sockops" "what is pinned stays"
+	rm "$BOX_TMP/bin/bpftool"
+	run -0 in_box "${as_unit[@]}" "$ROOT/unload.sh"
+	have_want "attached" "$(in_box bpftool cgroup show "$(box_root)")" = ""
+	assert_nothing_loaded
+}
+
+@test "load.sh: --reload says so where ours was detached, and cannot be attached again" {
+	load_pair --quiet
+	in_box bpftool cgroup detach "$(box_root)" sock_ops pinned /sys/fs/bpf/bpf_sockops
+	in_box bpftool prog load "$ROOT/build/classic/bpf_sockops.o" /sys/fs/bpf/other type sockops
+	in_box bpftool cgroup attach "$(box_root)" sock_ops pinned /sys/fs/bpf/other
+	run -1 load_pair --reload --quiet
+	output_has "bpf_sockops was detached, and cannot be attached again"
+	in_box bpftool cgroup detach "$(box_root)" sock_ops pinned /sys/fs/bpf/other
+	in_box rm /sys/fs/bpf/other
+}
+
+@test "unload.sh: enters a network namespace by those who have sockets there, and looks at all processes last" {
+	run -0 bash -c '
+		set -euo pipefail
+		HERE=$1
+		. "$HERE/lib/common.sh"
+		. "$HERE/lib/release.sh"
+		open_sockets() { printf "%s\n" "pid netns" "0 7" "41 7" "42 8"; }
+		of_processes() { [[ $# -gt 2 ]] || return 124; echo "7 ${*:3}"; }
+		entrances 7 9' entrances "$ROOT"
+	have_want "entrances" "$output" = $'7\t/proc/41\nlate'
+}
+
+@test "lists: each gives a sign of life where there is nothing to print" {
+	local list
+	load_pair --quiet
+	in_box nc -l 127.0.0.1 7001 </dev/null >/dev/null 3>&- & # a socket
+	wait_until 5 "it to listen" listens 7001
+	for list in sock_ops_open sock_ops_release; do
+		have_want "bytes of $list" "$(in_box cat "/sys/fs/bpf/$list" | wc -c)" -ge 1
+	done
+}
+
+@test "unload.sh: a list that was cut does not count what it did not reach" {
+	copy_project "$BOX_TMP/few"
+	cp -r "$ROOT/build" "$BOX_TMP/few"
+	sed -i 's/^LIST_LINES=.*/LIST_LINES=4/' "$BOX_TMP/few/lib/lists.sh"
+	load_pair --quiet
+	hold_many 5 5
+	run -0 in_box "$BOX_TMP/few/unload.sh" --timeout 0
+	output_has "still on the bypass" "and perhaps others"
+	output_lacks "taken off"
+	many_talk 1
+	exec 8>&-
+	wait "$MANY"
+}
+
+# once TOOL PATTERN ACTION: at its first call with such arguments.
+once() {
+	fake "$1" "[[ \$* != $2 ]] || ! mkdir '$BOX_TMP/once' 2>/dev/null || { $3; }
+		exec \"\$REAL\" \"\$@\""
+}
+
+@test "unload.sh: what bpftool or a list does not tell once is asked again, or said" {
+	load_pair --quiet
+	hold_many 4 0
+	in_box bash -c 'rm -rf /sys/fs/bpf/{bpf,sock_ops}_*'
+	in_box bpftool cgroup detach "$(box_root)" sock_ops id "$(in_box bpftool -j cgroup show "$(box_root)" | jq '.[0].id')"
+	once bpftool "'-j map dump id '*" 'exit 255'
+	run -1 with_fakes "$ROOT/unload.sh"
+	output_has "bpftool does not tell what program"
+	rm -rf "$BOX_TMP/once" "$BOX_TMP"/bin/*
+	once cat '*sock_ops_status-*' 'exit 1'
+	run -0 with_fakes "$ROOT/unload.sh"
+	output_has "connections taken off the bypass: 4"
+	rm "$BOX_TMP/bin/cat"
+	many_talk 1
+	exec 8>&-
+	wait "$MANY"
+}

@@ -90,6 +90,11 @@ assert_redirected() {
 	output_has "sudo chmod 700 /sys/fs/bpf"
 	run -2 in_box "$ROOT/status.sh"
 	output_has "sudo chmod 700 /sys/fs/bpf"
+	# Where it is not known whether it is one, it is.
+	fake stat '[[ $* != "-f -c %T /sys/fs/bpf" ]] || exit 1; exec "$REAL" "$@"'
+	run -1 with_fakes "$ROOT/load.sh"
+	output_has "sudo chmod 700 /sys/fs/bpf"
+	rm "$BOX_TMP/bin/stat"
 	in_box chmod 700 /sys/fs/bpf # what he has put there stays
 	in_box bash -c 'HERE=$1; . "$1/lib/common.sh"; . "$1/lib/maps.sh"; ! is_guarded' bash "$ROOT"
 	run -1 load_pair
@@ -121,6 +126,8 @@ beside_lock() {
 		output_has "connections taken off the bypass: 1"
 		have_want "pins, $directory" "$(in_box find /sys/fs/bpf -name 'bpf_*')" = ""
 	done
+	run -2 beside_lock "$held" "$ROOT/load.sh" --no-guard --exclude-cgroup "$held/never"
+	output_has "somebody holds the lock of a directory above it"
 	load_pair --cgroup "$held/below"
 	run -0 beside_lock "$held" "$ROOT/status.sh"
 	output_has "cgroup       gone or not visible from here"
@@ -283,9 +290,11 @@ assert_not_known() {
 		assert_not_known c0
 		rm "$BOX_TMP/bin/$tool"
 	done <<-'END'
-		grep *splice-* kill -9 $$
-		grep *splice-* exit 2
+		grep *splice* kill -9 $$
+		grep *splice* exit 2
+		sed *\\x* exit 1
 		tr *-d* exit 1
+		stat *%.3Z* exit 1
 		head *4194304* kill -9 $$
 		head *-c?1 exit 1
 		wc *-c* exit 1
@@ -334,19 +343,25 @@ time.sleep(120)' -f . "$BOX_TMP/his"
 	local words n=0
 	echo "option http" >"$BOX_TMP/plain.cfg"
 	for words in 'option "splice-auto"' 'option spl\ice-request' 'option $WHAT' \
-		'no comment # option splice-auto'; do
+		'no comment # option splice-auto' 'option splice\x2dauto' '"${LINES[*]}"' '${LINE}'; do
 		echo " $words" >"$BOX_TMP/$n.cfg"
 		n=$((n + 1))
 	done
-	haproxies "$BOX_TMP/0.cfg" "$BOX_TMP/1.cfg" "$BOX_TMP/2.cfg" "$BOX_TMP/3.cfg"
+	haproxies "$BOX_TMP"/[0-6].cfg
 	cgroup_up rest
 	stranger rest '
 server = listen()
 name(b"haproxy")
 time.sleep(120)' -f "$BOX_TMP/plain.cfg" -- "$BOX_TMP/plain.cfg" "$BOX_TMP/0.cfg"
+	cgroup_up other
+	stranger other '
+server = listen()
+name(b"haproxy")
+time.sleep(120)' -f "$BOX_TMP/plain.cfg" -fz "$BOX_TMP/0.cfg"
 	load_within 15 --no-guard
-	output_has "and all of $(box_root)/c0" "and all of $(box_root)/c1" "and all of $(box_root)/c2" \
-		"and all of $(box_root)/rest"
+	for n in c0 c1 c2 c4 c5 c6 rest other; do
+		output_has "and all of $(box_root)/$n"
+	done
 	output_lacks "$(box_root)/c3"
 }
 
@@ -444,6 +459,22 @@ time.sleep(120)' -f "$BOX_TMP/splices.cfg"
 		have_want "refused" "$(counter refused_program)" -eq 1
 		unload_pair
 	done
+}
+
+# It would come back in another cgroup.
+@test "haproxy: a user's one hides none of the system's that is in the same cgroup" {
+	local stranger=("${STRANGER[@]}")
+	echo "option splice-auto" >"$BOX_TMP/splices.cfg"
+	echo "option http" >"$BOX_TMP/plain.cfg"
+	STRANGER=(env)
+	haproxies "$BOX_TMP/plain.cfg" "$BOX_TMP/splices.cfg"
+	STRANGER=("${stranger[@]}")
+	stranger c1 '
+server = listen()
+name(b"haproxy")
+time.sleep(120)' -f "$BOX_TMP/splices.cfg"
+	load_within 15 --no-guard
+	output_has "stays on TCP, whenever it is started: any program called haproxy"
 }
 
 # A user's own one, in his own cgroup, is no reason.

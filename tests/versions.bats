@@ -323,3 +323,18 @@ inodes_of_lists() {
 		assert_no_pins
 	done
 }
+
+@test "versions: where a killed reload's program cannot be detached, the next one says so, and the one after it does it" {
+	other_version
+	load_pair --quiet --all-connections
+	fail_at '"cgroup detach"*' "$KILL"
+	run ! with_fakes "$OTHER/load.sh" --reload --quiet --all-connections
+	fail_at '"cgroup detach"*_new'
+	run -1 with_fakes "$ROOT/load.sh" --reload --quiet --all-connections
+	output_has "bpftool cannot detach what a load.sh that was killed has left"
+	rm "$BOX_TMP/bin/bpftool"
+	in_box "$ROOT/load.sh" --reload --quiet --all-connections
+	assert_whole 10
+	unload_pair
+	assert_no_pins
+}
