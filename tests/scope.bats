@@ -502,8 +502,9 @@ both_run() {
 	have_want "admitted" "$(counter admitted_passive)" -eq 2
 	# But not what may have a name that is excluded only now, or was by one that was killed.
 	fail_at '"map update pinned /sys/fs/bpf/sock_ops_config"*' "$KILL"
-	run ! with_fakes unshare --pid --fork --mount-proc "$ROOT/load.sh" --reload --no-guard \
-		--exclude-program socat
+	# (Not as the first process there, which cannot be killed from inside.)
+	run ! with_fakes unshare --pid --fork --mount-proc bash -c '"$@"; exit' bash "$ROOT/load.sh" \
+		--reload --no-guard --exclude-program socat
 	rm "$BOX_TMP/bin/bpftool"
 	run -0 in_box unshare --pid --fork --mount-proc "$ROOT/load.sh" --reload --no-guard \
 		--exclude-program socat
