@@ -183,7 +183,7 @@ static __always_inline int admit(struct bpf_sock_ops *skops, __u64 sk, struct so
 	 * The packets of this socket bring it to on_packet().  A failure means
 	 * that it stays in the map until it is closed.
 	 */
-	rec->in_map = 1;
+	rec->in_map = IN_MAP;
 	rec->cb_flags = CB_FLAGS & ~has;
 	bpf_sock_ops_cb_flags_set(skops, has | CB_FLAGS);
 	start_probing(skops, rec, CONNTRACK_SECONDS);

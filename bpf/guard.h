@@ -113,7 +113,7 @@ static __always_inline void guard(struct sock *sk)
 	__u64 queue;
 	int landed;
 
-	if (!rec || !rec->in_map || !cpu)
+	if (!rec || rec->in_map != IN_MAP || !cpu)
 		return;
 	if (!rec->view.reads_tcp)
 		count(cpu, guarded, 1);
@@ -141,7 +141,7 @@ static __always_inline __u64 record_in_map(__u64 sk)
 		return 0;
 	bpf_probe_read_kernel(&in_map, sizeof(in_map),
 			      (void *)(record + __builtin_offsetof(struct sock_record, in_map)));
-	return in_map ? record : 0;
+	return in_map == IN_MAP ? record : 0;
 }
 
 /* What guard() has found, by address. */

@@ -19,8 +19,8 @@
  *           thread waits for room in TCP's buffer, other threads' sends go over TCP without asking
  *           the program: psock->eval still has its answer to that thread.
  *   ENDED   view.ended: nothing more is sent.  The peer may still redirect.
- *   OUT     !in_map: the key has gone, the socket is plain TCP, and has LEFT.  A redirect to it
- *           finds nothing, and the peer LEFT with that send.
+ *   OUT     in_map is not IN_MAP: the key has gone, the socket is plain TCP, and has LEFT.  A
+ *           redirect to it finds nothing, and the peer LEFT with that send.
  *
  * Order.  A direction is on the bypass from its first byte, or never, and goes to TCP once.  So of
  * the bytes that one thread sends, each one in the reader's psock queue is older than each one in
@@ -280,7 +280,7 @@ static __always_inline int peer_may_redirect(struct sock_record *rec, const stru
 
 enum {
 	STAYS,
-	STAYS_BEHIND, /* no packet may follow when this end, or its peer, has read what is there */
+	STAYS_BEHIND, /* with TCP bytes to come: no packet may follow when its reader has read */
 	GOES,
 };
 
@@ -318,14 +318,6 @@ static __noinline __attribute__((unused)) int may_leave_map(struct sock_record *
 	if (!queue_empty(queue) || peer_may_redirect(rec, &peer, peer_psock, fin) ||
 	    !own_queued(rec, peer_psock))
 		return peer.left || !peer_psock ? STAYS_BEHIND : STAYS;
-	/*
-	 * Nor while the peer has bypassed bytes to read: this end's probes bring the packet that
-	 * takes the peer out then.  Those of the peer alone would not do, since its program may set
-	 * another keepalive at any time.
-	 */
-	if (rec->view.left && !rec->view.ended && peer_psock &&
-	    !queue_empty(psock_queue(peer_psock)))
-		return STAYS_BEHIND;
 	/*
 	 * The peer may not have read all that this end has sent over the bypass.  Before
 	 * msg_tot_len FIONREAD counts TCP's bytes alone: were this end's next ones to go over

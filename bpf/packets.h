@@ -58,8 +58,33 @@ static __noinline void go_on_probing(struct bpf_sock_ops *skops, struct sock_rec
 		rec->probes_since_fin++;
 	if (is_behind)
 		start_probing(skops, rec, LEAVING_SECONDS);
-	if (sent && psock_of(rec->view.sk))
+	/* Not what an unload has taken out. */
+	if (sent && (psock_of(rec->view.sk) || rec->in_map == OUT_AS_CLOCK))
 		pace_probing(skops, rec);
+}
+
+/*
+ * A reader that is behind is taken out of the map by the next packet after it has read.  That is a
+ * probe.  Its own ones alone would not do: its program may set another keepalive at any time.  So
+ * the sender, which goes before it, remains as a clock.
+ */
+static __noinline int peer_is_behind(const struct sock_record *rec)
+{
+	__u64 psock = is_there(rec) ? psock_of(rec->peer_sk) : 0;
+
+	return psock && !queue_empty(psock_queue(psock));
+}
+
+/* A packet of a socket that has left the map, and remains as a clock. */
+static __noinline void tick(struct bpf_sock_ops *skops, struct sock_record *rec, int sent)
+{
+	if ((skops->state == BPF_TCP_ESTABLISHED || skops->state == BPF_TCP_CLOSE_WAIT) &&
+	    peer_is_behind(rec)) {
+		go_on_probing(skops, rec, 1, sent);
+		return;
+	}
+	drop_callbacks(skops, rec);
+	release_socket(skops, rec);
 }
 
 #define TCPHDR_RST 4 /* include/net/tcp.h */
@@ -82,6 +107,10 @@ static __always_inline void on_packet(struct bpf_sock_ops *skops, int sent)
 	rec = bpf_sk_storage_get(&sock_ops_record, ctx_sk, 0, 0);
 	if (!rec || !rec->in_map)
 		return;
+	if (rec->in_map == OUT_AS_CLOCK) {
+		tick(skops, rec, sent);
+		return;
+	}
 	/*
 	 * On a socket with a psock the acknowledgment of a FIN makes a blocking
 	 * recv return EAGAIN (tcp_msg_wait_data): this is the moment to go.
@@ -113,9 +142,10 @@ static __always_inline void on_packet(struct bpf_sock_ops *skops, int sent)
 	if (bpf_map_delete_elem(&sock_ops_map, &rec->key))
 		return; /* the socket is being closed, which removes it */
 	judge(rec, 0);
-	drop_callbacks(skops, rec);
-	release_socket(skops, rec);
 	count(cpu, ejected, 1);
+	wake_reader(skops, rec->view.sk);
+	rec->in_map = OUT_AS_CLOCK;
+	tick(skops, rec, sent);
 }
 
 #endif /* PACKETS_H */

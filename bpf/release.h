@@ -23,14 +23,13 @@ static __always_inline void wake_reader(void *socket, __u64 sk)
 		bpf_setsockopt(socket, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof(bytes));
 }
 
-/* The socket has left the map. */
+/* The socket has left the map, and its reader was woken. */
 static __always_inline void release_socket(void *socket, struct sock_record *rec)
 {
 	rec->in_map = 0;
 	stop_probing(socket, rec);
 	if (rec->raised_count)
 		give_count_back(socket, rec, rec->raised_count);
-	wake_reader(socket, rec->view.sk);
 }
 
 #endif /* RELEASE_H */

@@ -42,6 +42,7 @@ int sock_ops_release(struct bpf_iter__tcp *ctx)
 	if (!read_kernel(struct sock, rec->view.sk, sk_socket))
 		return 0;
 	drop_callbacks(tp, rec);
+	wake_reader(tp, rec->view.sk);
 	release_socket(tp, rec);
 	return 0;
 }

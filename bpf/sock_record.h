@@ -40,6 +40,12 @@ enum {
 	LEFT_IN_FLIGHT = 2, /* other threads may have messages on their way there */
 };
 
+/* The values of sock_record.in_map, unless 0. */
+enum {
+	IN_MAP = 1,
+	OUT_AS_CLOCK = 2, /* OUT, and probing for a peer that is still in the map (packets.h) */
+};
+
 /* Of sock_view.past. */
 #define MANY_PAST 255
 
@@ -125,7 +131,7 @@ struct sock_record {
 	__u32 program_interval; /* jiffies */
 	__u32 program_timeout;	/* ms */
 	__u16 probe_hz;		/* jiffies of a second */
-	__u8 in_map;		/* O, R: 0: OUT, plain TCP; S */
+	__u8 in_map;		/* O, R: IN_MAP, OUT_AS_CLOCK; 0: OUT, plain TCP; S */
 	__u8 waits;		/* B: past half of ROOM, in this burst or since was_read() */
 	__u8 alone;		/* O, B: no peer was admitted, and none will be */
 	__u8 server;		/* O: accepted here; S */

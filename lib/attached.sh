@@ -33,15 +33,16 @@ only_ours() {
 	done
 }
 
-# detach_pin CGROUP TYPE PIN: what is pinned there, attached or not, which only CAP_SYS_ADMIN can
-# see. So it is attached first, which the kernel refuses a second time: what does not detach it then
-# has failed.  (Unless it could not be attached, and is not: then it must be seen.)
+# detach_pin CGROUP TYPE PIN: what is pinned there, attached or not, which only CAP_SYS_ADMIN can see.
+# So it is attached first, which the kernel refuses a second time: what does not detach it then has
+# failed.  (Unless it could not be attached, and is not: then it must be seen.)
 detach_pin() {
 	local programs id
-	# The links of tracing programs are gone with their pins.
-	is_pin "$3" && [[ -z $(id_of link pinned "$3") ]] || return 0
+	# Something else; or the link of a tracing program, which is gone with its pin.
+	is_pin "$3" && [[ $(bpftool_shows prog show pinned "$3" 2>&1) != *"incorrect object type"* ]] ||
+		return 0
 	cmd -q bpftool cgroup attach "$1" "$2" pinned "$3" multi >/dev/null 2>&1 || true
-	cmd -t bpftool cgroup detach "$1" "$2" pinned "$3" && return
+	! cmd -t bpftool cgroup detach "$1" "$2" pinned "$3" || return 0
 	id=$(id_of prog pinned "$3")
 	programs=$(programs_on '[a-z_]+' "$1") && [[ -n $programs && -n $id ]] &&
 		! grep -q "^$id " < <(say "$programs")

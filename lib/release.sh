@@ -48,7 +48,8 @@ due() {
 		$at["records"] == records && $at["due"] == 1 { print $at["netns"] }'
 }
 
-FIND_SECONDS=2 # for the files that lead there, three times
+FIND_SECONDS=2 # for the files that lead there, three times,
+FIND_LATER=60  # and in the background, once: each look may leave processes that cannot be killed
 
 # Files that are tried for one namespace: a process may have ended, and its number be another one's.
 ENTRANCES=16
@@ -57,15 +58,16 @@ ENTRANCES=16
 # first.  Then by the processes that hold the sockets; only where that is not enough, by all: any
 # user can have very many.  Ends with a line `late` where there was no time for these.
 files_to() {
-	local pids files missing
-	stat -L -c '%i %n' /proc/self/ns/net
-	bounded "$FIND_SECONDS" bash -c 'exec stat -L -c "%i %n" /run/netns/*' || true
-	mapfile -t pids < <(holders "$@")
-	files=
-	[[ ${#pids[@]} -eq 0 ]] ||
-		files=$(of_processes "$FIND_SECONDS" "$STAT_NETNS" "${pids[@]/#//proc/}") || true
+	local files missing pids
+	files=$(
+		stat -L -c '%i %n' /proc/self/ns/net
+		bounded "$FIND_SECONDS" bash -c 'exec stat -L -c "%i %n" /run/netns/*' || true
+		mapfile -t pids < <(holders "$@")
+		[[ ${#pids[@]} -eq 0 ]] ||
+			of_processes "$FIND_SECONDS" "$STAT_NETNS" "${pids[@]/#//proc/}" || true
+	)
 	say "$files"
-	missing=$(comm -23 <(say_each "$@" | sort) <(say "$files" | cut -d ' ' -f 1 | sort))
+	missing=$(comm -23 <(say_each "$@" | sort) <(say "$files" | cut -d ' ' -f 1 | sort -u))
 	[[ -n $missing ]] || return 0
 	of_processes "$FIND_SECONDS" "$STAT_NETNS" || (($? != 124)) || say late
 }
@@ -168,7 +170,7 @@ release() {
 	for inode; do
 		if [[ -n ${entered[$inode]:-} ]]; then
 			:
-		elif [[ -n $late ]]; then
+		elif [[ -n $late ]] && ((FIND_SECONDS < FIND_LATER)); then
 			REST[$map_id]+=" $inode"
 		else
 			UNENTERED=$((UNENTERED + 1))
@@ -192,7 +194,7 @@ release_taken() {
 
 # hold_more: in a process of its own, where a file for each may be open, and which has time.
 hold_more() {
-	FIND_SECONDS=60
+	FIND_SECONDS=$FIND_LATER
 	! ulimit -n $((2 * MAX_HELD_LATER)) 2>/dev/null || MAX_HELD=$MAX_HELD_LATER
 }
 

@@ -381,6 +381,11 @@ half_closes_with_eagain() {
 	assert_bypass_used
 }
 
+@test "readers: a recv that begins when the send buffer is full gets the answer" {
+	run -0 in_box python3 "$ROOT/tests/programs/late_recv.py"
+	have_want "directions that have left" "$(counter left_room left_bulk)" -ge 6
+}
+
 @test "readers: edge-triggered, and with a keepalive of their own after the accept, never stall" {
 	counts_unread || skip "an upload of 300,000 bytes is on TCP at once here"
 	run -0 in_box python3 "$ROOT/tests/programs/kept_alive.py"
