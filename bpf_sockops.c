@@ -88,7 +88,9 @@ static __always_inline void end_former_connection(struct bpf_sock_ops *skops)
 
 	if (!rec)
 		return;
-	bpf_map_delete_elem(&sock_ops_map, &rec->key); /* fails where it had left before */
+	/* Not where another socket, of a stranger's connection, has that key. */
+	if (rec->in_map == IN_MAP)
+		bpf_map_delete_elem(&sock_ops_map, &rec->key);
 	rec->reason = left_closing;
 	rec->in_map = 0;
 	drop_callbacks(skops, rec);
@@ -146,12 +148,13 @@ static __always_inline void trace_admitted(struct sock_cpu *cpu, const struct so
  * Enter the map, then leave the record for the other end: it must not find the record of a socket
  * that has no psock yet (model: enters).  A server brings its client's record and key.
  */
-static __always_inline int admit(struct bpf_sock_ops *skops, __u64 sk, struct sock_key *key,
-				 __u32 scope, __u64 peer, const struct sock_key *peer_key)
+static __noinline int admit(struct bpf_sock_ops *skops, struct sock_key *key, __u32 scope,
+			    __u64 peer, const struct sock_key *peer_key)
 {
 	__u32 has = skops->bpf_sock_ops_cb_flags;
 	struct meet_key note = own_note(key);
 	struct bpf_sock *ctx_sk = skops->sk;
+	__u64 sk = sock_of_call(skops);
 	struct sock_record *rec;
 
 	if (!ctx_sk)
@@ -165,12 +168,12 @@ static __always_inline int admit(struct bpf_sock_ops *skops, __u64 sk, struct so
 	rec->write_seq = key->local_seq;
 	rec->admitted_at = bpf_jiffies64();
 	rec->admitted_ns = bpf_ktime_get_ns();
+	rec->peer_key = *peer_key;
 	if (peer) {
 		rec->server = 1;
 		rec->peer = peer;
 		rec->peer_sk = sock_of(peer);
 		rec->view.account = runs_in_client(rec->peer_sk) ? account_of(sk) : NO_ACCOUNT;
-		rec->peer_key = *peer_key;
 	}
 
 	if (bpf_sock_hash_update(skops, &sock_ops_map, key, BPF_NOEXIST))
@@ -232,25 +235,27 @@ static __always_inline void announce_server(struct bpf_sock_ops *skops)
 	note.local_seq = read_kernel(struct tcp_request_sock, req, snt_isn) + 1;
 	note.remote_seq = read_kernel(struct tcp_request_sock, req, rcv_isn) + 1;
 	/* Failing, the client finds nothing and is not admitted. */
-	leave_note(&note, 0);
+	leave_note(&note, announcement(req));
 	/*
 	 * A listener of Multipath TCP, as those of Go are, gives a plain TCP client a plain TCP
 	 * socket, which looks like the kernel's own: it has sk_kern_sock from the listener.
 	 */
 	if (is_mptcp(listener) && terms & ADMIT_MPTCP) {
 		note.note = NOTE_MPTCP_LISTENER;
-		leave_note(&note, 0); /* failing, the server is not admitted */
+		leave_note(&note, announcement(req)); /* failing, the server is not admitted */
 	}
 }
 
-/* Why not to admit a client; takes the server's announcement. */
+/* Why not to admit a client; takes the announcement of its server, of which it knows netns then. */
 static __always_inline enum counter vet_client(struct bpf_sock_ops *skops, __u64 sk,
-					       const struct sock_key *key, __u32 terms)
+					       const struct sock_key *key, __u32 terms,
+					       struct sock_key *peer_key)
 {
 	struct meet_key server = peer_note(key);
 	enum counter why;
 
-	if (!take_announcement(&server))
+	peer_key->netns = take_announcement(&server);
+	if (!peer_key->netns)
 		return switch_state() == SWITCH_ON ? refused_remote : refused_off;
 	why = vet_socket(sk, is_kernel_socket(sk), terms);
 	if (why != NO_REASON)
@@ -272,24 +277,32 @@ static __always_inline void admit_client(struct bpf_sock_ops *skops)
 	struct sock_cpu *cpu = this_cpu();
 	__u64 sk = sock_of_call(skops);
 	__u32 terms = terms_now();
-	struct sock_key key = {};
+	struct sock_key key = {}, peer_key = {};
 	enum counter why;
 
 	if (!cpu)
 		return;
 	read_numbers(&key, sk);
-	why = vet_client(skops, sk, &key, terms);
+	why = vet_client(skops, sk, &key, terms, &peer_key);
 	if (why != NO_REASON) {
 		count(cpu, why, 1);
 		return;
 	}
 	read_addresses(&key, sk);
-	if (!admit(skops, sk, &key, scope_in(terms), 0, 0)) {
+	if (!admit(skops, &key, scope_in(terms), 0, &peer_key)) {
 		count(cpu, refused_full, 1);
 		return;
 	}
 	count(cpu, admitted_active, 1);
 	trace_admitted(cpu, &key, BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB);
+}
+
+/* Has the client taken an announcement of the server's network namespace? */
+static __always_inline int was_announced_here(__u64 client, __u64 sk)
+{
+	__u32 netns = read_number(client + offsetof(struct sock_record, peer_key.netns));
+
+	return netns == read_kernel(struct net, netns_of(sk), ns.inum);
 }
 
 /* Finds a server's client; then both keys are complete. */
@@ -300,7 +313,7 @@ static __always_inline int find_client(__u64 sk, struct sock_key *key, __u64 *pe
 	if (!*peer)
 		return 0;
 	read_addresses(key, sk);
-	return read_peer_key(peer_key, *peer, key, sk);
+	return read_peer_key(peer_key, *peer, key, sk) && was_announced_here(*peer, sk);
 }
 
 /* Why not to admit a server.  Finds its client; takes the client's note if it may enter. */
@@ -360,7 +373,7 @@ static __always_inline void admit_server(struct bpf_sock_ops *skops)
 		count(cpu, why, 1);
 		return;
 	}
-	if (!admit(skops, sk, &key, scope_in(terms), peer, &peer_key)) {
+	if (!admit(skops, &key, scope_in(terms), peer, &peer_key)) {
 		count(cpu, refused_full, 1);
 		/*
 		 * Given back, so that the client knows that it is alone.  Failing, it learns that

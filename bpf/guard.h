@@ -95,7 +95,7 @@ static __always_inline __u64 peer_socket(const struct sock_record *rec)
 
 	if (record) {
 		sk = sock_of(record); /* first, as in meet_peer() */
-		if (!read_peer_key(&key, record, &rec->key, rec->view.sk))
+		if (!has_met(record, rec) || !read_peer_key(&key, record, &rec->key, rec->view.sk))
 			return 0;
 	}
 	return sk && psock_of(sk) ? sk : 0;

@@ -7,8 +7,10 @@
  * a note under its own numbers and looks for the other's, whose record then says the rest.
  *
  * Nobody meets an end by chance or by guess: both numbers are hashes under the kernel's secret
- * (secure_tcp_seq), 64 bits together, and a note is there from the SYN until it is found.  Who
- * knows both sees the packets of the connection, and could do as much to plain TCP.
+ * (secure_tcp_seq), 64 bits together.  Who sees the packets knows both, and can give a connection
+ * of his own the same ones.  So he must be in the right network namespace, or be there first: a
+ * note is never written over, a client meets only the server that has met it, and a server only a
+ * client whose announcement came from its own network namespace.
  */
 #ifndef MEET_H
 #define MEET_H
@@ -23,7 +25,7 @@ struct meet_key {
 };
 
 enum {
-	NOTE_END,	     /* 0: a server's announcement; else the address of an end's record */
+	NOTE_END,	     /* a server's announcement(), or the address of an end's record */
 	NOTE_MPTCP_LISTENER, /* 0: the server's listener speaks Multipath TCP */
 	NOTE_NONE,	     /* never there */
 };
@@ -56,9 +58,16 @@ static __always_inline struct meet_key peer_note(const struct sock_key *key)
 	return (struct meet_key){key->remote_seq, key->local_seq, NOTE_END};
 }
 
+/* Fails where there is one. */
 static __always_inline int leave_note(const struct meet_key *key, __u64 value)
 {
-	return !bpf_map_update_elem(&sock_ops_meet, key, &value, BPF_ANY);
+	return !bpf_map_update_elem(&sock_ops_meet, key, &value, BPF_NOEXIST);
+}
+
+/* Says the number of the server's network namespace; it is odd, as no address is. */
+static __always_inline __u64 announcement(__u64 sk)
+{
+	return (__u64)read_kernel(struct net, netns_of(sk), ns.inum) << 1 | 1;
 }
 
 /* 0: it is not there, or the other end was faster. */
@@ -76,12 +85,15 @@ static __always_inline int take_note_to_self(const struct sock_key *key)
 	return take_note(&note);
 }
 
-/* The server's announcement, but not its record, which is for the client that took that. */
-static __always_inline int take_announcement(const struct meet_key *key)
+/*
+ * The server's announcement, but not its record, which is for the client that took that.  Its
+ * network namespace; 0: there is none.
+ */
+static __always_inline __u32 take_announcement(const struct meet_key *key)
 {
-	__u64 *note = bpf_map_lookup_elem(&sock_ops_meet, key);
+	__u64 *note = bpf_map_lookup_elem(&sock_ops_meet, key), said = note ? *note : 0;
 
-	return note && !*note && take_note(key);
+	return said & 1 && take_note(key) ? said >> 1 : 0;
 }
 
 /* An end's own record, while the other end has not found it. */
@@ -97,7 +109,13 @@ static __always_inline __u64 find_peer(const struct sock_key *key)
 	struct meet_key peer = peer_note(key);
 	__u64 *note = bpf_map_lookup_elem(&sock_ops_meet, &peer);
 
-	return note ? *note : 0;
+	return note && !(*note & 1) ? *note : 0;
+}
+
+/* Has the server whose record is there met this client?  It had, at its admission. */
+static __always_inline int has_met(__u64 server, const struct sock_record *client)
+{
+	return read_number(server + __builtin_offsetof(struct sock_record, peer)) == (__u64)client;
 }
 
 /*
@@ -139,7 +157,7 @@ static __always_inline int meet_peer(struct sock_record *rec)
 	if (!peer)
 		return 0;
 	read_view(&view, peer); /* first: what is recognised then has been there since */
-	if (!read_peer_key(&rec->peer_key, peer, &rec->key, rec->view.sk))
+	if (!has_met(peer, rec) || !read_peer_key(&rec->peer_key, peer, &rec->key, rec->view.sk))
 		return 0;
 	rec->peer = peer;
 	rec->peer_sk = view.sk;

@@ -114,6 +114,38 @@ client_has_read() {
 	have_want "what the client has read" "$(client_has_read)" = answer
 }
 
+# Any user can be root of namespaces of his own.
+@test "hostile: who learns the numbers of a connection gets none of its bytes, and takes none away" {
+	local mode want victim stranger
+	chmod 755 "$BOX_TMP"
+	cp "$ROOT"/tests/programs/{twins,late_twin}.py "$BOX_TMP"
+	in_box ip addr add 10.9.0.1/32 dev lo
+	mkfifo "$BOX_TMP/victim.go" "$BOX_TMP/stranger.go"
+	for mode in unmet deferred same; do
+		in_box python3 "$BOX_TMP/late_twin.py" victim "$mode" <"$BOX_TMP/victim.go" >"$BOX_TMP/victim" 3>&- &
+		victim=$!
+		exec 8>"$BOX_TMP/victim.go"
+		wait_until 10 "the victim" grep -q ready "$BOX_TMP/victim"
+		in_box setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps=-all unshare -Urn bash -c '
+			ip link set lo up
+			ip addr add 10.8.0.1/32 dev lo
+			ip addr add 10.9.0.1/32 dev lo
+			exec python3 "$@"' bash "$BOX_TMP/late_twin.py" stranger "$mode" \
+			<"$BOX_TMP/stranger.go" >"$BOX_TMP/stranger" 3>&- 8>&- &
+		stranger=$!
+		exec 9>"$BOX_TMP/stranger.go"
+		wait_until 10 "the stranger" grep -q ready "$BOX_TMP/stranger"
+		echo >&9
+		echo >&8
+		exec 8>&- 9>&-
+		wait "$victim" "$stranger"
+		want="for the server"
+		[[ $mode != same ]] || want="first second"
+		have_want "what the victim's end has read, $mode" "$(tail -n 1 "$BOX_TMP/victim")" = "$want"
+		have_want "what the stranger has read, $mode" "$(tail -n 1 "$BOX_TMP/stranger")" = nothing
+	done
+}
+
 @test "hostile: a dissolved socket that connects to itself, or listens, has nothing of the connection before" {
 	local family
 	for family in 4 6; do

@@ -12,6 +12,7 @@ import sys
 
 TCP_REPAIR, TCP_REPAIR_QUEUE, TCP_QUEUE_SEQ = 19, 20, 21
 RECV_QUEUE, SEND_QUEUE = 1, 2
+SO_TIMESTAMP = 29
 CLIENT, SERVER = 1_000_000, 2_000_000  # the first byte of each
 TIME_WAIT_STEP = 65535 + 2  # behind the last sequence number of the earlier connection
 PORT, FIRST = 7300, 20000
@@ -49,8 +50,10 @@ def leave_time_wait(server, client):
     ends[1].close()
 
 
-def connect(server, client):
+def connect(server, client, timestamped=False):
     s = new_socket(client)
+    if timestamped:  # not admitted then
+        s.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMP, 1)
     set_number(s, SEND_QUEUE, CLIENT - 1)
     s.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 0)
     s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -81,4 +84,5 @@ def main():
     sys.stdin.read()
 
 
-main()
+if __name__ == "__main__":
+    main()
