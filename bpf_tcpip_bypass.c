@@ -267,7 +267,6 @@ static __always_inline void leave_bypass(struct sock_record *rec, struct sock_cp
 {
 	set_left(rec, reason, wait_until_queued(rec) ? LEFT_QUEUED : LEFT_IN_FLIGHT);
 	count(cpu, reason, 1);
-	count(cpu, passed_messages, 1);
 	/*
 	 * With no peer, take the note back that the server would find: if it is
 	 * still there, none has been admitted and none will be.
@@ -291,6 +290,20 @@ static __always_inline void count_redirected(const struct send *s, struct sock_c
 		   rec->peer_key.remote_port);
 }
 
+/*
+ * Over TCP.  Of a message with MSG_ZEROCOPY each element gets a number (tcp_bpf_push): one element
+ * gets one, as the program counts.  Where there is no memory, or more than a message in one send,
+ * it gets more: a row of docs/limits.md.
+ */
+static __noinline int pass(struct sk_msg_md *msg, const struct sock_record *rec,
+			   struct sock_cpu *cpu)
+{
+	count(cpu, passed_messages, 1);
+	if (has_flag(flags_of(rec->view.sk), SOCK_ZEROCOPY))
+		bpf_msg_pull_data(msg, 0, msg->size, 0);
+	return SK_PASS;
+}
+
 SEC("sk_msg")
 int bpf_tcpip_bypass(struct sk_msg_md *msg)
 {
@@ -308,20 +321,19 @@ int bpf_tcpip_bypass(struct sk_msg_md *msg)
 	s.size = msg->size;
 	s.state = sk->state;
 	count_thread(s.rec);
-	if (s.rec->view.left) {
-		count(cpu, passed_messages, 1);
-		return SK_PASS;
-	}
+	if (s.rec->view.left)
+		return pass(msg, s.rec, cpu);
 
 	reason = reason_to_leave(&s);
 	if (reason == NO_REASON &&
 	    bpf_msg_redirect_hash(msg, &sock_ops_map, &s.rec->peer_key, BPF_F_INGRESS) != SK_PASS)
 		reason = left_no_peer;
-	if (reason == NO_REASON)
+	if (reason == NO_REASON) {
 		count_redirected(&s, cpu);
-	else
-		leave_bypass(s.rec, cpu, reason);
-	return SK_PASS;
+		return SK_PASS;
+	}
+	leave_bypass(s.rec, cpu, reason);
+	return pass(msg, s.rec, cpu);
 }
 
 char LICENSE[] SEC("license") = "GPL";

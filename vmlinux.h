@@ -53,6 +53,7 @@ enum {
 };
 
 enum sock_flags {
+	SOCK_DEAD = 0,
 	SOCK_DONE = 1,
 	SOCK_KEEPOPEN = 3,
 	SOCK_RCVTSTAMP = 11,

@@ -172,7 +172,7 @@ static __noinline int over_buffer(const struct sock_record *rec, __u32 size)
 }
 
 /* The reader has read all but this message. */
-static __always_inline enum backlog was_read(const struct send *s)
+static __noinline enum backlog was_read(const struct send *s)
 {
 	s->rec->unread = s->size + MESSAGE_COST;
 	s->rec->unread_since = s->now;

@@ -66,7 +66,7 @@ struct hrtimer___queued {
 	_Bool is_queued;
 } __attribute__((preserve_access_index));
 
-static __always_inline int hrtimer_pending(__u64 timer)
+static __noinline __attribute__((unused)) int hrtimer_pending(__u64 timer)
 {
 	if (bpf_core_field_exists(((struct hrtimer___queued *)0)->is_queued))
 		return read_kernel(struct hrtimer___queued, timer, is_queued);
@@ -78,16 +78,13 @@ static __always_inline int hrtimer_pending(__u64 timer)
  * TCP_MTU_REDUCED_DEFERRED: the places of four bits, with a reference for each.
  */
 #define DEFERRED_FIRST 2
-#define DEFERRED_LAST  5
 
 static __always_inline int deferred(__u64 sk)
 {
-	unsigned long flags = read_kernel(struct sock, sk, sk_tsq_flags);
-	int n = 0;
+	__u32 bits = read_kernel(struct sock, sk, sk_tsq_flags) >> DEFERRED_FIRST & 15;
 
-	for (int i = DEFERRED_FIRST; i <= DEFERRED_LAST; i++)
-		n += flags >> i & 1;
-	return n;
+	bits -= bits >> 1 & 5; /* how many each two of them are */
+	return (bits & 3) + (bits >> 2);
 }
 
 /*

@@ -132,6 +132,12 @@ static __always_inline void on_packet(struct bpf_sock_ops *skops, int sent)
 			set_ended(rec);
 	}
 	leave = may_leave_map(rec, fin, sent);
+	if (leave != GOES && state == BPF_TCP_CLOSE) {
+		/* It may be used again, as after connect() to AF_UNSPEC. */
+		drop_callbacks(skops, rec);
+		stop_probing(skops, rec);
+		return;
+	}
 	if (leave != GOES) {
 		go_on_probing(skops, rec, leave == STAYS_BEHIND, sent);
 		return;

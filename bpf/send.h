@@ -23,7 +23,7 @@ struct send {
 };
 
 /* A sockmap of another tool holds the psock as well: it stays when we are out. */
-static __always_inline int shared_psock(const struct sock_record *rec)
+static __noinline int shared_psock(const struct sock_record *rec)
 {
 	__u64 psock = psock_at(rec->queue);
 

@@ -39,7 +39,7 @@ int sock_ops_release(struct bpf_iter__tcp *ctx)
 	if (!rec || !rec->in_map || !in_no_sockmap(rec->view.sk))
 		return 0;
 	/* Closed: its timer is the kernel's. */
-	if (!read_kernel(struct sock, rec->view.sk, sk_socket))
+	if (has_flag(flags_of(rec->view.sk), SOCK_DEAD))
 		return 0;
 	drop_callbacks(tp, rec);
 	wake_reader(tp, rec->view.sk);

@@ -381,6 +381,11 @@ half_closes_with_eagain() {
 	assert_bypass_used
 }
 
+@test "ends: SO_ZEROCOPY on a connected socket: the number of each send is its own" {
+	run -0 in_box python3 "$ROOT/tests/programs/zerocopy.py"
+	have_want "directions that have left" "$(counter left_option)" -ge 8
+}
+
 @test "readers: a recv that begins when the send buffer is full gets the answer" {
 	run -0 in_box python3 "$ROOT/tests/programs/late_recv.py"
 	have_want "directions that have left" "$(counter left_room left_bulk)" -ge 6
