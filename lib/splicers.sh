@@ -118,15 +118,17 @@ exclude_found() {
 			lasts="; until it is started again, --exclude-program $MAY_SPLICE lasts"
 		fi
 	fi
-	COUNT[place]=$((${COUNT[place]:-0} + 1))
 	who="${SHOWN[place]} (pid $2)"
+	if [[ $3 == 0 ]]; then # each one, as something is to be done
+		left_out "has no cgroup that could be excluded, so that what it listens on already is not:" \
+			"$who; restart it, or leave its ports out: --exclude-port"
+		return
+	fi
+	COUNT[place]=$((${COUNT[place]:-0} + 1))
 	if [[ $3 == deep ]]; then
 		# shellcheck disable=SC2034 # for load.sh
 		DEEP=1
 		left_out_of "$place" "stays on TCP, because $why: $who, and all cgroups as deep as its own"
-	elif [[ $3 == 0 ]]; then
-		left_out_of "$place" "has no cgroup that could be excluded, so that what it listens on already is not:" \
-			"$who; restart it, or leave its ports out: --exclude-port"
 	elif [[ -n ${CGROUPS[$3]:-} ]] || ((${#CGROUPS[@]} < MAX_CGROUPS)); then
 		CGROUPS[$3]=1
 		left_out_of "$place" "stays on TCP, because $why: $who, and all of" \
@@ -238,7 +240,7 @@ judged() {
 		if [[ $place == "$MAY_SPLICE_AT" ]]; then
 			whose=$cgroup
 			! is_system "$uid" || whose+=-system
-			[[ -z ${known[$whose]:-} ]] || continue
+			[[ $cgroup == 0 || -z ${known[$whose]:-} ]] || continue
 			status=0
 			if has_time "$end"; then
 				splices "$pid" || status=$?
