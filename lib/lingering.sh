@@ -94,12 +94,12 @@ finish() {
 	alone "${fds[@]}"
 	now
 	end=$((NOW + LINGER * 1000))
-	release_rest "$id" "$end"
+	release_rest "$id" "$((NOW + 60000))" # any user can make this take for ever
 	if [[ " ${STAY[*]} " == *" $id "* ]]; then
 		take_out "$end" id "$id" || true
 		release_taken "$id" '' "$end"
-		release_rest "$id" "$end"
 	fi
+	release_rest "$id" "$end"
 	wait_for_held "$end"
 	end_lists
 	unpin_release "$id"

@@ -26,9 +26,10 @@ HERE=${HERE%/lib/*}
 # shellcheck source=lib/lists.sh
 . "$HERE/lib/lists.sh"
 
-PODS=$BPFFS/pods            # the lock, in root's BPF file system
-READY=${TMPDIR:-/tmp}/ready # goes with the pod, not with its container
-AGAIN=0                     # 1: a container of this pod has loaded before
+PODS=$BPFFS/pods              # the lock, in root's BPF file system
+READY=${TMPDIR:-/tmp}/ready   # goes with the pod, not with its container
+LOADED=${TMPDIR:-/tmp}/loaded # so does this, and it stays
+AGAIN=0                       # 1: a container of this pod has loaded before
 SECONDS_BETWEEN=15
 LINGER_SECONDS=30 # of the grace period of the manifest
 METRICS_REST=600
@@ -130,6 +131,7 @@ end() {
 	case $status in
 	0)
 		unload
+		METRICS_AT=0
 		write_metrics
 		;;
 	1) say "another pod goes on" ;;
@@ -153,7 +155,7 @@ main() {
 		[[ -e $READY ]] && is_loaded
 		return
 	fi
-	[[ ! -e $READY ]] || AGAIN=1
+	[[ ! -e $LOADED ]] || AGAIN=1
 	rm -f "$READY"
 	# A line in it ends the rest below.  No more than that in a trap: the time that a read was given
 	# would end the trap's commands as well.
@@ -166,6 +168,7 @@ main() {
 		ON_NODE=(env)
 	fi
 	load_in_turn || exit
+	: >"$LOADED"
 	: >"$READY"
 	while [[ -z $ended ]] && { is_loaded || ! can_read_config; }; do
 		write_metrics

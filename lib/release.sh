@@ -49,7 +49,7 @@ due() {
 }
 
 FIND_SECONDS=2 # for the files that lead there, three times,
-FIND_LATER=60  # and in the background, once: each look may leave processes that cannot be killed
+FIND_LATER=10  # and in the background, once: each look may leave processes that cannot be killed
 
 # Files that are tried for one namespace: a process may have ended, and its number be another one's.
 ENTRANCES=16
@@ -143,11 +143,15 @@ has_ended() {
 
 # release MAP-ID END INODE...: begins in each of these namespaces, or says in REST where it has not.
 release() {
-	local map_id=$1 end=$2 pin inode files fd late=
+	local map_id=$1 end=$2 pin inode files fd late='' found
 	local -A entered=()
 	shift 2
 	pin=$(release_path "$map_id")
 	[[ $# -gt 0 && -e $pin ]] || return 0
+	# That they are looked for takes nobody's time.
+	mapfile -t found < <(entrances "$@")
+	now
+	((end >= NOW + RELEASE_MS)) || end=$((NOW + RELEASE_MS))
 	while IFS=$'\t' read -r inode files; do
 		[[ $inode != late ]] || {
 			late=1
@@ -166,7 +170,7 @@ release() {
 			enter_to_read "$pin" "$inode" "${files[@]}" >/dev/null || say failed
 		)
 		has_ended 100 "$fd" || HELD+=("$map_id $fd $inode")
-	done < <(entrances "$@")
+	done < <(say_each "${found[@]}" | sed '/^$/d')
 	for inode; do
 		if [[ -n ${entered[$inode]:-} ]]; then
 			:
@@ -188,8 +192,7 @@ release_taken() {
 		[[ -z $2 ]] || due "$2"
 	} | sed '/^$/d' | sort -u)
 	TAKEN=()
-	now
-	release "$1" "$(($3 > NOW + RELEASE_MS ? $3 : NOW + RELEASE_MS))" "${inodes[@]}"
+	release "$1" "$3" "${inodes[@]}"
 }
 
 # hold_more: in a process of its own, where a file for each may be open, and which has time.
