@@ -164,6 +164,11 @@ parse() {
 		esac
 		shift
 	done
+	check_numbers
+}
+
+# check_numbers: how much of each there may be.
+check_numbers() {
 	((${#PORTS[@]} + ${#EXCLUDE[@]} <= MAX_RANGES)) ||
 		usage_error "--port and --exclude-port: more than $MAX_RANGES ports and ranges"
 	((${#CGROUPS[@]} <= MAX_CGROUPS)) || usage_error "--exclude-cgroup: more than $MAX_CGROUPS times"

@@ -57,6 +57,33 @@ connections() {
 	map_is_empty "$@" || sockets "$@" | pair_up
 }
 
+# Of two ends, for pair_up().
+AWK_PAIRS='
+	function partner(end, own,    peer, its, third) {
+		peer = with_id[own[at["peer"]]]
+		if (!(peer in line))
+			peer = known_by[own[at["id"]]]
+		if (!(peer in line) || peer in done)
+			return "-"
+		# Has the peer not met anybody else?
+		split(line[peer], its, " ")
+		third = with_id[its[at["peer"]]]
+		return third == end || !(third in line) ? peer : "-"
+	}
+	function show(client, server,    age) {
+		age = of(client, "age_ms")
+		print (age == "-" ? of(server, "age_ms") : age), idle(client, server), \
+			fields(client, server), fields(server, client)
+	}
+	# Of two ends it is enough that one knows the other.
+	function idle(client, server) {
+		if (!known(client))
+			return of(server, "idle")
+		if (!known(server))
+			return of(client, "idle")
+		return of(client, "idle") && of(server, "idle") && (of(client, "pair") || of(server, "pair"))
+	}'
+
 # pair_up: the sockets, by their keys (struct sock_key, in which the addresses are bytes 4 to 35).
 # Two ends are one connection if one knows the other, which knows no third one.  Their sequence
 # numbers do not tell: root of a network namespace can choose them, so that many connections have
@@ -91,31 +118,7 @@ pair_up() {
 				else
 					show(own, other)
 			}
-		}
-		function partner(end, own,    peer, its, third) {
-			peer = with_id[own[at["peer"]]]
-			if (!(peer in line))
-				peer = known_by[own[at["id"]]]
-			if (!(peer in line) || peer in done)
-				return "-"
-			# Has the peer not met anybody else?
-			split(line[peer], its, " ")
-			third = with_id[its[at["peer"]]]
-			return third == end || !(third in line) ? peer : "-"
-		}
-		function show(client, server,    age) {
-			age = of(client, "age_ms")
-			print (age == "-" ? of(server, "age_ms") : age), idle(client, server), \
-				fields(client, server), fields(server, client)
-		}
-		# Of two ends it is enough that one knows the other.
-		function idle(client, server) {
-			if (!known(client))
-				return of(server, "idle")
-			if (!known(server))
-				return of(client, "idle")
-			return of(client, "idle") && of(server, "idle") && (of(client, "pair") || of(server, "pair"))
-		}' OFS='\t'
+		}'"$AWK_PAIRS" OFS='\t'
 }
 
 # fields(END, PEER), for awk: of the columns of a socket, as in pair_up(), and of the other end's;
