@@ -370,7 +370,7 @@ lists() {
 		echo "$bad"' lists "$ROOT" "$1"
 }
 
-# bats test_tags=long
+# bats test_tags=long,beside
 @test "hostile: a list is whole where pids soon come round again" {
 	local kernel
 	IFS=. read -ra kernel < <(uname -r)

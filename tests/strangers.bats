@@ -431,7 +431,7 @@ os.execv(sys.executable, [sys.executable, "-c", "import ctypes, time\n"
 }
 
 # Where a user's many cgroups leave no place for its own, and where it has none of its own.
-# bats test_tags=long
+# bats test_tags=long,beside
 @test "haproxy: one that splices, and cannot be excluded by cgroup, stays on TCP with all its connections" {
 	local how
 	echo "option splice-auto" >"$BOX_TMP/splices.cfg"

@@ -391,7 +391,7 @@ half_closes_with_eagain() {
 	have_want "directions that have left" "$(counter left_room left_bulk)" -ge 6
 }
 
-@test "readers: edge-triggered, and with a keepalive of their own after the accept, never stall" {
+@test "readers: by edges, with a keepalive of their own after the accept, never stall" {
 	counts_unread || skip "an upload of 300,000 bytes is on TCP at once here"
 	run -0 in_box python3 "$ROOT/tests/programs/kept_alive.py"
 	have_want "directions that have left for want of room" "$(counter left_room)" -ge 4

@@ -262,7 +262,7 @@ assert_whole() {
 	assert_no_pins
 }
 
-# bats test_tags=long
+# bats test_tags=long,beside
 @test "versions: killed between any two steps, the next one does the rest, and so does an unload" {
 	local n
 	other_version
