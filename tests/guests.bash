@@ -28,17 +28,18 @@ die() {
 	exit 1
 }
 
-# NAME SUITE ARCHITECTURE [PARAMETER], as the CPUs take them: the longest first.  What is called
-# nolsm boots with the LSMs that Ubuntu has active, without BPF.
+# NAME SUITE ARCHITECTURE [PARAMETER], as the CPUs take them: the longest first, and at last one with
+# several files, which is split.  What is called nolsm boots with the LSMs that Ubuntu has active,
+# without BPF.
 KERNELS='
 newest       sid      amd64
 5.10         bullseye amd64
 arm64        trixie   arm64
-6.1          bookworm amd64
-newest-nolsm sid      amd64 lsm=landlock,lockdown,yama,apparmor
 6.1-nolsm    bookworm amd64 lsm=landlock,lockdown,yama,apparmor
+newest-nolsm sid      amd64 lsm=landlock,lockdown,yama,apparmor
 6.12         trixie   amd64
 6.12-nolsm   trixie   amd64 lsm=landlock,lockdown,yama,apparmor
+6.1          bookworm amd64
 '
 
 # What a guest needs, with what that depends on, but not the packages of LEFT_OUT.

@@ -60,7 +60,8 @@ kTLS                   | 6.1               | guest/semantics | kTLS:
 held socket, repair    | 5.10 6.1          | guest/semantics | held:
 nbd, socket taken over | 5.10              | guest/nbd   | data is right|plain TCP, netlink
 guard                  | 6.1 newest arm64 6.1-nolsm newest-nolsm | guest/guard | without it a proxy|sees all|loses one|no address|TCP_REPAIR
-guard, its programs    | newest 6.1-nolsm  | guest/guard | never remembered|takes it off|does not stay|says by what|amid its exchange|cannot be detached
+guard, its programs    | newest 6.1-nolsm  | guest/guard | never remembered|takes it off|does not stay|says by what
+guard, killed reloads  | newest            | guest/guard | amid its exchange|cannot be detached
 guard, exchanged       | 6.1 newest arm64 newest-nolsm | guest/guard | another version
 guard, proxies         | newest 6.1-nolsm  | guest/guard | docker-proxy, which|Go proxy|HAProxy|systemd-socket
 Kubernetes, the pod    | 5.10 6.1-nolsm    | guest/pod   | .
@@ -95,6 +96,7 @@ guard                  | 5.10     | needs 5.15
 guard, its programs    | 5.10     | the same
 guard, proxies         | 5.10     | the same
 guard, exchanged       | 5.10     | the same
+guard, killed reloads  | 5.10     | the same
 '
 
 # ---- one kernel --------------------------------------------------------------
