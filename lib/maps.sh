@@ -11,11 +11,15 @@
 # Ubuntu's, names the processes behind them, and goes through the open files of all that it sees,
 # which any user can make very many: in a PID namespace of its own it sees itself alone.  That takes
 # CAP_SYS_ADMIN.  Without CAP_PERFMON it does not look.
-if [[ $(bpftool version 2>/dev/null) == *skeletons* ]] && unshare --pid --fork true 2>/dev/null; then
+if [[ $(bpftool version 2>/dev/null) != *skeletons* ]]; then
+	bpftool_shows() {
+		bpftool "$@"
+	}
+elif unshare --pid --fork true 2>/dev/null; then
 	bpftool_shows() {
 		unshare --pid --fork bpftool "$@"
 	}
-elif [[ $(bpftool version 2>/dev/null) == *skeletons* ]] && setpriv --bounding-set -perfmon true 2>/dev/null; then
+elif setpriv --bounding-set -perfmon true 2>/dev/null; then
 	bpftool_shows() {
 		setpriv --bounding-set -perfmon bpftool "$@"
 	}

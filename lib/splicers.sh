@@ -139,9 +139,11 @@ exclude_found() {
 }
 
 # is_system UID: one of the system's own, or of systemd's for a service (DynamicUser=), and no
-# user's.
+# user's.  For awk as well.
+IS_SYSTEM='uid < 1000 || (uid >= 61184 && uid <= 65519)'
 is_system() {
-	(($1 < 1000 || ($1 >= 61184 && $1 <= 65519)))
+	local uid=$1
+	((IS_SYSTEM))
 }
 
 # exclude_all_that_may: also what is started again, and has another cgroup then.  Where the cgroup
@@ -260,7 +262,8 @@ judged() {
 # cgroup can be excluded, each; and each of the name at that place.
 once_each() {
 	awk -v all="${1:-none}" '
-		!$3 || $1 == all || !seen[$1, $3, $4 < 1000 || ($4 >= 61184 && $4 <= 65519)]++'
+		{ uid = $4 }
+		!$3 || $1 == all || !seen[$1, $3, ('"$IS_SYSTEM"')]++'
 }
 
 # up_to_most: no more cgroups than can be excluded, and one.

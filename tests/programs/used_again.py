@@ -37,12 +37,17 @@ def options(sock):
     return [sock.getsockopt(*option) for option in OPTIONS]
 
 
-again, _ = dissolved()
-again.connect(again.getsockname())
-again.sendall(b"new")
-print(again.recv(100).decode())
-listener, _ = dissolved(3260)  # a port that is never admitted
-listener.listen()
-client = socket.create_connection(listener.getsockname()[:2])
-plain = socket.socket(FAMILY)
-print(options(listener) == options(plain), options(listener.accept()[0]) == options(plain))
+def main():
+    again, _ = dissolved()
+    again.connect(again.getsockname())
+    again.sendall(b"new")
+    print(again.recv(100).decode())
+    listener, _ = dissolved(3260)  # a port that is never admitted
+    listener.listen()
+    client = socket.create_connection(listener.getsockname()[:2])
+    plain = socket.socket(FAMILY)
+    print(options(listener) == options(plain), options(listener.accept()[0]) == options(plain))
+
+
+if __name__ == "__main__":
+    main()
