@@ -28,7 +28,7 @@ msg = @printf '  %-8s %s\n' "$(1)" "$(2)";
 MAKEFLAGS += --no-print-directory
 endif
 
-# Where `install` puts things; the target needs no compiler.
+# Where `make install` puts things; it needs no compiler.
 PREFIX ?= /usr/local
 LIBDIR := $(PREFIX)/lib/tcpip-bypass
 UNITDIR ?= $(PREFIX)/lib/systemd/system

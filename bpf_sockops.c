@@ -220,7 +220,7 @@ static __always_inline void mark_program(struct bpf_sock_ops *skops)
  */
 static __always_inline void announce_server(struct bpf_sock_ops *skops)
 {
-	struct meet_key note = {.note = NOTE_END};
+	struct meet_key note = {.kind = NOTE_END};
 	__u32 terms = terms_now();
 	__u64 req, listener;
 
@@ -241,7 +241,7 @@ static __always_inline void announce_server(struct bpf_sock_ops *skops)
 	 * socket, which looks like the kernel's own: it has sk_kern_sock from the listener.
 	 */
 	if (is_mptcp(listener) && terms & ADMIT_MPTCP) {
-		note.note = NOTE_MPTCP_LISTENER;
+		note.kind = NOTE_MPTCP_LISTENER;
 		leave_note(&note, announcement(req)); /* failing, the server is not admitted */
 	}
 }

@@ -268,7 +268,7 @@ load() {
 	choose_names
 	draw_secret
 	now
-	note_version $((NOW / 1000))
+	update_version $((NOW / 1000))
 	configure || exit 1
 	attach_sockops
 	load_program "$BYPASS" sk_msg "$BYPASS_PIN"
@@ -280,8 +280,8 @@ load() {
 	configure_cgroups || exit 1
 	open=$(report_open)
 	switch_on
-	trap - EXIT
 	trap '' INT TERM HUP # it is loaded, and says so
+	trap - EXIT
 	report
 	[[ -z $open ]] || say "$open"
 	say "loaded: TCP between programs of this host, under $CGROUP_SHOWN, skips the stack"
@@ -297,12 +297,12 @@ name_cgroup() {
 main() {
 	parse "$@"
 	need_root
+	check_capabilities
+	check_kernel
 	if ((INSTALL)); then
 		install_deps
 	fi
 	check_deps
-	check_capabilities
-	check_kernel
 	# Can the kernel bear the sockets of its listeners in a sockmap?
 	! mptcp_is_safe || ((ADMIT |= ADMIT_MPTCP))
 	if ((!RELOAD)); then

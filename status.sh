@@ -135,8 +135,8 @@ show() {
 	say "map          $SOCKETS of $MOST sockets"
 	say "open         $directions"
 	if [[ -z $CGROUP ]]; then
-		say "if the cgroup was removed, as that of a service that was started again, no new connection is" \
-			"admitted; to load for another one: sudo $HERE/unload.sh, then load.sh"
+		say "if the cgroup was removed, as that of a service that was started again, no new" \
+			"connection is admitted; to load for another one: sudo $HERE/unload.sh, then load.sh"
 	elif [[ $ATTACHED == 0 ]]; then
 		say "no new connection is admitted: ours is not attached there; to attach it again: sudo" \
 			"$HERE/load.sh --reload, with the options as before"
@@ -328,11 +328,7 @@ main() {
 		warn "needs root: sudo $0"
 		exit 2
 	}
-	command -v bpftool >/dev/null || {
-		warn "bpftool is missing; to install it: sudo $HERE/load.sh --install-deps"
-		exit 2
-	}
-	check_bpffs || exit 2
+	has_bpftool && check_bpffs || exit 2
 	trap unseen ERR # 1 is for what is not loaded
 	COUNTER_TEXTS=$(counter_texts)
 	trap 'end_lists || true' EXIT

@@ -223,7 +223,8 @@ detach_pinned() {
 	for pin in "$SOCKOPS_PIN" "$NEW_SOCKOPS_PIN"; do
 		detach_or_keep "$cgroup" sock_ops "$pin"
 	done
-	for pin in "${GUARD_DIRS[@]/%//${GUARD_PROGRAMS[0]}}" "${GUARD_DIRS[@]/%//${GUARD_PROGRAMS[1]}}"; do
+	for pin in "${GUARD_DIRS[@]/%//${GUARD_PROGRAMS[0]}}" \
+		"${GUARD_DIRS[@]/%//${GUARD_PROGRAMS[1]}}"; do
 		detach_or_keep "$cgroup" lsm_cgroup "$pin"
 	done
 	LOADED_FOR=$cgroup
@@ -350,8 +351,9 @@ report() {
 		((left <= MAX_SHOWN)) || say "  and $((left - MAX_SHOWN)) more"
 		((!LEFT_IS_CUT)) || say "  and perhaps others: there was no time to list all"
 	fi
-	((!NOT_LOOKED_AT)) || say "loads that an earlier unload.sh had to leave, for which there was no time:" \
-		"$NOT_LOOKED_AT; to go on: sudo $0"
+	((!NOT_LOOKED_AT)) ||
+		say "loads that an earlier unload.sh had to leave, for which there was no time:" \
+			"$NOT_LOOKED_AT; to go on: sudo $0"
 	((!${#HELD[@]} && !${#REST[@]})) || held_up
 	((!UNENTERED)) ||
 		say "network namespaces that cannot be entered: $UNENTERED; sockets in them keep the keepalive" \
@@ -391,9 +393,7 @@ main() {
 	local bypass config map map_id='' end said
 	parse "$@"
 	need_root
-	command -v bpftool >/dev/null ||
-		die "bpftool is missing; to install it: sudo $HERE/load.sh --install-deps"
-	check_bpffs || exit 1
+	has_bpftool && check_bpffs || exit 1
 	trap '' PIPE # a reader that goes away stops nothing
 	one_at_a_time
 	trap end_lists EXIT

@@ -364,7 +364,6 @@ struct bpf_prog {
 };
 
 struct bpf_prog_array_item {
-	struct bpf_prog *prog;
 };
 
 struct bpf_prog_array {
@@ -372,7 +371,6 @@ struct bpf_prog_array {
 };
 
 struct cgroup_bpf {
-	struct bpf_prog_array *inactive;
 };
 
 struct cgroup_subsys_state {

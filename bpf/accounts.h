@@ -116,11 +116,11 @@ static __always_inline void count_answer(struct sock_record *rec)
 }
 
 /*
- * A connection ends, or its server leaves the map: judged once, by the server's end.  Only the end
- * that sends a reset hears of it.  If that is the client, it judges, provided that the server's
+ * A connection ends, or its server leaves the map: settled once, by the server's end.  Only the end
+ * that sends a reset hears of it.  If that is the client, it settles, provided that the server's
  * record is still there.
  */
-static __always_inline void judge(struct sock_record *rec, int by_client)
+static __always_inline void settle(struct sock_record *rec, int by_client)
 {
 	struct sock_view server = rec->view;
 
@@ -129,9 +129,9 @@ static __always_inline void judge(struct sock_record *rec, int by_client)
 			return;
 		read_view(&server, rec->peer);
 	}
-	if (server.judged || rec->view.judged)
+	if (server.settled || rec->view.settled)
 		return;
-	rec->view.judged = 1;
+	rec->view.settled = 1;
 	if (server.answers <= SHORT_ANSWERS)
 		spend(rec->view.account);
 	else

@@ -128,7 +128,7 @@ static __always_inline void guard(struct sock *sk)
 		return;
 	}
 	count(cpu, guarded_unread, 1);
-	note_einval(rec, queue, landed);
+	keep_einval(rec, queue, landed);
 }
 
 /* The record of a socket that is in the map, by address; 0: none. */

@@ -109,7 +109,7 @@ struct cpuinfo_x86___ours {
 
 static __always_inline void fence(struct sock_record *rec)
 {
-	struct meet_key never = {.note = NOTE_NONE};
+	struct meet_key never = {.kind = NOTE_NONE};
 
 	if (bpf_core_type_exists(struct cpuinfo_x86___ours)) {
 		__sync_fetch_and_add(&rec->fence, 1);

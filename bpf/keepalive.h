@@ -13,13 +13,13 @@
  *
  * A probe is an empty segment (tcp_xmit_probe_skb): it touches no queue, no sequence number
  * and no record.  A path that is cut must not end a connection: where the program has no
- * keepalive of its own, probes that find no answer do not count, and TCP_USER_TIMEOUT, by
- * which the kernel would judge them, waits as long as TCP has nothing under way.  A program's
- * own keepalive is only made more frequent; not while a probe is unanswered, nor with
- * TCP_USER_TIMEOUT, nor where it counts two probes or fewer.  These exceptions are for the clock of
- * conntrack: the leaving one probes in any case, and TCP_USER_TIMEOUT waits meanwhile.  The kernel
- * goes on counting from the probes that have found no answer by then, so the program's count gets
- * that many more until there is an answer.
+ * keepalive of its own, probes that find no answer do not count.  TCP_USER_TIMEOUT would count
+ * them, so it waits as long as TCP has nothing under way.  A program's own keepalive is only made
+ * more frequent; not while a probe is unanswered, nor with TCP_USER_TIMEOUT, nor where it counts
+ * two probes or fewer.  These exceptions are for the clock of conntrack: the leaving one probes
+ * in any case, and TCP_USER_TIMEOUT waits meanwhile.  The kernel goes on counting from the probes
+ * that have found no answer by then, so the program's count gets that many more until there is
+ * an answer.
  *
  * SO_KEEPALIVE cannot tell who has switched it on.  It is switched off again, unless the
  * program has set TCP_KEEPIDLE meanwhile.

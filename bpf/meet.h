@@ -21,7 +21,7 @@
 struct meet_key {
 	__u32 local_seq;
 	__u32 remote_seq;
-	__u32 note; /* NOTE_* */
+	__u32 kind; /* NOTE_* */
 };
 
 enum {
@@ -81,7 +81,7 @@ static __always_inline int take_note_to_self(const struct sock_key *key)
 {
 	struct meet_key note = own_note(key);
 
-	note.note = NOTE_MPTCP_LISTENER;
+	note.kind = NOTE_MPTCP_LISTENER;
 	return take_note(&note);
 }
 

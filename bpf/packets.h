@@ -122,7 +122,7 @@ static __always_inline void on_packet(struct bpf_sock_ops *skops, int sent)
 		if (sent && (fin || state == BPF_TCP_CLOSE) && rec->peer_sk &&
 		    rec->unread > MUCH_UNREAD)
 			wait_before_last_packet(rec->peer_sk);
-		judge(rec, state == BPF_TCP_CLOSE && !rec->server && is_there(rec));
+		settle(rec, state == BPF_TCP_CLOSE && !rec->server && is_there(rec));
 		if (fin)
 			remember_program(rec, cpu);
 	} else if (sent) {
@@ -147,7 +147,7 @@ static __always_inline void on_packet(struct bpf_sock_ops *skops, int sent)
 		set_left(rec, left_peer_left, LEFT_QUEUED);
 	if (bpf_map_delete_elem(&sock_ops_map, &rec->key))
 		return; /* the socket is being closed, which removes it */
-	judge(rec, 0);
+	settle(rec, 0);
 	count(cpu, ejected, 1);
 	wake_reader(skops, rec->view.sk);
 	rec->in_map = OUT_AS_CLOCK;

@@ -16,7 +16,7 @@
  * whether it can live with that (below).  If some may be on their way, or there are too many
  * messages, it is not known what waits.
  */
-static __always_inline void note_einval(struct sock_record *rec, __u64 address, int landed)
+static __always_inline void keep_einval(struct sock_record *rec, __u64 address, int landed)
 {
 	struct sock_view peer;
 	__u64 queue;

@@ -61,8 +61,8 @@ static __always_inline int memory_pressure(struct sock_record *rec)
 	return read_word(rec->pressure) != 0;
 }
 
-/* Judges a connection again in a scope that neither of its ends was admitted in. */
-static __always_inline void judge_again(struct sock_record *rec, __u32 terms)
+/* Looks whether a connection belongs to a scope that neither of its ends was admitted in. */
+static __always_inline void rescope(struct sock_record *rec, __u32 terms)
 {
 	__u16 port = rec->server ? rec->key.local_port : rec->peer_key.local_port;
 
@@ -90,7 +90,7 @@ static __always_inline void look_at_both(struct send *s)
 		rec->view.turn++;
 	read_view(&s->peer, rec->peer);
 	if (scope_in(terms) != rec->scope)
-		judge_again(rec, terms);
+		rescope(rec, terms);
 	/* Where a read is not just a load, once in a jiffy. */
 	if (!can_cast() && rec->sent_at == s->now)
 		return;

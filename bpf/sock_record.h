@@ -66,7 +66,7 @@ struct sock_view {
 	__u32 answers;	/* sends before which the peer had had its turn */
 	__u16 account;	/* the server's place in sock_ops_accounts; a client's when it has met it */
 	__u8 reads_tcp; /* this end reads past its psock (guard.h) */
-	__u8 judged;	/* the connection was, as short or long (accounts.h) */
+	__u8 settled;	/* the connection was, as short or long (accounts.h) */
 	/* In one word, so that who reads them sees them as of one moment. */
 	__u8 left;    /* LEFT*: this end has left the bypass: it sends over TCP for good */
 	__u8 ended;   /* this end has ended its direction (SHUT_WR, close) */
@@ -124,7 +124,7 @@ struct sock_record {
 	__u32 thread;		  /* B: id of the thread that sent last */
 	__u32 put_offs;		  /* B: sends past all bounds, in this burst or since was_read() */
 	__u32 cb_flags;		  /* O, R: callback flags that we have set on the socket */
-	__u32 scope;		  /* O, B: in which this end was judged last (scope_in) */
+	__u32 scope;		  /* O, B: that this end was looked at in last (scope_in) */
 	/* O, R: what keepalive.h has set, and what the program had set before; 0: nothing. */
 	__u32 probe_idle;	/* jiffies */
 	__u32 program_idle;	/* jiffies */

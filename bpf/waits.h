@@ -68,7 +68,7 @@ enum wait { IS_HELD, IS_FREE, IS_OVER };
  * waits_for_lock, which says whether its holder waits for our lock in turn.  If it does, one of the
  * same USER is not waited for, one of another user only if this end is PATIENT, and a FIN never.
  */
-__noinline int wait_until(__u64 sk, __u64 place, __u64 user, int patient, __u64 until)
+__noinline int wait_for_lock(__u64 sk, __u64 place, __u64 user, int patient, __u64 until)
 {
 	for (int i = 0; i < HELD_STEPS; i++) {
 		int reads = i < HELD_STEPS_SHORT ? CLOCK_READS_BETWEEN : HELD_CLOCK_READS;
@@ -100,7 +100,7 @@ __noinline int wait_until_free(__u64 sk, __u64 record, __u64 queue, __u64 user, 
 			return 0;
 		left = size;
 		ns = HELD_NS + HELD_BYTE_NS * (size < HELD_BYTES ? size : HELD_BYTES);
-		found = wait_until(sk, place, user, patient, bpf_ktime_get_ns() + ns);
+		found = wait_for_lock(sk, place, user, patient, bpf_ktime_get_ns() + ns);
 		if (found != IS_OVER)
 			return found == IS_FREE;
 	}

@@ -33,9 +33,9 @@ only_ours() {
 	done
 }
 
-# detach_pin CGROUP TYPE PIN: what is pinned there, attached or not, which only CAP_SYS_ADMIN can see.
-# So it is attached first, which the kernel refuses a second time: what does not detach it then has
-# failed.  (Unless it could not be attached, and is not: then it must be seen.)
+# detach_pin CGROUP TYPE PIN: what is pinned there, attached or not, which only CAP_SYS_ADMIN can
+# see.  So it is attached first, which the kernel refuses a second time: what does not detach it
+# then has failed.  (Unless it could not be attached, and is not: then it must be seen.)
 detach_pin() {
 	local programs id
 	# Something else; or the link of a tracing program, which is gone with its pin.

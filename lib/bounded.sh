@@ -28,7 +28,8 @@ bounded() {
 		alone "$all"
 		exec </dev/null 2>/dev/null # who reads our messages does not wait for it
 		trap - PIPE
-		timeout --signal KILL "$(($1 + 2))" "${@:2}" && say all >&"$all" # after the limit below, whose 124 tells
+		# After the limit below, whose 124 tells.
+		timeout --signal KILL "$(($1 + 2))" "${@:2}" && say all >&"$all"
 	)
 	timeout --foreground "$1" cat <&"$fd" 2>/dev/null || status=$?
 	exec {fd}<&-

@@ -20,8 +20,8 @@ check_cgroup() {
 # check_lasting OPTION PATH WHAT-FOLLOWS
 check_lasting() {
 	[[ ${2%/} != *.@(service|scope) ]] ||
-		warn "$1: systemd removes the cgroup of a service that is stopped, and makes another one when it is" \
-			"started again: $3; a slice lasts: $(shown "$2")"
+		warn "$1: systemd removes the cgroup of a service that is stopped, and makes another one when" \
+			"it is started again: $3; a slice lasts: $(shown "$2")"
 }
 
 # cgroup2_mounts: where cgroup v2 is mounted.  First those of a whole hierarchy, or of one above

@@ -141,6 +141,7 @@ confinement() {
 	local profile=
 	read -r profile 2>/dev/null </proc/self/attr/apparmor/current || true
 	[[ $profile == *" (enforce)" ]] || return 0
-	say "; AppArmor's profile $(shown "${profile% (*}") may deny it: on Kubernetes set appArmorProfile to" \
-		"Unconfined, as docs/kubernetes.yaml does; with Docker use --security-opt apparmor=unconfined"
+	say "; AppArmor's profile $(shown "${profile% (*}") may deny it: on Kubernetes set" \
+		"appArmorProfile to Unconfined, as docs/kubernetes.yaml does; with Docker use" \
+		"--security-opt apparmor=unconfined"
 }

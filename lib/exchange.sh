@@ -38,7 +38,7 @@ take_places() {
 	[[ ! -e $NEW_BYPASS_PIN ]] || cmd mv "$NEW_BYPASS_PIN" "$BYPASS_PIN" || return
 	# Last: while it is there, this is not done.
 	cmd mv "$NEW_SOCKOPS_PIN" "$SOCKOPS_PIN" || return
-	note_version "$LOADED_AT"
+	update_version "$LOADED_AT"
 	write_updates "the version"
 }
 
@@ -49,8 +49,8 @@ attach_again() {
 	if ! cmd -t bpftool cgroup attach "$CGROUP" sock_ops pinned "$SOCKOPS_PIN" multi &&
 		programs=$(programs_on sock_ops "$CGROUP") && [[ -n $programs ]] &&
 		! grep -q "^$(id_of prog pinned "$SOCKOPS_PIN") " < <(say "$programs"); then
-		die "$SOCKOPS was detached, and cannot be attached again; if another sock_ops program is why, this" \
-			"shows it: sudo bpftool cgroup show $CGROUP_QUOTED effective"
+		die "$SOCKOPS was detached, and cannot be attached again; if another sock_ops program is why," \
+			"this shows it: sudo bpftool cgroup show $CGROUP_QUOTED effective"
 	fi
 	cmd -q bpftool prog attach pinned "$BYPASS_PIN" msg_verdict pinned "$MAP_PIN" 2>/dev/null || true
 }

@@ -154,8 +154,8 @@ end_former_guard() {
 	local dir
 	[[ -e $GUARD_DIR || ! -e $OLD_GUARD_DIR ]] || cmd mv -T "$OLD_GUARD_DIR" "$GUARD_DIR"
 	for dir in "$NEW_GUARD_DIR" "$OLD_GUARD_DIR"; do
-		[[ ! -e $dir ]] || take_off "$dir" || die "bpftool cannot take off what a load.sh that was killed" \
-			"has left: $dir"
+		[[ ! -e $dir ]] || take_off "$dir" ||
+			die "bpftool cannot take off what a load.sh that was killed has left: $dir"
 	done
 	if is_guarded; then
 		attach_guard "$GUARD_DIR"

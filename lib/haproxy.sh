@@ -95,7 +95,8 @@ splices() {
 	local said
 	# It goes where the process is: there a member of PATH or LD_LIBRARY_PATH that is no absolute path
 	# would lead to the files of whoever has started that.
-	said=$(bounded 2 env -i LC_ALL=C PATH="$PATH" bash -c "$JUDGE_ONE" bash "$1" "$READ_FILES" "$READER")
+	said=$(bounded 2 env -i LC_ALL=C PATH="$PATH" \
+		bash -c "$JUDGE_ONE" bash "$1" "$READ_FILES" "$READER")
 	case $said in
 	yes) return 0 ;;
 	no) return 1 ;;

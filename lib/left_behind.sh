@@ -63,8 +63,8 @@ end_left_behind() {
 		return 0
 	}
 	if [[ $LOADED_LAYOUT != "$LAYOUT" ]]; then
-		say "left behind by another version (program $2): what has unread bytes stays on the bypass until" \
-			"it is closed, or the unload.sh of that version is run"
+		say "left behind by another version (program $2): what has unread bytes stays on the bypass" \
+			"until it is closed, or the unload.sh of that version is run"
 		switch_to "$OFF" id "$4"
 		return
 	fi

@@ -29,7 +29,8 @@ lingers() {
 linger() {
 	local id ids go pid
 	# Opening a map without a pin, by its id, takes CAP_SYS_ADMIN.
-	if [[ ${#STAY[@]} -gt 0 && $(bpftool_shows map show id "${STAY[0]}" 2>&1) == *"not permitted"* ]]; then
+	if [[ ${#STAY[@]} -gt 0 &&
+		$(bpftool_shows map show id "${STAY[0]}" 2>&1) == *"not permitted"* ]]; then
 		say "they stay until they are closed, or unload.sh is run with CAP_SYS_ADMIN"
 		STAY=()
 	fi

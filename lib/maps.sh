@@ -7,6 +7,12 @@
 
 # A MAP below is what bpftool calls so: `pinned PATH` or `id N`.
 
+has_bpftool() {
+	command -v bpftool >/dev/null && return
+	warn "bpftool is missing; to install it: sudo $HERE/load.sh --install-deps"
+	return 1
+}
+
 # bpftool_shows ARGUMENT...: bpftool, where it shows programs or maps.  One with skeletons, as
 # Ubuntu's, names the processes behind them, and goes through the open files of all that it sees,
 # which any user can make very many: in a PID namespace of its own it sees itself alone.  That takes

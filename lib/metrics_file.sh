@@ -44,7 +44,8 @@ main() {
 	# 1: not loaded, which the text says.
 	text=$("$HERE/status.sh" --prometheus) || (($? == 1))
 	[[ $text == *tcpip_bypass_loaded* ]] || die "status.sh does not tell; the metrics stay as they are"
-	said=$(bounded "$WRITE_SECONDS" bash -c 'exec "$@" 2>&1' bash "$HERE/lib/metrics_file.sh" - "$text") ||
+	said=$(bounded "$WRITE_SECONDS" \
+		bash -c 'exec "$@" 2>&1' bash "$HERE/lib/metrics_file.sh" - "$text") ||
 		status=$?
 	[[ -z $said ]] || say "$said" >&2
 	((status != 124)) || warn "METRICS: somebody holds the lock of that directory"

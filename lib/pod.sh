@@ -135,7 +135,8 @@ end() {
 		write_metrics
 		;;
 	1) say "another pod goes on" ;;
-	*) die "flock does not tell whether another pod goes on; if none does: sudo unload.sh on the node" ;;
+	*) die "flock does not tell whether another pod goes on; if none does:" \
+		"sudo unload.sh on the node" ;;
 	esac
 	exit 0
 }
@@ -164,7 +165,8 @@ main() {
 	check_bpffs || exit 1
 	join
 	if ! on_node true 2>/dev/null; then
-		warn "cannot see the node's cgroups (hostPID, CAP_SYS_PTRACE): those of other pods have no paths here"
+		warn "cannot see the node's cgroups (hostPID, CAP_SYS_PTRACE):" \
+			"those of other pods have no paths here"
 		ON_NODE=(env)
 	fi
 	load_in_turn || exit

@@ -25,8 +25,8 @@ check_loaded() {
 	read -ra LOADED_VALUES < <(config_in "$dump")
 	read -r layout LOADED_AT LOADED_VERSION < <(say "$version") || true
 	[[ $layout == "$LAYOUT" ]] ||
-		not_in_place "loaded by ${LOADED_VERSION:+version $LOADED_VERSION, }another one than these scripts," \
-			"of $VERSION, can change in place"
+		not_in_place "loaded by ${LOADED_VERSION:+version $LOADED_VERSION, }another one than these" \
+			"scripts, of $VERSION, can change in place"
 	[[ -z $CGROUP || $(stat -c %i "$CGROUP") -eq ${LOADED_VALUES[0]} ]] ||
 		not_in_place "loaded for another cgroup, which cannot be changed in place"
 	CGROUP_INODE=${LOADED_VALUES[0]}
@@ -76,8 +76,8 @@ reload() {
 	((!other)) || load_new
 	((!GUARD_WANTED)) || reload_guard
 	choose_names
-	configure || die "if a --reload that was killed has left too much: --reload with the options from before" \
-		"it makes room"
+	configure || die "if a --reload that was killed has left too much:" \
+		"--reload with the options from before it makes room"
 	undo_with "$RUNNING_PIN" rm -f "$RUNNING_PIN"
 	exclude_running
 	configure_cgroups || die "if a --reload that was killed has left too much, load anew: sudo" \

@@ -7,30 +7,33 @@
 # goes through shown(), once, where it is taken in for showing.  What is done with a thing (a
 # cgroup, a process) is done by its number or its unchanged path, never by what is shown.
 #
-#   what                    chosen by                    taken in by                 shown by
-#   names of processes      any user: any bytes          sock_ops_open, in hex;      with_programs();
-#                                                        sock_ops_running, in hex    as a place in SOUGHT
-#                                                        with_names(), from /proc    shown_lines()
-#                                                        lock_holders(), from /proc  lock_holders()
-#   --exclude-program       root                         load.sh, parse()            excluded_programs()
-#   paths of cgroups        users to whom a cgroup is    cgroup_paths(), by inode;   status.sh, with shown_lines();
-#                           delegated: all bytes but     cgroup_path(), by inode;    load.sh; what commands get:
-#                           "/" and line breaks          check_cgroup()              cmd()
-#   other arguments         root                         parse()                     usage_error(), check_cgroup()
-#   names of programs       who may load some; the       programs_on()               programs_on()
-#                           kernel takes [A-Za-z0-9_.]
-#   types of programs,      the kernel                   programs_on(), map_id(),    by bpftool: numbers and
-#   ids, flags, counters                                 number_in(), entries()      words of a pattern
-#   version that is loaded  root                         version_in()                as it is: it was shown
-#   lines of mounts         who may mount                cgroup2_mounts()            as paths of cgroups
-#   addresses, ports        who connects                 sock_ops_*, as numbers      address()
-#   inodes, pids            the kernel                   sock_ops_*, as numbers;     as they are
-#                                                        lock_holders()
-#   arguments of processes  any user                     haproxy.sh                  not at all
-#   names of namespaces     root                         entrances()                 not at all
-#   METRICS                 root; where it leads, who    metrics_file.sh             metrics_file.sh
-#                           may write beside it
-#   AppArmor's profile      root                         confinement()               confinement()
+#   what                  chosen by                 taken in by               shown by
+#   names of processes    any user: any bytes       sock_ops_open, in hex     with_programs()
+#                                                   sock_ops_running, in hex  a place in SOUGHT
+#                                                   with_names()              shown_lines()
+#                                                   lock_holders()            lock_holders()
+#   --exclude-program     root                      load.sh, parse()          excluded_programs()
+#   paths of cgroups      whom a cgroup was given:  cgroup_path[s](), by      shown_lines(), status.sh,
+#                         all bytes but "/" and     inode; check_cgroup()     load.sh; what commands
+#                         line breaks                                         get: cmd()
+#   other arguments       root                      parse()                   usage_error(),
+#                                                                             check_cgroup()
+#   names of programs     who may load some; the    programs_on()             programs_on()
+#                         kernel takes only
+#                         [A-Za-z0-9_.]
+#   types of programs,    the kernel                programs_on(), map_id(),  as numbers, and words of
+#   ids, flags, counters                            number_in(), entries()    a pattern
+#   version loaded        root                      version_in()              as it is: it was shown
+#   lines of mounts       who may mount             cgroup2_mounts()          as paths of cgroups
+#   addresses, ports      who connects              sock_ops_*, as numbers    address()
+#   inodes, pids          the kernel                sock_ops_*, as numbers;   as they are
+#                                                   lock_holders()
+#   arguments of          any user                  haproxy.sh                not at all
+#   processes
+#   names of namespaces   root                      entrances()               not at all
+#   METRICS               root; where it leads,     metrics_file.sh           metrics_file.sh
+#                         who may write beside it
+#   AppArmor's profile    root                      confinement()             confinement()
 
 # For awk, where bytes are two hexadecimal digits each: shown() of a string up to a zero, and
 # number() of one in memory, the least significant byte first.

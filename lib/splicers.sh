@@ -15,9 +15,9 @@
 # They take the guard's EINVAL for an error: systemd-socket-proxyd, and systemd-socket-activate,
 # which starts it; pasta, the network of rootless Podman, which becomes passt.avx2 where the CPU has
 # AVX2.
-UNGUARDED=(systemd-socket- pasta passt.avx2)
+GUARD_MISSES=(systemd-socket- pasta passt.avx2)
 # From 28 on it is dockerd that calls listen(2) for docker-proxy.
-GUARDED=(docker-proxy dockerd)
+GUARD_SEES=(docker-proxy dockerd)
 # HAProxy splices only with an option, which can be found out for a running one (haproxy.sh).
 MAY_SPLICE=haproxy
 
@@ -61,10 +61,10 @@ will_be_guarded() {
 
 # Before anything is attached: by name what listens or connects from then on.
 choose_names() {
-	local names=("${UNGUARDED[@]}")
+	local names=("${GUARD_MISSES[@]}")
 	seek_names "it is excluded by name" "${PROGRAMS[@]}"
 	((!ADMIT_SPLICING)) || return 0
-	will_be_guarded || names+=("${GUARDED[@]}")
+	will_be_guarded || names+=("${GUARD_SEES[@]}")
 	seek_names "it reads with splice(2)" "${names[@]}"
 	if ! will_be_guarded; then
 		MAY_SPLICE_AT=${#SOUGHT[@]}
@@ -80,7 +80,7 @@ exclude_running() {
 	local -A path_of=()
 	((${#SOUGHT[@]})) || return 0
 	# First all of the list: what reads it may take its time.
-	list=$(running) || exclude_what_listens "not all programs could be looked at"
+	list=$(list_running) || exclude_what_listens "not all programs could be looked at"
 	# An iterator goes through those of its reader's PID namespace; this is the number of the first
 	# one.
 	[[ $(stat -L -c %i /proc/self/ns/pid) == 4026531836 ]] || exclude_unseen
@@ -108,7 +108,8 @@ exclude_running() {
 exclude_found() {
 	local place=${1%[?~]} why who lasts=
 	why=${WHY[place]}
-	[[ $1 != *\? ]] || why="it may read with splice(2), its configuration cannot be read, or has changed"
+	[[ $1 != *\? ]] ||
+		why="it may read with splice(2), its configuration cannot be read, or has changed"
 	[[ $1 != *\~ ]] || why="it may read with splice(2), there was no time to read its configuration"
 	[[ -n ${SHOWN[place]:-} ]] || SHOWN[place]=$(shown "${SOUGHT[place]}")
 	if [[ $place == "$MAY_SPLICE_AT" ]]; then
@@ -152,8 +153,8 @@ exclude_all_that_may() {
 	[[ -n $MAY_SPLICE_AT && -z $ALL_THAT_MAY ]] || return 0
 	ALL_THAT_MAY=1
 	exclude_name "$MAY_SPLICE"
-	left_out "stays on TCP, whenever it is started: any program called $MAY_SPLICE, since one may read" \
-		"with splice(2)"
+	left_out "stays on TCP, whenever it is started: any program called $MAY_SPLICE," \
+		"since one may read with splice(2)"
 }
 
 # exclude_unseen: what is in other PID namespaces.  What has called listen(2) since a load that
@@ -186,8 +187,8 @@ exclude_what_listens() {
 	left_out "stays on TCP, as $1: whatever listens already, until it is started again"
 }
 
-# running: the lines of sock_ops_running.  Fails where it takes too long, or is refused.
-running() {
+# list_running: the lines of sock_ops_running.  Fails where it takes too long, or is refused.
+list_running() {
 	local log status=0
 	cmd -q rm -f "$RUNNING_PIN" # of a load.sh that was killed
 	if ! log=$(cmd -q bpftool iter pin "$OBJECTS/$RUNNING.o" "$RUNNING_PIN" 2>&1); then

@@ -122,7 +122,7 @@ take_out() {
 # number is said at the end.
 delete_keys() {
 	local keys at=0 tried gone=0 starts=0 end
-	note_namespaces
+	keep_namespaces
 	now
 	end=$((NOW + DELETE_MS))
 	mapfile -t keys
@@ -139,8 +139,8 @@ delete_keys() {
 	done
 }
 
-# note_namespaces: of the sockets that are about to be taken out.
-note_namespaces() {
+# keep_namespaces: of the sockets that are about to be taken out.
+keep_namespaces() {
 	local inode
 	while read -r inode; do
 		# shellcheck disable=SC2034 # for release.sh

@@ -53,8 +53,9 @@ draw_secret() {
 	UPDATES+=("map update $entry value hex ${secret[*]}")
 }
 
-# note_version SECONDS: which version this is, and when its maps were made, for scripts of any one.
-note_version() {
+# update_version SECONDS: which version this is, and when its maps were made, for scripts of any
+# one.
+update_version() {
 	local head
 	# shellcheck disable=SC2046 # words
 	printf -v head '%02x ' $(in_memory 4 "$LAYOUT") $(in_memory 4 "$1")
