@@ -36,7 +36,7 @@ static __always_inline void tally(struct send *s)
 			settle_credit(rec, turned);
 			rec->burst = 0;
 			rec->in_parts = 0;
-			rec->waits = rec->put_offs = 0;
+			rec->put_offs = 0;
 			rec->wait_at = credit(rec);
 		}
 	}
@@ -177,7 +177,7 @@ static __always_inline int has_caught_up(const struct send *s)
 	if (rec->burst <= rec->wait_at || rec->in_parts)
 		return 0;
 	rec->wait_at = 2 * rec->burst;
-	return wait_for_reader(rec->peer_queue, rec->peer);
+	return reader_catches_up(s);
 }
 
 /*
@@ -233,8 +233,7 @@ static __always_inline enum counter reason_to_leave(struct send *s)
 
 	if (reason != NO_REASON)
 		return reason;
-	look_at_both(s);
-	if (was_dissolved(s))
+	if (!look_at_both(s) || was_dissolved(s))
 		return left_no_peer;
 	tally(s);
 	/* What waits there is for nobody.  Its reset may have been lost: TCP draws another one. */
@@ -310,7 +309,7 @@ int bpf_tcpip_bypass(struct sk_msg_md *msg)
 	struct bpf_sock *sk = msg->sk;
 	struct sock_cpu *cpu = this_cpu();
 	enum counter reason;
-	struct send s = {};
+	struct send s;
 
 	if (!sk || !cpu)
 		return SK_PASS;
@@ -320,6 +319,8 @@ int bpf_tcpip_bypass(struct sk_msg_md *msg)
 	s.now = bpf_jiffies64();
 	s.size = msg->size;
 	s.state = sk->state;
+	s.cpu = cpu;
+	s.taken_over = s.has_option = s.found_empty = 0;
 	count_thread(s.rec);
 	if (s.rec->view.left)
 		return pass(msg, s.rec, cpu);

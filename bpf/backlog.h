@@ -20,8 +20,7 @@
  * EAGAIN (reader_waits); each send past ROOM then waits for the reader.  A burst with a message of
  * PART_OF_SEND or more gets as much, too: a longer send comes as messages of 544 KiB (MAX_MSG_FRAGS
  * pages of 32 KiB).  They belong to one call.  A reader on the same CPU cannot run before it
- * returns, so leaving in the middle would leave much unread.  If a wait finds that the reader has
- * not moved, such a burst waits no more.
+ * returns, so leaving in the middle would leave much unread.
  *
  * Up to ALWAYS_FITS the buffers are not looked at: that is 1 KiB of payload, a quarter of the
  * smallest buffer.  Kernels without msg_tot_len get ROOM_UNCOUNTED, and no more in either
@@ -64,11 +63,26 @@
 #define HOST_SHARE	16
 
 /*
- * A reader that shares the sender's CPU cannot run before the sender is
- * preempted: from half of ROOM on, up to PATIENCE waits are spent (5 ms, more
- * than a scheduler's tick at 250 Hz), one for each send.
+ * Before a direction leaves, and from half of ROOM on at each send, the reader is given time.  One
+ * that shares the sender's CPU cannot run before the sender is preempted, after a scheduler's tick
+ * (4 ms at 250 Hz).  Others can let each send to them wait in vain, or just not in vain.  So all
+ * sends of a CPU have MAX_WAITS in a window of 2^WINDOW_SHIFT ns (134 ms), an eighth of its time.
+ * After these none waits, and more directions leave with unread bytes.
  */
-#define PATIENCE 25
+#define WINDOW_SHIFT 27
+#define MAX_WAITS    84
+
+static __noinline int reader_catches_up(const struct send *s)
+{
+	__u32 window = bpf_ktime_get_ns() >> WINDOW_SHIFT;
+	struct sock_cpu *cpu = s->cpu;
+
+	if (cpu->window != window) {
+		cpu->window = window;
+		cpu->waits = 0;
+	}
+	return cpu->waits++ < MAX_WAITS && wait_for_reader(s->rec->peer_queue, s->rec->peer);
+}
 
 static __noinline __u64 room(const struct sock_record *rec)
 {
@@ -143,7 +157,8 @@ static __always_inline int too_many(struct sock_record *rec)
  *     probing a closed window.  A sender that has closed gives up then (tcp_orphan_retries), before
  *     6.6 also one that has not (tcp_retries2): there the buffer is taken as it is;
  *   - what comes while the reader is in a call: a reset never comes again, and the reader waits.
- *     Not so amid one send, since readers would stop at the boundary (wait_before_last_packet).
+ *     This bound does not apply within one large send, since readers would stop at the boundary:
+ *     wait_before_last_packet() waits for them instead.
  *
  * While another thread waits in a recv the direction must not leave, so these bounds do not apply.
  * They do before accept(2): no memory cgroup bounds what waits then, and accept(2) charges all of
@@ -177,7 +192,7 @@ static __noinline enum backlog was_read(const struct send *s)
 	s->rec->unread = s->size + MESSAGE_COST;
 	s->rec->unread_since = s->now;
 	s->rec->messages = 1;
-	s->rec->waits = s->rec->put_offs = 0;
+	s->rec->put_offs = 0;
 	return WAS_READ;
 }
 
@@ -185,12 +200,12 @@ static __noinline enum backlog was_read(const struct send *s)
 static __always_inline enum backlog backlog(const struct send *s)
 {
 	struct sock_record *rec = s->rec;
-	__u64 most, waiting, first;
+	__u64 most, waiting;
 
 	if (rec->unread <= ALWAYS_FITS)
 		return FITS;
 	if (too_many(rec) || over_buffer(rec, s->size)) {
-		if (!wait_for_reader(rec->peer_queue, rec->peer))
+		if (!reader_catches_up(s))
 			return TOO_MUCH;
 		was_read(s);
 		return over_buffer(rec, s->size) ? TOO_MUCH : WAS_READ;
@@ -201,15 +216,11 @@ static __always_inline enum backlog backlog(const struct send *s)
 		most = waiting;
 	if (rec->unread > most && (rec->in_parts || rec->unread > waiting || !reader_waits(rec)))
 		return TOO_MUCH;
-	if (rec->unread <= most && (rec->unread <= most / 2 || rec->waits >= PATIENCE))
+	if (rec->unread <= most / 2)
 		return FITS;
-	rec->waits++;
-	first = read_word(rec->peer_queue);
-	if (wait_for_reader(rec->peer_queue, rec->peer))
+	/* Past ROOM the wait alone slows a sender down that must not leave. */
+	if (rec->unread > most ? wait_for_reader(rec->peer_queue, rec->peer) : reader_catches_up(s))
 		return was_read(s);
-	/* It has not moved, and may not before this call has ended. */
-	if (rec->in_parts && read_word(rec->peer_queue) == first)
-		rec->waits = PATIENCE;
 	return FITS;
 }
 

@@ -19,7 +19,8 @@ struct send {
 	int taken_over;	   /* either end: by another tool's sockmap, or by the kernel */
 	int has_option;	   /* either end: has one that only TCP honours */
 	int caught_up;	   /* this end has read all that came over the bypass */
-	int found_empty;   /* the peer's queue was empty */
+	int found_empty;   /* tally() has seen the peer's queue empty */
+	struct sock_cpu *cpu;
 };
 
 /* A sockmap of another tool holds the psock as well: it stays when we are out. */
@@ -75,14 +76,14 @@ static __always_inline void rescope(struct sock_record *rec, __u32 terms)
 }
 
 /* Once for each send, so that all that follows goes by the same. */
-static __always_inline void look_at_both(struct send *s)
+static __always_inline int look_at_both(struct send *s)
 {
 	struct sock_record *rec = s->rec;
 	struct sock_config *config = this_config();
 	__u32 terms;
 
 	if (!config)
-		return;
+		return 0;
 	s->switch_seen = config->on;
 	terms = config->admit;
 	s->caught_up = queue_empty(rec->queue);
@@ -93,10 +94,11 @@ static __always_inline void look_at_both(struct send *s)
 		rescope(rec, terms);
 	/* Where a read is not just a load, once in a jiffy. */
 	if (!can_cast() && rec->sent_at == s->now)
-		return;
+		return 1;
 	s->taken_over = shared_psock(rec) || !same_handlers(rec->view.sk, rec->peer_sk);
 	s->has_option = needs_tcp(rec->view.sk, terms & ADMIT_ZEROCOPY) ||
 			needs_tcp(rec->peer_sk, terms & ADMIT_ZEROCOPY);
+	return 1;
 }
 
 #endif /* SEND_H */

@@ -20,7 +20,7 @@
  * connection cannot leave its namespace), else 0, XOR key_secret() (secret.h).  A sockhash hashes
  * keys without a seed, and root of a network namespace chooses all the rest: he could fill one
  * bucket, in which each read(2) of an iterator begins anew (sock_hash_seq_start), so that a list of
- * the map never ended.  First, since jhash() goes through a key from there.
+ * the map never ended.  It is the first member, since jhash() begins with that.
  */
 struct sock_key {
 	__u32 netns;
@@ -66,7 +66,7 @@ struct sock_view {
 	__u32 answers;	/* sends before which the peer had had its turn */
 	__u16 account;	/* the server's place in sock_ops_accounts; a client's when it has met it */
 	__u8 reads_tcp; /* this end reads past its psock (guard.h) */
-	__u8 settled;	/* the connection was, as short or long (accounts.h) */
+	__u8 settled;	/* 1: the connection has been counted as short or long (accounts.h) */
 	/* In one word, so that who reads them sees them as of one moment. */
 	__u8 left;    /* LEFT*: this end has left the bypass: it sends over TCP for good */
 	__u8 ended;   /* this end has ended its direction (SHUT_WR, close) */
@@ -132,7 +132,7 @@ struct sock_record {
 	__u32 program_timeout;	/* ms */
 	__u16 probe_hz;		/* jiffies of a second */
 	__u8 in_map;		/* O, R: IN_MAP, OUT_AS_CLOCK; 0: OUT, plain TCP; S */
-	__u8 waits;		/* B: past half of ROOM, in this burst or since was_read() */
+	__u8 unused;		/* 1.1 counts waits here */
 	__u8 alone;		/* O, B: no peer was admitted, and none will be */
 	__u8 server;		/* O: accepted here; S */
 	__u8 probe_seconds;	/* probe_idle in seconds, 0: the keepalive is the program's */
@@ -142,7 +142,7 @@ struct sock_record {
 	__u8 reason;   /* O, B: why this direction is back on TCP: an enum counter; S */
 	__u8 in_parts; /* B: a message of this burst was PART_OF_SEND or more */
 	__u8 outside;  /* B: of that scope */
-	/* O, R: also of keepalive.h.  Here nothing was up to 1.1: 0 in its records. */
+	/* O, R: also of keepalive.h.  Unused up to 1.1, so 0 in its records. */
 	__u8 raised_count;	/* of probes, until there is an answer, 0: it is the program's */
 	__u16 probes_since_fin; /* of the other end; each a second after the one before */
 	/* By bpf_guard: its answer, and what waited when a call got EINVAL here. */

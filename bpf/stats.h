@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The state of each CPU: the counters (counters.h), and the budget of the trace.
+ * The state of each CPU: the counters (counters.h), and the budgets of the trace and of waits.
  */
 #ifndef STATS_H
 #define STATS_H
@@ -28,8 +28,10 @@ _Static_assert(sizeof(struct sock_stats) == COUNTERS * sizeof(__u64), "count() f
 struct sock_cpu {
 	struct sock_stats stats;
 	__u64 trace_since;  /* jiffies at which the budget was last filled */
-	__u64 trace_left;   /* lines */
-	__u64 trace_missed; /* lines over this budget */
+	__u32 trace_left;   /* lines */
+	__u32 window;	    /* the last one with a wait for a reader (backlog.h) */
+	__u32 trace_missed; /* lines over this budget */
+	__u32 waits;	    /* in that window */
 };
 
 struct {

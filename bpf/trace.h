@@ -36,7 +36,7 @@ static __always_inline int may_trace(struct sock_cpu *cpu, __u32 lines)
 	now = bpf_jiffies64();
 	if (now - cpu->trace_since >= TRACE_JIFFIES) {
 		if (cpu->trace_missed)
-			bpf_printk("trace budget: %llu lines not shown", cpu->trace_missed);
+			bpf_printk("trace budget: %u lines not shown", cpu->trace_missed);
 		cpu->trace_since = now;
 		cpu->trace_left = TRACE_LINES;
 		cpu->trace_missed = 0;

@@ -49,12 +49,12 @@
 __noinline int wait_for_reader(__u64 queue, __u64 record)
 {
 	__u64 now = bpf_ktime_get_ns(), until = now + READER_NS;
-	__u64 waits = record + offsetof(struct sock_view, waits_for_lock);
+	__u64 waits_at = record + offsetof(struct sock_view, waits_for_lock);
 
 	for (int i = 0; i < READER_STEPS && now < until; i++) {
 		if (queue_empty(queue))
 			return 1;
-		if (read_number(waits))
+		if (read_number(waits_at))
 			return 0;
 		now = time_after(CLOCK_READS_BETWEEN);
 	}
@@ -64,11 +64,12 @@ __noinline int wait_for_reader(__u64 queue, __u64 record)
 enum wait { IS_HELD, IS_FREE, IS_OVER };
 
 /*
- * Looks whether a socket becomes free UNTIL then.  `place` is the address of its record's
- * waits_for_lock, which says whether its holder waits for our lock in turn.  If it does, one of the
- * same USER is not waited for, one of another user only if this end is PATIENT, and a FIN never.
+ * Looks whether a socket becomes free UNTIL then.  `waits_at` is the address of its record's
+ * waits_for_lock, which says whether its holder waits for our lock in turn.  If it does: a holder
+ * of the same USER counts as free; one of another user is waited for only if this end is PATIENT,
+ * and else counts as held; so does a FIN, always.
  */
-__noinline int wait_for_lock(__u64 sk, __u64 place, __u64 user, int patient, __u64 until)
+__noinline int wait_for_lock(__u64 sk, __u64 waits_at, __u64 user, int patient, __u64 until)
 {
 	for (int i = 0; i < HELD_STEPS; i++) {
 		int reads = i < HELD_STEPS_SHORT ? CLOCK_READS_BETWEEN : HELD_CLOCK_READS;
@@ -76,7 +77,7 @@ __noinline int wait_for_lock(__u64 sk, __u64 place, __u64 user, int patient, __u
 
 		if (!is_held(sk))
 			return IS_FREE;
-		waits = read_number(place);
+		waits = read_number(waits_at);
 		if (waits && waits == user)
 			return IS_FREE;
 		if (waits == WAITS_TO_END || (waits && !patient))
@@ -90,7 +91,7 @@ __noinline int wait_for_lock(__u64 sk, __u64 place, __u64 user, int patient, __u
 /* Does the other end's socket, which has that queue, become free?  It gets some time for it. */
 __noinline int wait_until_free(__u64 sk, __u64 record, __u64 queue, __u64 user, int patient)
 {
-	__u64 place = record + offsetof(struct sock_view, waits_for_lock), ns;
+	__u64 waits_at = record + offsetof(struct sock_view, waits_for_lock), ns;
 	__u32 size, left = ~0U;
 	int found;
 
@@ -100,7 +101,7 @@ __noinline int wait_until_free(__u64 sk, __u64 record, __u64 queue, __u64 user, 
 			return 0;
 		left = size;
 		ns = HELD_NS + HELD_BYTE_NS * (size < HELD_BYTES ? size : HELD_BYTES);
-		found = wait_for_lock(sk, place, user, patient, bpf_ktime_get_ns() + ns);
+		found = wait_for_lock(sk, waits_at, user, patient, bpf_ktime_get_ns() + ns);
 		if (found != IS_OVER)
 			return found == IS_FREE;
 	}

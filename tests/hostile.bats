@@ -310,6 +310,14 @@ wire_up() {
 	exec 8>&-
 }
 
+@test "hostile: a reader that lets each send to it wait takes no more than a part of a CPU" {
+	local slow sends
+	read -r slow sends < <(in_box timeout 20 taskset -c 0 python3 "$ROOT/tests/programs/slow_reader.py" 2)
+	have_want "slow sends of $sends" "$slow" -lt $((sends / 10))
+	have_want "redirected messages" "$(counter redirected_messages)" -gt "$sends"
+	have_want "messages over TCP" "$(counter passed_messages)" -eq 0
+}
+
 # What decides about the bucket of a socket, beside what its user chooses.
 first_of_key() {
 	in_box bpftool -j map dump pinned /sys/fs/bpf/sock_ops_map |
