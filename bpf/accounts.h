@@ -29,6 +29,13 @@
 #define SHORT_BUDGET 48
 #define WINDOW_BITS  30
 
+/*
+ * After 2 to the power of EPOCH_BITS windows each has another account: with listeners of his own
+ * and sock_diag, which shows whose connections are on TCP, a stranger can find one that shares the
+ * account of a process, in a minute or two.  Who pays or spends after that does so for another.
+ */
+#define EPOCH_BITS 3
+
 /* A connection pays each time that its server has answered so many times, and at its end. */
 #define PAID_IN_ANSWERS 64
 
@@ -45,8 +52,8 @@ static __always_inline struct sock_account *account_at(__u32 index)
 }
 
 /*
- * The account of a server's socket, or of its request sock: by network namespace, port, and the
- * process that connects.  Over loopback and veth all packets of a handshake are handled in its
+ * The account of a server's socket, or of its request sock: by network namespace, port, epoch, and
+ * the process that connects.  Over loopback and veth all packets of a handshake are handled in its
  * connect(); where they are not, in whatever runs then (runs_in_client).
  */
 static __noinline __u32 account_of(__u64 sk)
@@ -54,11 +61,12 @@ static __noinline __u32 account_of(__u64 sk)
 	__u64 netns = read_kernel(struct net, netns_of(sk), ns.inum), task = bpf_get_current_task();
 	__u64 port = read_kernel(struct sock_common, sk, skc_num);
 	__u64 process = read_kernel(struct task_struct, task, tgid);
+	__u64 epoch = bpf_ktime_get_ns() >> (WINDOW_BITS + EPOCH_BITS);
 	__u64 *secret = secrets();
 
 	if (!secret)
 		return 0;
-	return mix(mix(netns << 16 ^ port ^ secret[0]) ^ process ^ secret[1]) >>
+	return mix(mix(netns << 16 ^ port ^ secret[0]) ^ epoch << 32 ^ process ^ secret[1]) >>
 	       (64 - ACCOUNT_BITS);
 }
 

@@ -152,6 +152,19 @@ most_of_one_program() {
 	wait_until 10 "its end" grep -q 100 "$BOX_TMP/chosen"
 }
 
+# bats test_tags=long
+@test "short connections: nor for long, if he has found out what shares it" {
+	local count bypassed said
+	load_pair --quiet
+	# shellcheck disable=SC2046 # two words
+	mapfile -t said < <(in_box timeout 40 python3 "$ROOT/tests/programs/found_out.py" \
+		$(secret | jq -r '[.[0:8], .[8:16] | map(ltrimstr("0x")) | reverse | "0x" + add] | .[]' | xargs printf '%u '))
+	read -r count bypassed <<<"${said[0]}"
+	have_want "of $count on the bypass in this epoch" "$bypassed" -lt $((count / 2))
+	read -r count bypassed <<<"${said[1]}"
+	have_want "of $count in the next one" "$bypassed" -gt $((count * 9 / 10))
+}
+
 @test "short connections: nor that of the program in whose time his handshakes end" {
 	load_pair --quiet
 	mkfifo "$BOX_TMP/go"
