@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Switch the pair off, take every connection out of the map that has nothing
-# unread, detach and unpin.  Works from any partial state, and also ends what an
+# Switch the pair off, take every connection that has nothing unread out of the
+# map, detach and unpin.  Works from any partial state, and also ends what an
 # earlier run had to leave behind.
 #
 # First each direction goes back to TCP, unless a thread waits in a recv on its socket.  Once
@@ -112,7 +112,7 @@ try() {
 	fi
 }
 
-# attempt COMMAND...: one that may not be, and fails then.
+# attempt COMMAND...: a step that may not be needed; it fails then.
 attempt() {
 	cmd -t "$@" || return
 	DONE=$((DONE + 1))
@@ -215,7 +215,7 @@ detach_pinned() {
 	read -ra values < <(say "$said")
 	[[ -n ${values[0]:-} ]] || return 0
 	cgroup=$(cgroup_path "${values[0]}") ||
-		WHY_UNSEEN="was not found within some seconds; to try again, or with --cgroup PATH"
+		WHY_UNSEEN="was not found within some seconds; to name it, --cgroup PATH, or to try again"
 	[[ -n $cgroup ]] || {
 		UNSEEN=${values[0]}
 		return 0
@@ -258,7 +258,7 @@ unpin() {
 		fi
 	done < <(pins)
 	((!${#files[@]})) || try rm "${files[@]}"
-	unpin_of_killed "$BPFFS/$STATUS"-* "$BPFFS/$OPEN"-* "$BPFFS/$RELEASE"-*
+	unpin_of_killed "$BPFFS/$STATUS"-* "$BPFFS/$OPEN"-*
 }
 
 # unpin_of_killed PIN...: of scripts that were killed.
@@ -332,7 +332,7 @@ report() {
 	local left off lines OPEN_SOCKETS='' # one list for all that is said here
 	left=$(count "$LEFT")
 	off=$((FOUND - left))
-	((!LEFT_IS_CUT)) || off=0 # how many, is not known
+	((!LEFT_IS_CUT)) || off=0 # how many is not known
 	if ((FAILED)); then
 		warn "$FAILED of $((DONE + FAILED)) steps failed, see above"
 	elif ((DONE)); then
@@ -352,8 +352,8 @@ report() {
 		((!LEFT_IS_CUT)) || say "  and perhaps others: there was no time to list all"
 	fi
 	((!NOT_LOOKED_AT)) ||
-		say "loads that an earlier unload.sh had to leave, for which there was no time:" \
-			"$NOT_LOOKED_AT; to go on: sudo $0"
+		say "no time was left for $NOT_LOOKED_AT loads that an earlier unload.sh had to leave;" \
+			"to go on: sudo $0"
 	((!${#HELD[@]} && !${#REST[@]})) || held_up
 	((!UNENTERED)) ||
 		say "network namespaces that cannot be entered: $UNENTERED; sockets in them keep the keepalive" \
@@ -420,7 +420,8 @@ main() {
 	fi
 	take_apart "${config[@]}"
 	end_all_left_behind "$end" "$bypass" "$map_id"
-	unpin_of_killed "$BYPASS_PIN"-* # by which it has found some
+	resume_releases "$end"
+	unpin_of_killed "$BYPASS_PIN"-* "$BPFFS/$RELEASE"-* # by which it has found some
 	now
 	wait_for_held "$((NOW + HELD_MS))"
 

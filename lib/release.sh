@@ -49,7 +49,9 @@ due() {
 }
 
 FIND_SECONDS=2 # for the files that lead there, three times,
-FIND_LATER=10  # and in the background, once: each look may leave processes that cannot be killed
+FIND_LATER=10  # and in the background, where it is tried again
+FIND_AGAIN=60  # after so many seconds, then after twice as many, and so on: each look may leave
+LATE=0         # processes that cannot be killed; 1: the last one had no time to look for all
 
 # Files that are tried for one namespace: a process may have ended, and its number be another one's.
 ENTRANCES=16
@@ -114,20 +116,16 @@ entrances() {
 		}' <(say_each "$@") -
 }
 
-# enter_to_read PIN INODE FILE...: by the first of these files that leads to that namespace.  (9: it
-# has led there, and another one would do the same.)
+# enter_to_read PIN INODE FILE...: by the first of these files that leads to that namespace.
 enter_to_read() {
-	local pin=$1 inode=$2 file status
+	local pin=$1 inode=$2 file
 	for file in "${@:3}"; do
 		if [[ $file == /proc/self/* ]]; then
 			cat "$pin"
 			return
 		fi
-		status=0
-		nsenter --net="$file" bash -c '[[ $(stat -L -c %i /proc/self/ns/net) == "$2" ]] || exit 1
-			cat "$1" || exit 9' bash "$pin" "$inode" || status=$?
-		((status != 9)) || return
-		((status)) || return 0
+		! nsenter --net="$file" bash -c '[[ $(stat -L -c %i /proc/self/ns/net) != "$2" ]] || exec cat "$1"
+			exit 1' bash "$pin" "$inode" || return 0
 	done
 	return 1
 }
@@ -174,8 +172,9 @@ release() {
 	for inode; do
 		if [[ -n ${entered[$inode]:-} ]]; then
 			:
-		elif [[ -n $late ]] && ((FIND_SECONDS < FIND_LATER)); then
+		elif [[ -n $late ]]; then
 			REST[$map_id]+=" $inode"
+			LATE=1
 		else
 			UNENTERED=$((UNENTERED + 1))
 		fi
@@ -218,8 +217,29 @@ release_rest() {
 	while [[ -n ${REST[$1]:-} ]] && has_time "$2"; do
 		read -ra inodes < <(say "${REST[$1]}")
 		REST[$1]=
+		LATE=0
 		release "$1" "$2" "${inodes[@]}"
 		wait_for_held "$((NOW + 5000))"
+		((LATE)) || continue
+		sleep "$FIND_AGAIN"
+		((FIND_AGAIN *= 2))
+	done
+}
+
+# resume_releases END: what an unload.sh that was killed, or its process in the background, has left.
+# The iterator, and what it had to give back, stay as long as its pin.
+resume_releases() {
+	local pin id program
+	for pin in "$BPFFS/$RELEASE"-*; do
+		[[ $pin =~ -([0-9]+)-[0-9]+-[0-9]+$ ]] || continue
+		id=${BASH_REMATCH[1]}
+		{ is_pin "$pin" && ! has_maker "$pin"; } || continue
+		[[ ! -e $(release_path "$id") ]] || continue # of this load: due() has found them all
+		cmd -q mv "$pin" "$(release_path "$id")" || continue
+		RELEASES+=("$id")
+		program=$(number_in prog_id "$(bpftool_shows -j link show pinned "$(release_path "$id")")") || true
+		[[ -z $program ]] ||
+			release_taken "$id" "$(map_id sock_ops_record id "$program" || true)" "$1"
 	done
 }
 
@@ -242,7 +262,7 @@ held_up() {
 			print "  " $at["client"] " -> " $at["server"] ", the " end " (" $at[end "_program"] ")"
 		}') || true
 	say "sockets get back what they had before once no program of their network namespace holds a" \
-		"socket's lock; now does:"
+		"socket's lock; these hold one now:"
 	if [[ -z $lines ]]; then
 		lines="  in network namespace $(say_each "${HELD[@]##* }" | paste -sd ' '),"
 		lines+=" a program whose socket was not on the bypass"

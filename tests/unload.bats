@@ -518,7 +518,7 @@ stuck_up() {
 		--cgroup --mount --net -- "$ROOT/unload.sh" --timeout 2
 	output_has "connections taken off the bypass: 20" "still on the bypass" \
 		" 5 bytes unread by the client (stuck/"
-	output_has "sockets get back what they had before once no program of their network namespace holds a socket's lock; now does:" \
+	output_has "sockets get back what they had before once no program of their network namespace holds a socket's lock; these hold one now:" \
 		"  127.0.0.1:" " -> 127.0.0.1:" ", the client (stuck/"
 	assert_nothing_pinned
 	assert_sockops_gone_alone
@@ -549,6 +549,29 @@ none_probes() {
 	have_want "sockets with probes" "$(probing)" -eq 0
 	exec 8>&- 9>&-
 	wait "$MANY"
+}
+
+@test "unload: what one that is killed had to give back, or its process in the background, the next one does" {
+	local function
+	for function in linger finish; do
+		copy_project "$BOX_TMP/killed"
+		cp -r "$ROOT/build" "$BOX_TMP/killed"
+		# No namespace gets its turn before the end.
+		sed -i 's/^RELEASE_MS=.*/RELEASE_MS=0/' "$BOX_TMP/killed/lib/release.sh"
+		sed -i "s/^$function() {/&\n\tkill -KILL \$BASHPID/" "$BOX_TMP/killed/lib/lingering.sh"
+		in_box test -e /sys/fs/bpf/bpf_sockops || load_pair >/dev/null
+		hold_many 5 0
+		have_want "sockets with probes" "$(probing)" -eq 10
+		in_box "$BOX_TMP/killed/unload.sh" --timeout 0 >/dev/null 2>&1 || true
+		have_want "the same, $function() killed" "$(probing)" -eq 10
+		run -0 unload_pair
+		output_has unloaded
+		wait_until 5 "their own keepalive" none_probes
+		wait_until 5 "no pins" assert_nothing_pinned
+		exec 8>&-
+		wait "$MANY"
+		rm -r "$BOX_TMP/killed" "$BOX_TMP/go"
+	done
 }
 
 # bats test_tags=long
