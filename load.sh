@@ -72,10 +72,10 @@ usage() {
 		    --cgroup PATH           only connections with both ends under this cgroup, a directory
 		                            of cgroup v2; default: the root, that is, all programs
 		    --exclude-cgroup PATH   no connections with an end under this cgroup; up to $MAX_CGROUPS times
-		    --exclude-program NAME  no connections with an end that a program of this name listens or
-		                            connects with from now on, or listens on now: for that its
-		                            cgroup is excluded as well; a name as in /proc/PID/comm, of
-		                            which 15 characters count; up to $MAX_PROGRAMS times
+		    --exclude-program NAME  no connections to or from programs of this name; for what such
+		                            a program listens on already its cgroup is excluded; a name
+		                            as in /proc/PID/comm, of which 15 characters count; up to
+		                            $MAX_PROGRAMS times
 		    --port LIST             only connections to servers that listen on these ports: numbers
 		                            from 1 to 65535 and ranges, as in 80,8000-8100
 		    --exclude-port LIST     no connections to these ports, whatever --port says; at most
@@ -167,7 +167,7 @@ parse() {
 	check_numbers
 }
 
-# check_numbers: how much of each there may be.
+# check_numbers: how many of each there may be.
 check_numbers() {
 	((${#PORTS[@]} + ${#EXCLUDE[@]} <= MAX_RANGES)) ||
 		usage_error "--port and --exclude-port: more than $MAX_RANGES ports and ranges"
@@ -303,7 +303,6 @@ main() {
 		install_deps
 	fi
 	check_deps
-	# Can the kernel bear the sockets of its listeners in a sockmap?
 	! mptcp_is_safe || ((ADMIT |= ADMIT_MPTCP))
 	if ((!RELOAD)); then
 		[[ -n $CGROUP ]] || CGROUP=$(root_to_attach_to)

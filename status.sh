@@ -31,12 +31,12 @@ HERE=${HERE%/*}
 
 JSON=0
 PROMETHEUS=0
-WATCH=0 # seconds, 0: once
+WATCH=0     # seconds, 0: once
+STALE=10000 # ms after which unread bytes deserve a word
 # Of the last look, with --watch.
 THEN=
 COUNTERS_THEN=
 RECORDS_THEN=
-STALE=10000 # ms after which unread bytes deserve a word
 
 usage() {
 	cat <<-END || exit 2
@@ -122,7 +122,7 @@ show() {
 	printf 'loaded       %(%F %T)T (%s ago), version %s\n' "$SINCE" "$(duration "$seconds")" \
 		"$LOADED_VERSION"
 	[[ $LOADED_VERSION == "$VERSION" ]] || say "             these scripts are of version $VERSION"
-	say "cgroup       $(shown "${CGROUP:-gone or not visible from here}")"
+	say "cgroup       $(shown "${CGROUP:-$NO_CGROUP}")"
 	((!ALL)) || also=", short connections as well"
 	((!ZEROCOPY)) || also+=", SO_ZEROCOPY as well"
 	say "filter       $scope of the listening side$also"
@@ -134,7 +134,9 @@ show() {
 	say "guard        $(guard_state)"
 	say "map          $SOCKETS of $MOST sockets"
 	say "open         $directions"
-	if [[ -z $CGROUP ]]; then
+	if [[ -z $CGROUP && $NO_CGROUP == not* ]]; then
+		say "whether ours is attached there is not known: a lock is held, or there are very many cgroups"
+	elif [[ -z $CGROUP ]]; then
 		say "if the cgroup was removed, as that of a service that was started again, no new" \
 			"connection is admitted; to load for another one: sudo $HERE/unload.sh, then load.sh"
 	elif [[ $ATTACHED == 0 ]]; then

@@ -540,6 +540,7 @@ struct task_struct {
 	struct task_struct *group_leader;
 	struct pid *thread_pid;
 	char comm[16];
+	kuid_t loginuid; /* with CONFIG_AUDIT */
 };
 
 struct tcp_request_sock {

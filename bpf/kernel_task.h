@@ -25,6 +25,16 @@ static __always_inline __u32 uid_of_task(__u64 task)
 	return read_kernel(struct cred, cred, uid.val);
 }
 
+/* Who has logged in, if anybody: also where he runs a setuid program. */
+static __always_inline __u32 owner_of_task(__u64 task)
+{
+	__u32 login = -1;
+
+	if (bpf_core_field_exists(((struct task_struct *)0)->loginuid)) /* CONFIG_AUDIT */
+		login = read_kernel(struct task_struct, task, loginuid.val);
+	return login == (__u32)-1 ? uid_of_task(task) : login;
+}
+
 /* Of cgroup v2. */
 static __always_inline __u64 cgroup_of_task(__u64 task)
 {

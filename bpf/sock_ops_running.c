@@ -6,7 +6,7 @@
  *
  *   pid      in the pid namespace of the reader
  *   name     of the process, its bytes as 32 hexadecimal digits: any user chooses it
- *   uid      of the user whose it is
+ *   uid      of the user whose it is (owner_of_task)
  *   listens  0: the cgroup of the process; 1: of its listeners
  *   cgroup   its inode number; 0: the one that the programs are attached to; `deep`: one that is
  *            MAX_LEVELS below that or deeper
@@ -75,7 +75,7 @@ static __always_inline int print_line(struct seq_file *seq, __u64 leader, __u64 
 	if (place == OUTSIDE)
 		return 0;
 	print_program(seq, leader);
-	BPF_SEQ_PRINTF(seq, "%u %d ", uid_of_task(leader), of_listener);
+	BPF_SEQ_PRINTF(seq, "%u %d ", owner_of_task(leader), of_listener);
 	if (place == DEEP)
 		return BPF_SEQ_PRINTF(seq, "deep\n");
 	return BPF_SEQ_PRINTF(seq, "%llu\n", place == TOP ? 0 : cgroup_id(cgroup));

@@ -130,7 +130,9 @@ look_at_scope() {
 	ask "map dump pinned $PORTS_PIN" "map dump pinned $CGROUPS_PIN" "map dump pinned $REMEMBERED_PIN" \
 		"map dump pinned $NAMES_PIN"
 	((${#ANSWERS[@]} == 4)) || return
-	CGROUP=$(cgroup_path "${values[0]}") || true
+	NO_CGROUP="gone or not visible from here"
+	CGROUP=$(cgroup_path "${values[0]}") ||
+		NO_CGROUP="not found within some seconds, of the inode number ${values[0]}"
 	PROGRAM_ID=${values[3]} # not that of the pin, where a reload to another version was killed
 	QUIET=${values[2]}
 	ALL=$((values[4] & ADMIT_SHORT))

@@ -31,9 +31,12 @@ check_loaded() {
 		not_in_place "loaded for another cgroup, which cannot be changed in place"
 	CGROUP_INODE=${LOADED_VALUES[0]}
 	PROGRAM_ID=${LOADED_VALUES[3]}
-	name_cgroup "${CGROUP:-$(cgroup_path "$CGROUP_INODE")}"
+	[[ -n $CGROUP ]] || CGROUP=$(cgroup_path "$CGROUP_INODE") ||
+		die "the cgroup that it is attached to was not found within some seconds; to name it: sudo $0" \
+			"--reload --cgroup PATH OPTION..."
 	[[ -n $CGROUP ]] ||
 		die "the cgroup that it is attached to has been removed, or cannot be seen from here"
+	name_cgroup "$CGROUP"
 }
 
 # begin_scope: the one after the scope that is in force.
@@ -44,9 +47,9 @@ begin_scope() {
 	read_excluded || die "cannot read what is excluded"
 }
 
-# enter_scope: the new one comes into force.  If bpftool fails, it may be, and what it excludes is
-# taken back.  With a number of its own then, since connections may have been admitted in the new
-# one; until here the old number stays, which is in the marks of new listeners (ADMIT_NEW_ALONE).
+# enter_scope: puts the new scope into force.  If bpftool fails, it may be in force all the same, and
+# connections may have been admitted in it: so undoing puts the old scope into force under a third
+# number.  Until here the old number stays, which is in the marks of new listeners (ADMIT_NEW_ALONE).
 enter_scope() {
 	((LOADED_VALUES[4] = (LOADED_VALUES[4] + (2 << SCOPE_SHIFT)) & 0xffffffff)) || true
 	config_command "${LOADED_VALUES[@]}" pinned "$CONFIG_PIN"
@@ -84,8 +87,8 @@ reload() {
 		"$HERE/unload.sh, then load.sh"
 	((!other)) || attach_new
 	enter_scope
-	trap - EXIT
 	trap '' INT TERM HUP # the rest is done in any case
+	trap - EXIT
 	finish "$other" ||
 		warn "what is loaded goes by these options, but not all was done; the same command does the rest"
 	report

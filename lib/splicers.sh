@@ -27,8 +27,9 @@ JUDGE_SECONDS=5 # for the configurations of all that are called haproxy
 LEFT_OUT=() # what to say of them, a line each
 DEEP=       # one is in a cgroup that is too deep to be looked at (cgroups.h)
 
-COUNT=() # of each place in SOUGHT: how many were found
-NAMED=8  # and how many of them are named
+COUNT=()        # of each place in SOUGHT: how many were found
+NOT_EXCLUDED=() # and how many that have no cgroup that could be
+NAMED=8         # how many of each are named
 
 left_out() {
 	LEFT_OUT+=("$*")
@@ -97,6 +98,11 @@ exclude_running() {
 	while read -r place pid cgroup uid; do
 		exclude_found "$place" "$pid" "$cgroup" "$uid" "${path_of[$cgroup]:-}"
 	done < <(say "$found")
+	for place in "${!NOT_EXCLUDED[@]}"; do
+		((NOT_EXCLUDED[place] <= NAMED)) ||
+			left_out "nor have $((NOT_EXCLUDED[place] - NAMED)) more; to see them all: ps -C" \
+				"$(printf %q "${SHOWN[place]}")"
+	done
 	for place in "${!COUNT[@]}"; do
 		((COUNT[place] <= NAMED)) || left_out "and so do the cgroups of $((COUNT[place] - NAMED)) more:" \
 			"${SHOWN[place]}; status.sh --json lists them"
@@ -120,9 +126,11 @@ exclude_found() {
 		fi
 	fi
 	who="${SHOWN[place]} (pid $2)"
-	if [[ $3 == 0 ]]; then # each one, as something is to be done
-		left_out "has no cgroup that could be excluded, so that what it listens on already is not:" \
-			"$who; restart it, or leave its ports out: --exclude-port"
+	if [[ $3 == 0 ]]; then
+		NOT_EXCLUDED[place]=$((${NOT_EXCLUDED[place]:-0} + 1))
+		((NOT_EXCLUDED[place] > NAMED)) ||
+			left_out "$who has no cgroup that could be excluded, so that what it listens on already is" \
+				"not; restart it, or leave its ports out: --exclude-port"
 		return
 	fi
 	COUNT[place]=$((${COUNT[place]:-0} + 1))

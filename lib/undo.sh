@@ -9,10 +9,11 @@ UNDOES=() # what each of them removes
 UNSURE=0  # has the last step perhaps not been done?
 
 on_failure() {
-	local status=$? what command left=() outcome="not loaded"
-	local clean_up="sudo $HERE/unload.sh --cgroup $CGROUP_QUOTED"
-	trap - EXIT
+	local status=$?
 	trap '' INT TERM HUP # once is enough
+	trap - EXIT
+	local what command left=() outcome="not loaded"
+	local clean_up="sudo $HERE/unload.sh --cgroup $CGROUP_QUOTED"
 	((status)) || status=1
 	((!RELOAD)) || outcome="not reloaded"
 	[[ ${#UNDO[@]} -eq 0 ]] || ((!STARTED)) || warn "failed; undoing what was done"
@@ -62,7 +63,7 @@ end_step() {
 	UNSURE=0
 }
 
-# undo_last: the last step that is not undone.  Where that fails, it still is.
+# undo_last: undoes the last step; where that fails, the step stays in UNDO.
 undo_last() {
 	local command=${UNDO[0]}
 	if ((UNSURE)); then

@@ -461,7 +461,7 @@ both_run() {
 	wait_until 5 "both" both_run
 	run -0 load_pair --no-guard
 	output_has "stays on TCP, because it reads with splice(2): docker-proxy" "and all of $CHILD"
-	[[ $output == *"has no cgroup that could be excluded, "*": systemd-socket-"* ]]
+	[[ $output == *"systemd-socket- (pid "*" has no cgroup that could be excluded, "* ]]
 	have_want "lines about docker-proxy" "$(grep -c "docker-proxy (pid" <<<"$output")" -eq 1
 	have_want "in status.sh" "$(in_box "$ROOT/status.sh" --json | jq -c .exclude_cgroups)" = \
 		"[\"$CHILD\"]"

@@ -130,7 +130,11 @@ beside_lock() {
 	output_has "somebody holds the lock of a directory above it"
 	load_pair --cgroup "$held/below"
 	run -0 beside_lock "$held" "$ROOT/status.sh"
-	output_has "cgroup       gone or not visible from here"
+	output_has "cgroup       not found within some seconds" "whether ours is attached there is not known"
+	output_lacks "was removed"
+	run -1 beside_lock "$held" "$ROOT/load.sh" --reload
+	output_has "was not found within some seconds; to name it"
+	run -0 in_box "$ROOT/load.sh" --reload --cgroup "$held/below"
 	run -1 beside_lock "$held" "$ROOT/unload.sh" --timeout 1
 	output_has "was not found within"
 	unload_pair
@@ -485,6 +489,27 @@ time.sleep(120)' -f "$BOX_TMP/splices.cfg"
 	load_within 15 --no-guard
 	output_has "$(box_root)/c0; until it is started again"
 	output_lacks "whenever it is started"
+}
+
+# A setuid program, as chsh is, has root's uid while it runs.
+@test "haproxy: nor does what runs as root for a user who has logged in" {
+	[[ -e /proc/self/loginuid ]] || skip "no CONFIG_AUDIT here"
+	cgroup_up c0
+	echo "option splice-auto" >"$BOX_TMP/splices.cfg"
+	STRANGER=(bash -c 'echo 1000 >/proc/self/loginuid; exec "$@"' -)
+	haproxies "$BOX_TMP/splices.cfg"
+	load_within 15 --no-guard
+	output_has "$(box_root)/c0; until it is started again"
+	output_lacks "whenever it is started"
+}
+
+@test "numbers: of many programs without a cgroup of their own some are named" {
+	for _ in {1..12}; do
+		stranger . 'name(b"pasta"); print("ready", flush=True); time.sleep(60)'
+	done
+	load_within 15 --no-guard
+	have_want "of them named" "$(grep -c "pasta (pid [0-9]*) has no cgroup that could be excluded" <<<"$output")" -eq 8
+	output_has "nor have 4 more; to see them all: ps -C pasta"
 }
 
 # docker_proxy PROGRAM...: a docker-proxy that one connection talks to.
