@@ -53,7 +53,7 @@ unload, blocking recv  | 5.10 newest arm64 | unload      | blocking recv
 unload, no iterators   | 5.10              | unload      | are refused
 short connections      | 5.10              | short       | build/many
 status.sh              | 5.10              | status      | shows what is unread|directions
-memory, too little     | 5.10 6.12         | guest/memory | .
+memory, too little     | 5.10 6.12         | guest/memory | memory.(high|max)|charged|host.s share|short of|out of memory
 memory, behind backlog | 6.1               | guest/memory | behind a backlog
 options                | 5.10 6.1          | guest/semantics | options:
 kTLS                   | 6.1               | guest/semantics | kTLS:
@@ -85,6 +85,7 @@ kTLS                   | 5.10     | the cloud image of Debian 11 has no module t
 upload, two threads    | newest   | the reader gets no turn within the waits for it, as slices are long there
 FIONREAD readers       | 5.10 6.1 | FIONREAD does not count bypassed bytes
 readers that stalled   | 5.10 6.1 | the same
+memory, behind backlog | newest 6.12 arm64 | TCP sends again what it drops, as from 6.6 on
 bound, its buffer      | 5.10     | holds 64 MiB: readers could stall at the boundary
 answers, large         | newest   | programs are preempted inside a call there, and the direction leaves
 answers, large         | 5.10 6.1 | an answer of more than 4 KiB is bulk
