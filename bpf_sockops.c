@@ -14,7 +14,8 @@
  *                                            take the client's record,
  *                                            enter the map, leave own record
  *
- * All notes pass through sock_ops_meet (meet.h).
+ * All notes pass through sock_ops_meet (meet.h).  At listen(2) and connect(2) the sockets of
+ * excluded programs get a mark (excluded.h), and what a dissolved socket has left goes.
  */
 #include "effective_programs.h"
 #include "excluded.h"
@@ -246,7 +247,7 @@ static __always_inline void announce_server(struct bpf_sock_ops *skops)
 	}
 }
 
-/* Why not to admit a client; takes the announcement of its server, of which it knows netns then. */
+/* Why not to admit a client.  Takes its server's announcement, which tells that one's netns. */
 static __always_inline enum counter vet_client(struct bpf_sock_ops *skops, __u64 sk,
 					       const struct sock_key *key, __u32 terms,
 					       struct sock_key *peer_key)
@@ -325,7 +326,10 @@ static __always_inline enum counter vet_server(__u64 sk, struct sock_key *key, _
 	enum counter why;
 	int of_kernel;
 
-	/* It has announced nothing; or it had, just before, and its client finds itself alone. */
+	/*
+	 * Such a server announces nothing.  If it was excluded only after its announcement, its
+	 * client finds itself alone.
+	 */
 	if (is_excluded_server(sk, terms))
 		return refused_program;
 	if (left_to_tcp(sk, terms))

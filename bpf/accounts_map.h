@@ -22,7 +22,7 @@ struct sock_account {
 /* The entry behind the accounts has the secret instead. */
 #define SECRET MAX_ACCOUNTS
 
-_Static_assert(sizeof(struct sock_account) == 2 * sizeof(__u64), "load.sh writes it");
+_Static_assert(sizeof(struct sock_account) == 2 * sizeof(__u64), "lib/updates.sh writes it");
 
 /* By account_of().  Sizes, no types: load.sh must be able to read it, as sock_ops_config. */
 struct {

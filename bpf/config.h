@@ -26,7 +26,7 @@ struct sock_config {
 	__u32 admit;   /* ADMIT_*, together, and from SCOPE_SHIFT on the number of the scope */
 };
 
-/* Connections that may be admitted beside the others. */
+/* Flags: who may be admitted. */
 enum {
 	ADMIT_MPTCP = 1,       /* to a listener of Multipath TCP */
 	ADMIT_SHORT = 2,       /* although those before were short (accounts.h) */
@@ -35,7 +35,7 @@ enum {
 	ADMIT_ZEROCOPY = 16,   /* of sockets with SO_ZEROCOPY */
 };
 
-_Static_assert(sizeof(struct sock_config) == 24, "lib/maps.sh writes it");
+_Static_assert(sizeof(struct sock_config) == 24, "lib/config.sh writes it");
 
 /*
  * In entry 0.  Entry 1 is for the scripts: a __u32 LAYOUT, a __u32 for when it was loaded, in

@@ -159,8 +159,8 @@ static __always_inline void count_thread(struct sock_record *rec)
 }
 
 /*
- * A global function (5.6): the verifier walks it once, not for each way to each call.  Without
- * peer_sk: the peer's lock is the caller's.
+ * A global function (5.6): the verifier walks it once, not for each way to each call.  peer_sk: as
+ * of landed().
  */
 __noinline int landed_now(__u64 sk, __u64 peer_sk)
 {

@@ -10,8 +10,8 @@
 /*
  * A FIN, or a reset: while the reader is in a call, with much unread, its socket
  * would drop it.  A FIN is sent again, 0.2 s later; a reset is not, and a reader would wait for
- * ever.  So what is unread gets a FIN's time to become less.  Whoever is in no call for LANDING_NS
- * does not read on just now, and takes the packet.
+ * ever.  So what is unread gets a FIN's time to become less.  A reader that is in no call for
+ * LANDING_NS is not reading: its socket takes the packet.
  *
  * Who is in a call and does not read, as one that peeks, or is in a page fault, gets STANDSTILL
  * times LANDING_NS, some 2 ms: any user can do that to whoever ends a connection with him, if he

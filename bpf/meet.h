@@ -10,7 +10,7 @@
  * (secure_tcp_seq), 64 bits together.  Who sees the packets knows both, and can give a connection
  * of his own the same ones.  So he must be in the right network namespace, or be there first: a
  * note is never written over, a client meets only the server that has met it, and a server only a
- * client whose announcement came from its own network namespace.
+ * client that has taken an announcement of the server's own network namespace.
  */
 #ifndef MEET_H
 #define MEET_H
@@ -86,8 +86,8 @@ static __always_inline int take_note_to_self(const struct sock_key *key)
 }
 
 /*
- * The server's announcement, but not its record, which is for the client that took that.  Its
- * network namespace; 0: there is none.
+ * Takes the server's announcement, never its record.  Returns the server's network namespace; 0:
+ * there was no announcement.
  */
 static __always_inline __u32 take_announcement(const struct meet_key *key)
 {

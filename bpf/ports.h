@@ -17,7 +17,7 @@ struct sock_range {
 	__u32 admit; /* 0: not these */
 };
 
-_Static_assert(sizeof(struct sock_range) == 8, "load.sh writes it");
+_Static_assert(sizeof(struct sock_range) == 8, "lib/scope.sh writes it");
 
 /*
  * The first range that holds the port decides.  Scopes with an even number have the first half,

@@ -11,7 +11,7 @@ OFF=0
 ON=1
 GOING_OFF=2
 
-# What is admitted beside the rest: ADMIT_* of the programs.
+# Who may be admitted: ADMIT_* of the programs.
 ADMIT_MPTCP=1
 ADMIT_SHORT=2
 ADMIT_ALL_CGROUPS=4

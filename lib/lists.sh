@@ -43,13 +43,14 @@ pin_lists() {
 	done
 }
 
-# list_path PID NAME [MAP]: where a process has its pin of that list: a name that is used only once.
+# list_path PID NAME [MAP]: where a process has its pin of that list: a name that is used only once,
+# with BEGUN, which must be that process's.
 list_path() {
 	say "$BPFFS/$2-${4:+${4##*/}-}$BEGUN-$1"
 }
 
-# list_at PIN NAME [MAP]: has that list there.  Not echoed, as all that serves a script itself and
-# is gone at its end.
+# list_at PIN NAME [MAP]: pins that list at PIN, unless it is there.  Not echoed, as all that serves
+# a script itself and is gone at its end.
 list_at() {
 	local map=()
 	! is_pin "$1" || return 0

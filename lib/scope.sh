@@ -77,7 +77,7 @@ exclude() {
 	[[ -n ${WAS[$*]:-} ]] || UPDATES+=("map update pinned $1 key hex $2 value ${number% }")
 }
 
-# was_excluded PIN KEY: by the scope that is replaced, and not by a reload alone that was killed.
+# was_excluded PIN KEY: by the scope that is replaced, not merely by a reload that was killed.
 # The numbers of scopes have 24 bits.
 was_excluded() {
 	local number=${WAS[$*]:-}
