@@ -51,7 +51,7 @@ READ_FILES='
 # The arguments are a process, READ_FILES and READER; says what READ_FILES does.  Each look into
 # /proc/PID can wait.
 JUDGE_ONE='
-	pid=$1 status=3 files=()
+	pid=$1 status=3 absolute=0 files=()
 	mapfile -d "" -t arguments < <(head -c 65537 "/proc/$pid/cmdline") # a user may have given millions
 	printf -v text "%s " "${arguments[@]}"
 	((${#arguments[@]} < 4096 && ${#text} <= 65536)) || exit 2
@@ -66,6 +66,10 @@ JUDGE_ONE='
 		esac
 	done
 	[[ ${#files[@]} -gt 0 ]] || exit 2
+	for path in "${files[@]}"; do
+		[[ $path != /* ]] || ((++absolute))
+	done
+	((absolute == 0 || absolute == ${#files[@]})) || exit 2 # one directory leads to all
 	mapfile -t lines <"/proc/$pid/status" # as in check_capabilities()
 	for line in "${lines[@]}"; do
 		[[ $line != PPid:* ]] || parent=${line#PPid:[[:space:]]}

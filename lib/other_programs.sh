@@ -10,7 +10,10 @@
 # with `override` no longer run once ours is attached below them.
 check_other_programs() {
 	local own above dir='' id flags name nearest='' top=''
-	own=$(programs_on sock_ops "$CGROUP") || return 0 # they cannot be seen
+	own=$(programs_on sock_ops "$CGROUP") || {
+		unseen "$?"
+		return 0
+	}
 	while read -r id flags name; do
 		[[ -z $id || $flags == multi ]] ||
 			die "$(other_program "$id" "$name") is attached to $CGROUP_SHOWN without multi: no second one" \
@@ -53,13 +56,21 @@ check_other_programs() {
 # cgroup namespace there are others.
 check_above_what_is_seen() {
 	local all id _ name
-	all=$(programs_on sock_ops "$CGROUP" effective) || return 0
+	all=$(programs_on sock_ops "$CGROUP" effective) || {
+		unseen "$?"
+		return 0
+	}
 	while read -r id _ name; do
 		[[ -z $id || $'\n'$1 == *$'\n'"$id "* ]] ||
 			die "$(other_program "$id" "$name") is attached above $(cgroup2_root), which is the topmost" \
 				"cgroup here: it would run after ours, or would not run any more; run load.sh outside of this" \
 				"container"
 	done < <(say "$all")
+}
+
+# unseen STATUS: of programs_on().  The kernel may not tell; but not so that bpftool is killed.
+unseen() {
+	(($1 < 128)) || die "bpftool was killed before it said which sock_ops programs are attached"
 }
 
 other_program() {

@@ -13,7 +13,7 @@ not_in_place() {
 
 # check_loaded: by these scripts, or by others that write the maps as these do.
 check_loaded() {
-	local dump version layout=''
+	local dump version inode layout=''
 	check_bpffs || exit 1
 	one_at_a_time
 	is_loaded || {
@@ -27,9 +27,10 @@ check_loaded() {
 	[[ $layout == "$LAYOUT" ]] ||
 		not_in_place "loaded by ${LOADED_VERSION:+version $LOADED_VERSION, }another one than these" \
 			"scripts, of $VERSION, can change in place"
-	[[ -z $CGROUP || $(stat -c %i "$CGROUP") -eq ${LOADED_VALUES[0]} ]] ||
-		not_in_place "loaded for another cgroup, which cannot be changed in place"
 	CGROUP_INODE=${LOADED_VALUES[0]}
+	[[ -z $CGROUP ]] || inode=$(stat -c %i "$CGROUP") || die "cannot look at $(shown "$CGROUP")"
+	[[ -z $CGROUP || $inode == "$CGROUP_INODE" ]] ||
+		not_in_place "loaded for another cgroup, which cannot be changed in place"
 	PROGRAM_ID=${LOADED_VALUES[3]}
 	[[ -n $CGROUP ]] || CGROUP=$(cgroup_path "$CGROUP_INODE") ||
 		die "the cgroup that it is attached to was not found within some seconds; to name it: sudo $0" \

@@ -525,6 +525,16 @@ as_told() {
 	unload_pair
 }
 
+@test "load.sh: a bpftool that is killed says not that there is no such program" {
+	other_up
+	other_attach "$CGROUP/a" override
+	fake bpftool '[[ $* != "-j cgroup show "* ]] || kill -KILL $$
+		exec "$REAL" "$@"'
+	run -1 with_fakes "$ROOT/load.sh" --cgroup "$CGROUP/a/b"
+	output_has "bpftool was killed before it said which sock_ops programs are attached"
+	assert_only_other
+}
+
 @test "load.sh: below a sock_ops program with multi it names the cgroup to load for instead" {
 	other_up
 	other_attach "$CGROUP/a" multi

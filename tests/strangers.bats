@@ -369,6 +369,21 @@ time.sleep(120)' -f "$BOX_TMP/plain.cfg" -fz "$BOX_TMP/0.cfg"
 	output_lacks "$(box_root)/c3"
 }
 
+@test "haproxy: a file of the same path where it was started is not taken for one of the root" {
+	echo "option http" >"$BOX_TMP/plain.cfg"
+	echo "option splice-auto" >"$BOX_TMP/splices.cfg"
+	mkdir -p "$BOX_TMP/$BOX_TMP"
+	cp "$BOX_TMP/plain.cfg" "$BOX_TMP/$BOX_TMP/splices.cfg"
+	cgroup_up mixed
+	stranger mixed '
+os.chdir(sys.argv.pop(1))
+server = listen()
+name(b"haproxy")
+time.sleep(120)' "$BOX_TMP" -f plain.cfg -f "$BOX_TMP/splices.cfg"
+	load_within 15 --no-guard
+	output_has "and all of $(box_root)/mixed"
+}
+
 @test "haproxy: one that has changed its root is judged by what its parent sees" {
 	local how
 	for how in plain splices; do
