@@ -61,6 +61,13 @@ FIND_CGROUP='
 	done
 	exec find "$1" -xdev -mindepth 7 -type d -inum "$2" -print -quit'
 
+FIND_CGROUPS='
+	find "$1" -maxdepth 0 -printf "%i %p\n"
+	for level in {1..6}; do
+		find "$1" -xdev -mindepth "$level" -maxdepth "$level" -type d -printf "%i %p\n"
+	done
+	exec find "$1" -xdev -mindepth 7 -maxdepth "$2" -type d -printf "%i %p\n"'
+
 # find_beside INODE DIR: the same where one walk is held up: any user can hold the lock of a
 # directory that he can read.  A process for each, so that one hides no more than what is below it.
 # Fails where one did.
@@ -108,7 +115,7 @@ cgroup_paths() {
 	ids=$(sed "/^$/d")
 	[[ -n $ids ]] || return 0
 	while IFS='' read -r dir; do
-		bounded 5 find "$dir" -xdev -maxdepth $((2 * MAX_LEVELS)) -type d -printf '%i %p\n' || true
+		bounded 5 bash -c "$FIND_CGROUPS" bash "$dir" $((2 * MAX_LEVELS)) || true
 	done < <(cgroup2_mounts) | awk -v longest=400 '
 		FNR == NR {
 			wanted[$1]

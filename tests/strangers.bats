@@ -724,6 +724,13 @@ time.sleep(120)' "$(box_root)/$deep"/{1..70} "$(box_root)/$long"
 
 # Each path has 900 bytes that are not shown as they are.
 # bats test_tags=long
+@test "numbers: cgroups are looked for level by level, so that none is behind many of a user" {
+	cgroup_up a/b/c
+	cgroup_up z
+	have_want "cgroups" "$(in_box bash -c '. "$1/lib/cgroups.sh"; bash -c "$FIND_CGROUPS" bash "$2" 64' bash "$ROOT" "$(box_root)" |
+		cut -d ' ' -f 2 | sed 's,[^/],,g' | sort -c && echo sorted)" = sorted
+}
+
 @test "numbers: 3,000 cgroups with long names make no list long, and take no time" {
 	local long=user
 	long+=/$(printf '\001%.0s' {1..220})/$(printf '\002%.0s' {1..220})/$(printf '\003%.0s' {1..220})/$(printf '\004%.0s' {1..220})
