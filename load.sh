@@ -234,7 +234,7 @@ switch_on() {
 # What to expect on this kernel.
 report() {
 	local burst="does not count bypassed bytes; a burst may be 4 KiB" # CREDIT_UNCOUNTED
-	if grep -q msg_tot_len "$BTF"; then
+	if counts_bypassed; then
 		burst="counts bypassed bytes; a burst may be 256 KiB" # CREDIT
 	fi
 	say "kernel $KERNEL_RELEASE: FIONREAD $burst"

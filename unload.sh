@@ -128,7 +128,7 @@ failed() {
 switch_is() {
 	local state=$1 values
 	shift
-	read -ra values < <(config_of "$@") && [[ ${values[1]} -eq $state ]]
+	read -ra values < <(config_of "$@") && [[ ${values[AT_STATE]} -eq $state ]]
 }
 
 switch_to() {
@@ -141,8 +141,8 @@ switch_to() {
 	}
 	[[ -n $said ]] || return 0 # no map of ours
 	read -ra values < <(say "$said")
-	[[ ${values[1]} -ne $OFF && ${values[1]} -ne $state ]] || return 0
-	if set_config "${values[0]}" "$state" "${values[2]}" "${values[3]}" "${values[4]}" "$@"; then
+	[[ ${values[AT_STATE]} -ne $OFF && ${values[AT_STATE]} -ne $state ]] || return 0
+	if set_config "${values[AT_CGROUP]}" "$state" "${values[AT_QUIET]}" "${values[AT_PROGRAM]}" "${values[AT_TERMS]}" "$@"; then
 		DONE=$((DONE + 1))
 	else
 		failed "bpftool cannot write the switch: map $*"
@@ -213,11 +213,11 @@ detach_pinned() {
 		return 0
 	}
 	read -ra values < <(say "$said")
-	[[ -n ${values[0]:-} ]] || return 0
-	cgroup=$(cgroup_path "${values[0]}") ||
+	[[ -n ${values[AT_CGROUP]:-} ]] || return 0
+	cgroup=$(cgroup_path "${values[AT_CGROUP]}") ||
 		WHY_UNSEEN="was not found within some seconds; to name it, --cgroup PATH, or to try again"
 	[[ -n $cgroup ]] || {
-		UNSEEN=${values[0]}
+		UNSEEN=${values[AT_CGROUP]}
 		return 0
 	}
 	for pin in "$SOCKOPS_PIN" "$NEW_SOCKOPS_PIN"; do
@@ -330,9 +330,9 @@ describe() {
 # report: how many connections there were, and those that had to stay.
 report() {
 	local left off lines OPEN_SOCKETS='' # one list for all that is said here
-	left=$(count "$LEFT")
+	left=$(count "$REMAINING")
 	off=$((FOUND - left))
-	((!LEFT_IS_CUT)) || off=0 # how many is not known
+	((!REMAINING_IS_CUT)) || off=0 # how many is not known
 	if ((FAILED)); then
 		warn "$FAILED of $((DONE + FAILED)) steps failed, see above"
 	elif ((DONE)); then
@@ -341,15 +341,15 @@ report() {
 		say "nothing is loaded"
 	fi
 	((off <= 0)) || say "connections taken off the bypass: $off"
-	if [[ -n $LEFT || ${#HELD[@]} -gt 0 ]]; then
+	if [[ -n $REMAINING || ${#HELD[@]} -gt 0 ]]; then
 		OPEN_SOCKETS=$(iterate "$OPEN" 2>/dev/null) || true
 	fi
-	if [[ -n $LEFT ]]; then
+	if [[ -n $REMAINING ]]; then
 		say "still on the bypass when the time was up:"
-		lines=$(say "$LEFT" | sed -n "1,${MAX_SHOWN}p" | with_programs | describe)
+		lines=$(say "$REMAINING" | sed -n "1,${MAX_SHOWN}p" | with_programs | describe)
 		say "$lines"
 		((left <= MAX_SHOWN)) || say "  and $((left - MAX_SHOWN)) more"
-		((!LEFT_IS_CUT)) || say "  and perhaps others: there was no time to list all"
+		((!REMAINING_IS_CUT)) || say "  and perhaps others: there was no time to list all"
 	fi
 	((!NOT_LOOKED_AT)) ||
 		say "no time was left for $NOT_LOOKED_AT loads that an earlier unload.sh had to leave;" \
@@ -375,7 +375,7 @@ end_bypass() {
 	if ! switch_is $OFF "${config[@]}"; then
 		failed "the bypass was not switched off: connections stay on it"
 		KEEP_PINS=1
-		LEFT+=${LEFT:+$'\n'}$SEEN
+		REMAINING+=${REMAINING:+$'\n'}$SEEN
 		return
 	fi
 	take_out "$end" "${map[@]}" || status=$?
@@ -427,7 +427,7 @@ main() {
 
 	report
 	linger
-	if [[ -z $LEFT && ! -e $BYPASS_PIN ]] && ! is_gone "$bypass"; then
+	if [[ -z $REMAINING && ! -e $BYPASS_PIN ]] && ! is_gone "$bypass"; then
 		say "a program stays in the kernel until threads that wait in a recv have received something"
 	fi
 	((FAILED == 0))

@@ -178,7 +178,7 @@ static __noinline int over_buffer(const struct sock_record *rec, __u32 size)
 		return 0;
 	accepted = is_accepted(rec->peer_sk);
 	most = most_rcvbuf(rec->peer_sk) - 3 * quarter;
-	packets = takes_packets_behind(rec->peer_sk);
+	packets = most_rmem_for_packets(rec->peer_sk);
 	if (most > packets && !rec->in_parts)
 		most = packets;
 	if (most > CREDIT && !accepted)

@@ -20,10 +20,10 @@ enum {
 /* In the host's byte order. */
 struct sock_config {
 	__u64 cgroup;  /* where the pair is attached: inode number of its directory */
-	__u32 on;      /* SWITCH_* */
+	__u32 state;   /* SWITCH_* */
 	__u32 quiet;   /* 1: no trace lines */
 	__u32 program; /* id of bpf_sockops */
-	__u32 admit;   /* ADMIT_*, together, and from SCOPE_SHIFT on the number of the scope */
+	__u32 terms;   /* ADMIT_*, together, and from SCOPE_SHIFT on the number of the scope */
 };
 
 /* Flags: who may be admitted. */
@@ -62,11 +62,11 @@ static __always_inline __u32 switch_state(void)
 {
 	struct sock_config *config = this_config();
 
-	return config ? config->on : SWITCH_OFF;
+	return config ? config->state : SWITCH_OFF;
 }
 
 /*
- * The terms of admission, sock_config.admit.  Read once for each decision, which then goes by one
+ * The terms of admission.  Read once for each decision, which then goes by one
  * scope (ports.h, cgroups.h), although load.sh --reload may change it meanwhile.  bpf_sockops
  * decides at each handshake; bpf_tcpip_bypass at the first send of each direction after a change.
  */
@@ -74,7 +74,7 @@ static __always_inline __u32 terms_now(void)
 {
 	struct sock_config *config = this_config();
 
-	return config ? config->admit : 0;
+	return config ? config->terms : 0;
 }
 
 #define SCOPE_SHIFT 8

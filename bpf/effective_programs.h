@@ -21,10 +21,10 @@ static __always_inline __u64 sock_ops_programs(__u64 cgroup)
 
 	if (bpf_core_enum_value_exists(enum cgroup_bpf_attach_type, CGROUP_SOCK_OPS))
 		type = bpf_core_enum_value(enum cgroup_bpf_attach_type, CGROUP_SOCK_OPS);
-	return read_word(cgroup + offset_of(struct cgroup, bpf) +
-			 offset_of(struct cgroup_bpf___ours, effective) +
+	return read_word(cgroup + kernel_offset(struct cgroup, bpf) +
+			 kernel_offset(struct cgroup_bpf___ours, effective) +
 			 type * sizeof(struct bpf_prog_array *)) +
-	       offset_of(struct bpf_prog_array, items);
+	       kernel_offset(struct bpf_prog_array, items);
 }
 
 /*

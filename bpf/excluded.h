@@ -60,7 +60,7 @@ static __always_inline int runs_excluded_program(void)
 
 	/* What follows the end may be left of a longer name. */
 	if (bpf_probe_read_kernel_str(name.text, sizeof(name.text),
-				      (void *)(task + offset_of(struct task_struct, comm))) < 0)
+				      (void *)(task + kernel_offset(struct task_struct, comm))) < 0)
 		return 1;
 	return bpf_map_lookup_elem(&sock_ops_names, &name) != 0;
 }

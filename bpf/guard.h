@@ -140,15 +140,14 @@ static __always_inline __u64 record_in_map(__u64 sk)
 	if (!record || record == TOO_MANY) /* that many others have kept it from being admitted */
 		return 0;
 	bpf_probe_read_kernel(&in_map, sizeof(in_map),
-			      (void *)(record + __builtin_offsetof(struct sock_record, in_map)));
+			      (void *)(record + offsetof(struct sock_record, in_map)));
 	return in_map == IN_MAP ? record : 0;
 }
 
 /* What guard() has found, by address. */
 static __always_inline int einval_of(__u64 record)
 {
-	return read_number(record + __builtin_offsetof(struct sock_record, einval_queue)) ? -EINVAL
-											  : 0;
+	return read_number(record + offsetof(struct sock_record, einval_queue)) ? -EINVAL : 0;
 }
 
 /*

@@ -169,15 +169,15 @@ __noinline int landed_now(__u64 sk, __u64 peer_sk)
 
 /*
  * How long, in nanoseconds, to wait until all has landed, longer than a recv or a send takes.  At
- * most LANDING_STEPS looks, with CLOCK_READS of the clock between two, about 1 us.
+ * most LANDING_STEPS looks, with LANDING_CLOCK_READS of the clock between two, about 1 us.
  *
  * A FIN waits FIN_WAITS times as long, some 30 ms: a sender that gave it the lock may have lost its
  * CPU to it, and gets another one with one of the scheduler's next ticks.
  */
-#define LANDING_NS    200000
-#define FIN_WAITS     150
-#define LANDING_STEPS 256
-#define CLOCK_READS   32
+#define LANDING_NS	    200000
+#define FIN_WAITS	    150
+#define LANDING_STEPS	    256
+#define LANDING_CLOCK_READS 32
 
 __noinline int wait_until_landed(__u64 sk, __u64 peer_sk)
 {
@@ -186,7 +186,7 @@ __noinline int wait_until_landed(__u64 sk, __u64 peer_sk)
 	for (int i = 0; i < LANDING_STEPS && now < until; i++) {
 		if (landed_now(sk, peer_sk))
 			return 1;
-		now = time_after(CLOCK_READS);
+		now = time_after(LANDING_CLOCK_READS);
 	}
 	return 0;
 }

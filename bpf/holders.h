@@ -21,7 +21,7 @@ static __always_inline int is_held(__u64 sk)
 /* Does a thread wait for the socket's lock? */
 static __always_inline int lock_is_awaited(__u64 sk)
 {
-	__u64 lock = sk + offset_of(struct sock, sk_lock.wq.head);
+	__u64 lock = sk + kernel_offset(struct sock, sk_lock.wq.head);
 
 	return read_word(lock) != lock;
 }
@@ -40,7 +40,7 @@ static __always_inline int others_wait(__u64 sk)
 		return 1;
 	if (!wait)
 		return 0;
-	wait += offset_of(struct socket_wq, wait.head);
+	wait += kernel_offset(struct socket_wq, wait.head);
 	first = read_word(wait);
 	return first != wait && read_word(first) != wait;
 }
@@ -97,8 +97,8 @@ static __always_inline int references_of_tcp(__u64 sk)
 	       timer_pending(struct inet_connection_sock, sk, icsk_delack_timer) +
 	       timer_pending(struct inet_connection_sock___timers, sk, icsk_retransmit_timer) +
 	       timer_pending(struct inet_connection_sock___timers, sk, icsk_keepalive_timer) +
-	       hrtimer_pending(sk + offset_of(struct tcp_sock, pacing_timer)) +
-	       hrtimer_pending(sk + offset_of(struct tcp_sock, compressed_ack_timer)) +
+	       hrtimer_pending(sk + kernel_offset(struct tcp_sock, pacing_timer)) +
+	       hrtimer_pending(sk + kernel_offset(struct tcp_sock, compressed_ack_timer)) +
 	       deferred(sk);
 }
 
@@ -143,7 +143,7 @@ static __always_inline int landed(__u64 sk, __u64 peer_sk)
  */
 __noinline int in_no_call(__u64 sk, int known)
 {
-	__u64 psock = psock_of(sk), maps = psock + offset_of(struct sk_psock, link), first;
+	__u64 psock = psock_of(sk), maps = psock + kernel_offset(struct sk_psock, link), first;
 	int refs;
 
 	if (!psock) /* or another subsystem has taken sk_user_data over */

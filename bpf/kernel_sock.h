@@ -36,7 +36,7 @@ static __always_inline __u64 psock_queue(__u64 psock)
 /* The psock that has a queue. */
 static __always_inline __u64 psock_at(__u64 queue)
 {
-	return queue - offset_of(struct sk_psock, ingress_msg);
+	return queue - kernel_offset(struct sk_psock, ingress_msg);
 }
 
 /* Does FIONREAD count bypassed bytes?  From 6.6.128, 6.12.75, 6.18.14 and 7.0 on. */
@@ -80,8 +80,8 @@ static __always_inline __u64 cgroup_of(__u64 sk)
 
 	if (bpf_core_field_exists(((struct sock_cgroup_data *)0)->cgroup))
 		return (__u64)read_kernel(struct sock, sk, sk_cgrp_data.cgroup);
-	cgroup = read_word(sk + offset_of(struct sock, sk_cgrp_data) +
-			   offset_of(struct sock_cgroup_data___ours, val));
+	cgroup = read_word(sk + kernel_offset(struct sock, sk_cgrp_data) +
+			   kernel_offset(struct sock_cgroup_data___ours, val));
 	return cgroup & 3 ? 0 : cgroup;
 }
 
@@ -166,7 +166,7 @@ static __always_inline int same_handlers(__u64 address, __u64 peer_address)
  * in which bypassed bytes count as TCP's do; else it drops them (tcp_add_backlog).  It is the bound
  * of the kernels before 6.10, without its 64 KiB for what else comes.
  */
-static __always_inline __u32 takes_packets_behind(__u64 address)
+static __always_inline __u32 most_rmem_for_packets(__u64 address)
 {
 	struct sock *sk = look_at(struct sock, address);
 
@@ -219,7 +219,7 @@ static __always_inline int in_no_sockmap(__u64 sk)
 {
 	__u64 psock = psock_of(sk);
 
-	return !psock || queue_empty(psock + offset_of(struct sk_psock, link));
+	return !psock || queue_empty(psock + kernel_offset(struct sk_psock, link));
 }
 
 #endif /* KERNEL_SOCK_H */

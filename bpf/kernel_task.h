@@ -14,7 +14,7 @@ static __always_inline __u32 pid_of(__u64 task)
 	__u64 pid = (__u64)read_kernel(struct task_struct, task, thread_pid);
 	__u32 level = read_kernel(struct pid, reader, level);
 
-	pid += offset_of(struct pid, numbers) + level * bpf_core_type_size(struct upid);
+	pid += kernel_offset(struct pid, numbers) + level * bpf_core_type_size(struct upid);
 	return read_kernel(struct upid, pid, nr);
 }
 

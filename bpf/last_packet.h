@@ -27,10 +27,10 @@ __noinline int takes_packets_soon(__u64 sk)
 	int held = 0;
 
 	for (int i = 0; i < LANDING_STEPS && now < until; i++) {
-		if (rmem_of(sk) <= takes_packets_behind(sk))
+		if (rmem_of(sk) <= most_rmem_for_packets(sk))
 			return 1;
 		held |= is_held(sk);
-		now = time_after(CLOCK_READS);
+		now = time_after(LANDING_CLOCK_READS);
 	}
 	return !held;
 }

@@ -115,7 +115,7 @@ static __always_inline __u64 find_peer(const struct sock_key *key)
 /* Has the server whose record is there met this client?  It had, at its admission. */
 static __always_inline int has_met(__u64 server, const struct sock_record *client)
 {
-	return read_number(server + __builtin_offsetof(struct sock_record, peer)) == (__u64)client;
+	return read_number(server + offsetof(struct sock_record, peer)) == (__u64)client;
 }
 
 /*
@@ -130,8 +130,7 @@ static __always_inline int read_peer_key(struct sock_key *peer_key, __u64 peer,
 	__u64 netns = netns_of(sk);
 	__u32 difference;
 
-	copy_from_record(peer_key, peer + __builtin_offsetof(struct sock_record, key),
-			 sizeof(*peer_key));
+	copy_from_record(peer_key, peer + offsetof(struct sock_record, key), sizeof(*peer_key));
 	if (peer_key->local_seq != key->remote_seq || peer_key->remote_seq != key->local_seq)
 		return 0;
 	difference = key->netns ^ peer_key->netns;

@@ -17,7 +17,7 @@ static __always_inline __u64 memcg_of(__u64 sk)
 {
 	if (!bpf_core_field_exists(((struct sock *)0)->sk_memcg))
 		return 0;
-	return read_number(sk + offset_of(struct sock, sk_memcg)) &
+	return read_number(sk + kernel_offset(struct sock, sk_memcg)) &
 	       ~7ULL; /* flags, where the kernel has any */
 }
 
@@ -34,9 +34,9 @@ __noinline __u64 memcg_room(__u64 sk)
 
 	if (!memcg)
 		return room;
-	counter = memcg + offset_of(struct mem_cgroup, memory);
+	counter = memcg + kernel_offset(struct mem_cgroup, memory);
 	if (is_tcpmem(memcg))
-		counter = memcg + offset_of(struct mem_cgroup, tcpmem);
+		counter = memcg + kernel_offset(struct mem_cgroup, tcpmem);
 	for (int i = 0; i < MEMCG_LEVELS && counter; i++) {
 		used = read_kernel(struct page_counter, counter, usage.counter);
 		most = read_kernel(struct page_counter, counter, max);

@@ -13,8 +13,8 @@ static __always_inline __u32 first_bytes(__u64 queue)
 	__u64 first = read_word(queue);
 
 	return first == queue ? 0
-			      : read_kernel(struct sk_msg, first - offset_of(struct sk_msg, list),
-					    sg.size);
+			      : read_kernel(struct sk_msg,
+					    first - kernel_offset(struct sk_msg, list), sg.size);
 }
 
 /* Messages of a queue that are looked at, at most. */

@@ -66,7 +66,7 @@ static __always_inline __u64 socket_of(__u64 file)
 	socket = (__u64)read_kernel(struct file, file, private_data);
 	if (!socket || (__u64)read_kernel(struct socket, socket, file) != file)
 		return 0;
-	return read_number(socket + offset_of(struct socket, sk));
+	return read_number(socket + kernel_offset(struct socket, sk));
 }
 
 /*
@@ -78,7 +78,7 @@ static __always_inline void print_program(struct seq_file *seq, __u64 leader)
 	__u32 name[4] = {};
 
 	bpf_probe_read_kernel_str(name, sizeof(name),
-				  (void *)(leader + offset_of(struct task_struct, comm)));
+				  (void *)(leader + kernel_offset(struct task_struct, comm)));
 	BPF_SEQ_PRINTF(seq, "%u %08x%08x%08x%08x ", pid_of(leader), bpf_htonl(name[0]),
 		       bpf_htonl(name[1]), bpf_htonl(name[2]), bpf_htonl(name[3]));
 }

@@ -71,7 +71,7 @@ static __always_inline __u64 after(__u64 value, __u64 address)
 	return address + value;
 }
 
-#define offset_of(type, member) ((__u64)__builtin_preserve_access_index(&((type *)0)->member))
+#define kernel_offset(type, member) ((__u64)__builtin_preserve_access_index(&((type *)0)->member))
 
 /* One unsigned long; a list_head begins with a word of that size. */
 static __always_inline __u64 read_word(__u64 address)

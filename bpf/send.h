@@ -75,7 +75,10 @@ static __always_inline void rescope(struct sock_record *rec, __u32 terms)
 	rec->scope = scope_in(terms);
 }
 
-/* Once for each send, so that all that follows goes by the same. */
+/*
+ * Once for each send, so that all that follows goes by the same.  Counts a turn of this end, and
+ * looks at the scope anew after a reload.
+ */
 static __always_inline int look_at_both(struct send *s)
 {
 	struct sock_record *rec = s->rec;
@@ -84,8 +87,8 @@ static __always_inline int look_at_both(struct send *s)
 
 	if (!config)
 		return 0;
-	s->switch_seen = config->on;
-	terms = config->admit;
+	s->switch_seen = config->state;
+	terms = config->terms;
 	s->caught_up = queue_empty(rec->queue);
 	if (s->caught_up)
 		rec->view.turn++;

@@ -59,7 +59,7 @@ __noinline __u64 record_of(__u64 sk)
 /* The struct bpf_map is the first member of what smap points to. */
 static __always_inline __u32 map_of_record(__u64 record)
 {
-	__u64 data = record - offset_of(struct bpf_local_storage_data, data);
+	__u64 data = record - kernel_offset(struct bpf_local_storage_data, data);
 	__u64 map = (__u64)read_kernel(struct bpf_local_storage_data, data, smap);
 
 	return read_kernel(struct bpf_map, map, id);
@@ -86,7 +86,7 @@ __noinline int reason_of(__u64 record)
 /* The id of the N-th sockmap that a socket is in, 0: there is none. */
 __noinline int map_of(__u64 sk, int n)
 {
-	__u64 psock = psock_of(sk), list = psock + offset_of(struct sk_psock, link), node;
+	__u64 psock = psock_of(sk), list = psock + kernel_offset(struct sk_psock, link), node;
 	__u64 map;
 
 	node = psock ? (__u64)read_kernel(struct list_head, list, next) : list;
@@ -94,8 +94,8 @@ __noinline int map_of(__u64 sk, int n)
 		node = (__u64)read_kernel(struct list_head, node, next);
 	if (node == list)
 		return 0;
-	map = (__u64)read_kernel(struct sk_psock_link, node - offset_of(struct sk_psock_link, list),
-				 map);
+	map = (__u64)read_kernel(struct sk_psock_link,
+				 node - kernel_offset(struct sk_psock_link, list), map);
 	return read_kernel(struct bpf_map, map, id);
 }
 
@@ -112,7 +112,7 @@ static __always_inline int print_socket(struct seq_file *seq, __u64 task, __u64 
 }
 
 /* Not those of Multipath TCP: what they have not accepted is not in this queue. */
-__noinline int listens(__u64 sk)
+__noinline int has_accept_queue(__u64 sk)
 {
 	return read_kernel(struct sock_common, sk, skc_state) == BPF_TCP_LISTEN &&
 	       read_kernel(struct sock, sk, sk_protocol) == IPPROTO_TCP;
@@ -121,13 +121,13 @@ __noinline int listens(__u64 sk)
 /* The first connection that a listener's program has not accepted, and the one after a request. */
 static __always_inline __u64 first_waiting(__u64 listener)
 {
-	return read_number(listener + offset_of(struct inet_connection_sock,
-						icsk_accept_queue.rskq_accept_head));
+	return read_number(listener + kernel_offset(struct inet_connection_sock,
+						    icsk_accept_queue.rskq_accept_head));
 }
 
 static __always_inline __u64 next_waiting(__u64 request)
 {
-	return read_number(request + offset_of(struct request_sock, dl_next));
+	return read_number(request + kernel_offset(struct request_sock, dl_next));
 }
 
 /*
@@ -136,13 +136,13 @@ static __always_inline __u64 next_waiting(__u64 request)
  */
 static __always_inline int print_all(struct seq_file *seq, __u64 task, __u64 sk)
 {
-	__u64 request = listens(sk) ? first_waiting(sk) : 0, record;
+	__u64 request = has_accept_queue(sk) ? first_waiting(sk) : 0, record;
 
 	if (request)
 		task = 0;
 	for (int i = 0; i < MAX_WAITING; i++) {
 		if (request)
-			sk = read_number(request + offset_of(struct request_sock, sk));
+			sk = read_number(request + kernel_offset(struct request_sock, sk));
 		record = record_of(sk);
 		if (record && print_socket(seq, task, sk, record))
 			return 1;

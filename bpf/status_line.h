@@ -48,9 +48,8 @@
 #define read_record(address, member)                                                               \
 	({                                                                                         \
 		typeof(((struct sock_record *)0)->member) val__;                                   \
-		bpf_probe_read_kernel(                                                             \
-			&val__, sizeof(val__),                                                     \
-			(void *)((address) + __builtin_offsetof(struct sock_record, member)));     \
+		bpf_probe_read_kernel(&val__, sizeof(val__),                                       \
+				      (void *)((address) + offsetof(struct sock_record, member))); \
 		val__;                                                                             \
 	})
 
@@ -96,7 +95,7 @@ static __always_inline __u64 find_record(__u64 sk, const struct sock_key *key)
 	__u64 node = first_stored(sk), data;
 
 	for (int i = 0; i < MAX_STORED && node; i++) {
-		data = stored_at(node) + offset_of(struct bpf_local_storage_data, data);
+		data = stored_at(node) + kernel_offset(struct bpf_local_storage_data, data);
 		if (is_record(data, sk, key))
 			return data;
 		node = next_stored(node);
@@ -118,7 +117,8 @@ __noinline __u64 unread_bytes(__u64 sk)
 		return read_kernel(struct sk_psock, psock, msg_tot_len);
 	node = (__u64)read_kernel(struct list_head, queue, next);
 	for (int i = 0; i < MAX_COUNTED && node && node != queue; i++) {
-		sum += read_kernel(struct sk_msg, node - offset_of(struct sk_msg, list), sg.size);
+		sum += read_kernel(struct sk_msg, node - kernel_offset(struct sk_msg, list),
+				   sg.size);
 		node = (__u64)read_kernel(struct list_head, node, next);
 	}
 	return node != queue ? sum | UNREAD_MORE : sum;

@@ -16,18 +16,19 @@ static __always_inline __u64 first_stored(__u64 sk)
 {
 	__u64 storage = (__u64)read_kernel(struct sock, sk, sk_bpf_storage);
 
-	return storage ? read_number(storage + offset_of(struct bpf_local_storage, list.first)) : 0;
+	return storage ? read_number(storage + kernel_offset(struct bpf_local_storage, list.first))
+		       : 0;
 }
 
 static __always_inline __u64 next_stored(__u64 node)
 {
-	return read_number(node + offset_of(struct hlist_node, next));
+	return read_number(node + kernel_offset(struct hlist_node, next));
 }
 
 static __always_inline __u64 stored_at(__u64 node)
 {
-	return node - offset_of(struct bpf_local_storage_elem, snode) +
-	       offset_of(struct bpf_local_storage_elem, sdata);
+	return node - kernel_offset(struct bpf_local_storage_elem, snode) +
+	       kernel_offset(struct bpf_local_storage_elem, sdata);
 }
 
 /* Maps that keep something with one socket, at most. */
@@ -45,7 +46,7 @@ static __always_inline __u64 find_stored(__u64 sk, __u64 map)
 	for (int i = 0; i < MAX_STORED && node; i++) {
 		data = stored_at(node);
 		if ((__u64)read_kernel(struct bpf_local_storage_data, data, smap) == map)
-			return data + offset_of(struct bpf_local_storage_data, data);
+			return data + kernel_offset(struct bpf_local_storage_data, data);
 		node = next_stored(node);
 	}
 	return node ? TOO_MANY : 0;

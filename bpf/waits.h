@@ -17,19 +17,19 @@
 /*
  * How long, in nanoseconds, a send waits for the reader to catch up before a bulk direction
  * leaves: what a wake-up on another CPU and a read take.  At most READER_STEPS looks at the
- * queue, CLOCK_READS_BETWEEN of the clock between two, which leave the reader's cache line
+ * queue, READER_CLOCK_READS of the clock between two, which leave the reader's cache line
  * alone: the verifier walks every step, but no clock read of time_after().
  */
-#define READER_NS	    200000
-#define READER_STEPS	    768
-#define CLOCK_READS_BETWEEN 8
+#define READER_NS	   200000
+#define READER_STEPS	   768
+#define READER_CLOCK_READS 8
 
 /*
  * How long, in nanoseconds, a send waits for the other end to release its socket: longer than
  * its calls take, unless it stands in a page fault or has been preempted.  It may be copying what
  * it has been sent: HELD_BYTE_NS more for each byte of the message at the head of its queue, up to
  * HELD_BYTES, and anew as long as that gets less, HELD_PERIODS times in all.  In each the first
- * HELD_STEPS_SHORT looks have CLOCK_READS_BETWEEN between two, the rest of HELD_STEPS have
+ * HELD_STEPS_SHORT looks have READER_CLOCK_READS between two, the rest of HELD_STEPS have
  * HELD_CLOCK_READS (some 8 us).  HELD_WAITING times as long while another thread waits in a recv on
  * this end's socket, as with ROOM_WAITING.
  */
@@ -56,7 +56,7 @@ __noinline int wait_for_reader(__u64 queue, __u64 record)
 			return 1;
 		if (read_number(waits_at))
 			return 0;
-		now = time_after(CLOCK_READS_BETWEEN);
+		now = time_after(READER_CLOCK_READS);
 	}
 	return 0;
 }
@@ -72,7 +72,7 @@ enum wait { IS_HELD, IS_FREE, IS_OVER };
 __noinline int wait_for_lock(__u64 sk, __u64 waits_at, __u64 user, int patient, __u64 until)
 {
 	for (int i = 0; i < HELD_STEPS; i++) {
-		int reads = i < HELD_STEPS_SHORT ? CLOCK_READS_BETWEEN : HELD_CLOCK_READS;
+		int reads = i < HELD_STEPS_SHORT ? READER_CLOCK_READS : HELD_CLOCK_READS;
 		__u64 waits;
 
 		if (!is_held(sk))

@@ -27,7 +27,7 @@ only_ours() {
 	while read -r id type; do
 		[[ -n $id ]] || continue
 		pinned=${pinned:-$(id_of prog pinned "$SOCKOPS_PIN")}
-		if [[ $id == "$pinned" ]] || map_id sock_ops_record id "$id" >/dev/null; then
+		if [[ $id == "$pinned" ]] || map_id "$RECORD" id "$id" >/dev/null; then
 			say "$id $type"
 		fi
 	done
@@ -56,7 +56,7 @@ ours_on() {
 	while read -r id _ name; do
 		case $name in
 		"$SOCKOPS") say "$id sock_ops" ;;
-		"$GUARD" | "${GUARD}_get") say "$id lsm_cgroup" ;;
+		"${GUARD_PROGRAMS[0]}" | "${GUARD_PROGRAMS[1]}") say "$id lsm_cgroup" ;;
 		esac
 	done < <(say "$list") | only_ours
 }

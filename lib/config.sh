@@ -19,7 +19,14 @@ ADMIT_NEW_ALONE=8 # fewer
 ADMIT_ZEROCOPY=16
 SCOPE_SHIFT=8 # and from this bit on the number of the scope
 
-MAX_RANGES=64 # of ports in a scope (ports.h)
+# Places of the numbers that config_in() prints, in the order of struct sock_config.
+AT_CGROUP=0
+AT_STATE=1
+AT_QUIET=2
+AT_PROGRAM=3
+AT_TERMS=4
+
+MAX_RANGES=64 # of ports in a scope (ports.h), for load.sh and status.sh
 
 # number_at AT SIZE BYTE...: of these bytes, 0xHH each, the number that begins there, into NUMBER.
 number_at() {
@@ -109,5 +116,5 @@ is_loaded() {
 	# Twice: a bpftool that was killed has not said no.
 	said=$(config_of pinned "$CONFIG_PIN") || said=$(config_of pinned "$CONFIG_PIN") || return
 	read -ra values < <(say "$said")
-	[[ ${values[1]:-$OFF} -eq $ON ]]
+	[[ ${values[AT_STATE]:-$OFF} -eq $ON ]]
 }

@@ -9,6 +9,13 @@ read -r KERNEL_RELEASE KERNEL_BUILD < <(uname -rv)
 KERNEL_VERSION=${KERNEL_RELEASE%%[!0-9.]*}
 [[ ! $KERNEL_BUILD =~ Debian\ ([0-9]+\.[0-9]+\.[0-9]+) ]] || KERNEL_VERSION=${BASH_REMATCH[1]}
 
+BTF=/sys/kernel/btf/vmlinux
+
+# Does FIONREAD count bypassed bytes?  As counts_bypassed() of kernel_sock.h.
+counts_bypassed() {
+	grep -q msg_tot_len "$BTF"
+}
+
 # kernel_before LIST: is this kernel older than what the list names, a version
 # for each series that got the change, the newest last?
 kernel_before() {

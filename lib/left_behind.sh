@@ -16,7 +16,7 @@ NOT_LOOKED_AT=0      # loads for which there was no time
 left_behind() {
 	{ all_of prog && all_of map; } | sed 's/{"id":/\n&/g' | awk -F '[:,"]+' -v pinned="$1" \
 		-v sockops="$SOCKOPS" \
-		-v bypass="${BYPASS:0:15}" -v map="$MAP" -v config="$CONFIG" '
+		-v bypass="${BYPASS:0:15}" -v map="$MAP" -v config="$CONFIG" -v record="$RECORD" '
 		# {"id":N,"type":"TYPE","name":"NAME", and of a program "map_ids":[N,N,...]
 		!/^\{"id":[0-9]+,"type":"[a-z_]+","name":"/ { next }
 		!match($0, /"map_ids":\[[0-9,]+\]/) {
@@ -31,7 +31,7 @@ left_behind() {
 				serving[of(id, config)]
 			for (id in left)
 				if (of(id, map) && of(id, config) && !(of(id, config) in serving))
-					print id, of(id, map), of(id, config), of(id, "sock_ops_record")
+					print id, of(id, map), of(id, config), of(id, record)
 		}
 		function of(program, wanted,    id, i) {
 			for (i = split(maps[program], id, ","); i; i--)
@@ -70,7 +70,7 @@ end_left_behind() {
 	fi
 	if lingers "$3" >/dev/null && see_connections id "$3" &&
 		[[ -n $SEEN && -z $(say "$SEEN" | idle_keys) ]]; then
-		LEFT+=${LEFT:+$'\n'}$SEEN
+		REMAINING+=${REMAINING:+$'\n'}$SEEN
 		STAY+=("$3")
 		return
 	fi

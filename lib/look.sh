@@ -131,14 +131,14 @@ look_at_scope() {
 		"map dump pinned $NAMES_PIN"
 	((${#ANSWERS[@]} == 4)) || return
 	NO_CGROUP="gone or not visible from here"
-	CGROUP=$(cgroup_path "${values[0]}") ||
-		NO_CGROUP="not found within some seconds, of the inode number ${values[0]}"
-	PROGRAM_ID=${values[3]} # not that of the pin, where a reload to another version was killed
-	QUIET=${values[2]}
-	ALL=$((values[4] & ADMIT_SHORT))
-	ZEROCOPY=$((values[4] & ADMIT_ZEROCOPY))
-	NEW_ALONE=$((values[4] & ADMIT_NEW_ALONE))
-	scope=$((values[4] >> SCOPE_SHIFT))
+	CGROUP=$(cgroup_path "${values[AT_CGROUP]}") ||
+		NO_CGROUP="not found within some seconds, of the inode number ${values[AT_CGROUP]}"
+	PROGRAM_ID=${values[AT_PROGRAM]} # not that of the pin, where a reload to another version was killed
+	QUIET=${values[AT_QUIET]}
+	ALL=$((values[AT_TERMS] & ADMIT_SHORT))
+	ZEROCOPY=$((values[AT_TERMS] & ADMIT_ZEROCOPY))
+	NEW_ALONE=$((values[AT_TERMS] & ADMIT_NEW_ALONE))
+	scope=$((values[AT_TERMS] >> SCOPE_SHIFT))
 	ONLY=$(filter "${ANSWERS[0]}" "$scope" 1) &&
 		EXCEPT=$(filter "${ANSWERS[0]}" "$scope" 0) &&
 		NOT_UNDER=$(excluded_cgroups "${ANSWERS[@]:1:2}") &&

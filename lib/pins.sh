@@ -18,6 +18,7 @@ RELEASE=sock_ops_release
 RUNNING=sock_ops_running
 MAP=sock_ops_map
 CONFIG=sock_ops_config
+RECORD=sock_ops_record
 
 SOCKOPS_PIN=$BPFFS/$SOCKOPS
 BYPASS_PIN=$BPFFS/$BYPASS
@@ -36,8 +37,7 @@ NEW_GUARD_DIR=${GUARD_DIR}_new
 OLD_GUARD_DIR=${GUARD_DIR}_old
 GUARD_DIRS=("$GUARD_DIR" "$NEW_GUARD_DIR" "$OLD_GUARD_DIR")
 STATS_PIN=$BPFFS/sock_ops_stats
-RECORD_PIN=$BPFFS/sock_ops_record
-BTF=/sys/kernel/btf/vmlinux
+RECORD_PIN=$BPFFS/$RECORD
 CONFIG_PIN=$BPFFS/$CONFIG
 PORTS_PIN=$BPFFS/sock_ops_ports
 CGROUPS_PIN=$BPFFS/sock_ops_cgroups

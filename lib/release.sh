@@ -239,7 +239,7 @@ resume_releases() {
 		RELEASES+=("$id")
 		program=$(number_in prog_id "$(bpftool_shows -j link show pinned "$(release_path "$id")")") || true
 		[[ -z $program ]] ||
-			release_taken "$id" "$(map_id sock_ops_record id "$program" || true)" "$1"
+			release_taken "$id" "$(map_id "$RECORD" id "$program" || true)" "$1"
 	done
 }
 

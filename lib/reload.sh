@@ -27,11 +27,11 @@ check_loaded() {
 	[[ $layout == "$LAYOUT" ]] ||
 		not_in_place "loaded by ${LOADED_VERSION:+version $LOADED_VERSION, }another one than these" \
 			"scripts, of $VERSION, can change in place"
-	CGROUP_INODE=${LOADED_VALUES[0]}
+	CGROUP_INODE=${LOADED_VALUES[AT_CGROUP]}
 	[[ -z $CGROUP ]] || inode=$(stat -c %i "$CGROUP") || die "cannot look at $(shown "$CGROUP")"
 	[[ -z $CGROUP || $inode == "$CGROUP_INODE" ]] ||
 		not_in_place "loaded for another cgroup, which cannot be changed in place"
-	PROGRAM_ID=${LOADED_VALUES[3]}
+	PROGRAM_ID=${LOADED_VALUES[AT_PROGRAM]}
 	[[ -n $CGROUP ]] || CGROUP=$(cgroup_path "$CGROUP_INODE") ||
 		die "the cgroup that it is attached to was not found within some seconds; to name it: sudo $0" \
 			"--reload --cgroup PATH OPTION..."
@@ -42,7 +42,7 @@ check_loaded() {
 
 # begin_scope: the one after the scope that is in force.
 begin_scope() {
-	SCOPE=$(((LOADED_VALUES[4] >> SCOPE_SHIFT) + 1 & 0xffffff))
+	SCOPE=$(((LOADED_VALUES[AT_TERMS] >> SCOPE_SHIFT) + 1 & 0xffffff))
 	end_former
 	attach_again
 	read_excluded || die "cannot read what is excluded"
@@ -52,7 +52,7 @@ begin_scope() {
 # connections may have been admitted in it: so undoing puts the old scope into force under a third
 # number.  Until here the old number stays, which is in the marks of new listeners (ADMIT_NEW_ALONE).
 enter_scope() {
-	((LOADED_VALUES[4] = (LOADED_VALUES[4] + (2 << SCOPE_SHIFT)) & 0xffffffff)) || true
+	((LOADED_VALUES[AT_TERMS] = (LOADED_VALUES[AT_TERMS] + (2 << SCOPE_SHIFT)) & 0xffffffff)) || true
 	config_command "${LOADED_VALUES[@]}" pinned "$CONFIG_PIN"
 	undo_with "the new scope" "${CONFIG_COMMAND[@]}"
 	set_switch "$ON"

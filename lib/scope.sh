@@ -8,13 +8,14 @@
 # With --reload a scope takes the place of another one without a moment between the two.  Its ports
 # go where no program looks yet.  What it excludes is added to what is excluded already: for a
 # moment what either of the two excludes stays on TCP.  Then the switch of scopes is one number in
-# sock_config.admit.  What the old one alone has excluded is taken out afterwards.
+# sock_config.terms.  What the old one alone has excluded is taken out afterwards.
 #
 # shellcheck disable=SC2034,SC2153 # names that load.sh and splicers.sh use, and have
 
 MAX_CGROUPS=4096 # cgroups.h
 MAX_NAMES=128    # excluded.h, of two scopes
-MAX_PROGRAMS=58  # of the 64 names of one: six are for splicers.sh
+# For --exclude-program: splicers.sh has six more.
+MAX_PROGRAMS=$((MAX_NAMES / 2 - 6))
 
 PORTS=()              # ranges for --port, as FIRST-LAST
 EXCLUDE=()            # and for --exclude-port
@@ -81,7 +82,7 @@ exclude() {
 # The numbers of scopes have 24 bits.
 was_excluded() {
 	local number=${WAS[$*]:-}
-	[[ -n $number ]] && ((((LOADED_VALUES[4] >> SCOPE_SHIFT) - number & 0xffffff) < 0x800000))
+	[[ -n $number ]] && ((((LOADED_VALUES[AT_TERMS] >> SCOPE_SHIFT) - number & 0xffffff) < 0x800000))
 }
 
 exclude_name() {

@@ -172,8 +172,8 @@ exclude_unseen() {
 	local entry why="programs of other PID namespaces cannot be seen" marks_count=0
 	exclude_all_that_may # a name that may be new, too
 	# Unless the number of the scope has reached the bits that are in the marks.
-	((!RELOAD || !(LOADED_VALUES[4] & ADMIT_NEW_ALONE))) ||
-		((marks_count = SCOPE >> 8 == LOADED_VALUES[4] >> SCOPE_SHIFT + 8)) || true
+	((!RELOAD || !(LOADED_VALUES[AT_TERMS] & ADMIT_NEW_ALONE))) ||
+		((marks_count = SCOPE >> 8 == LOADED_VALUES[AT_TERMS] >> SCOPE_SHIFT + 8)) || true
 	for entry in "${!WANTED[@]}"; do
 		[[ $entry != "$NAMES_PIN "* ]] || was_excluded "$NAMES_PIN" "${entry#* }" || marks_count=0
 	done

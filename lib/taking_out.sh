@@ -26,8 +26,8 @@ LOOK_MS=0             # that the last look has taken
 FOUND=0               # connections
 SEEN=                 # of a map, as connections() prints them,
 CUT=0                 # 1: not all of them
-LEFT=                 # those that had to stay, as connections() prints them,
-LEFT_IS_CUT=0         # 1: there may be more
+REMAINING=            # those that had to stay, as connections() prints them,
+REMAINING_IS_CUT=0    # 1: there may be more
 declare -A COUNTED=() # maps
 # shellcheck disable=SC2034 # for release.sh
 declare -A TAKEN=() # network namespaces of the sockets that take_out() has taken out, by inode
@@ -80,7 +80,7 @@ idle_keys() {
 		sed '/^-$/d' | sort
 }
 
-# take_out END MAP: until the map is empty, or until END.  Fails with 1 where connections are LEFT,
+# take_out END MAP: until the map is empty, or until END.  Fails with 1 where connections are REMAINING,
 # or with 2 where they cannot be seen.
 take_out() {
 	local end=$1 looks=0 unseen=0 failed=0 idle before='' both
@@ -96,9 +96,9 @@ take_out() {
 		# First, so that nothing that comes and goes can put it off.
 		if ((++looks > LOOKS)) && ! has_time "$end"; then
 			[[ -n $SEEN ]] || break
-			LEFT+=${LEFT:+$'\n'}$SEEN
+			REMAINING+=${REMAINING:+$'\n'}$SEEN
 			# shellcheck disable=SC2034 # for unload.sh
-			((!CUT)) || LEFT_IS_CUT=1
+			((!CUT)) || REMAINING_IS_CUT=1
 			return 1
 		fi
 		idle=$(say "$SEEN" | idle_keys)
