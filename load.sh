@@ -274,7 +274,7 @@ load() {
 	load_program "$BYPASS" sk_msg "$BYPASS_PIN"
 	attach_bypass
 	undo_with "lists in $BPFFS" rm -f "${LIST_PINS[@]}"
-	pin_lists
+	pin_lists || exit 1
 	undo_with "$RUNNING_PIN" rm -f "$RUNNING_PIN"
 	exclude_running
 	configure_cgroups || exit 1

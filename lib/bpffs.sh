@@ -38,7 +38,7 @@ mount_bpffs() {
 	! has_bpffs || return 0
 	[[ -d $BPFFS ]] || die "$BPFFS does not exist: this kernel has no BPF file system"
 	exec {lock}<"$BPFFS"
-	flock --wait 5 "$lock" || true
+	timeout --foreground 5 flock "$lock" || true
 	if ! has_bpffs; then
 		# Unless somebody has pinned something there.  Lazily: the lock of all scripts is in it.
 		undo_with "the BPF file system on $BPFFS" bash -c "$UNMOUNT" bash "$BPFFS"
@@ -65,13 +65,13 @@ lock_holders() {
 # Several scripts at once would take each other's work for leftovers.  The lock is the root of the
 # BPF file system: what can collide are the pins in it, containers that share them share it, only
 # root can open it (check_bpffs), and it leaves nothing behind.  Where there is none, nothing can be
-# pinned.
+# pinned.  Not flock --wait, which takes a POSIX timer: root of any container can have all of uid 0's.
 one_at_a_time() {
 	has_bpffs || return 0
 	exec {LOCK}<"$BPFFS"
 	if ! flock --nonblock "$LOCK"; then
 		warn "waiting for another load.sh or unload.sh"
-		flock --wait 60 "$LOCK" || die "another load.sh or unload.sh has been at work for a minute; try" \
+		timeout --foreground 60 flock "$LOCK" || die "another load.sh or unload.sh has been at work for a minute; try" \
 			"again later, or end what holds the lock of $BPFFS: $(lock_holders)"
 	fi
 	[[ $BPFFS -ef /dev/fd/$LOCK ]] || die "$BPFFS was unmounted meanwhile; try again"

@@ -32,15 +32,19 @@ begun() {
 begun "$(</proc/$$/stat)"
 
 # pin_lists: those that are missing, by load.sh.  Kernels before 5.15 refuse sock_ops_release, and
-# the policy of some hosts iterators over maps.
+# the policy of some hosts iterators over maps.  Fails where bpftool was killed.
 pin_lists() {
-	local name map
+	local name map status=0
 	for name in "${LISTS[@]}"; do
 		! is_pin "$BPFFS/$name" || continue # of this load: --reload of the same version
 		map=()
 		[[ $name != "$STATUS" ]] || map=(map pinned "$MAP_PIN")
-		cmd -t bpftool iter pin "$OBJECTS/$name.o" "$BPFFS/$name" "${map[@]}" || true
+		cmd -t bpftool iter pin "$OBJECTS/$name.o" "$BPFFS/$name" "${map[@]}" || (($? < 128)) || {
+			warn "bpftool was killed before it had pinned $name"
+			status=1
+		}
 	done
+	return "$status"
 }
 
 # list_path PID NAME [MAP]: where a process has its pin of that list: a name that is used only once,

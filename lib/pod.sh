@@ -69,8 +69,8 @@ load_in_turn() {
 	local turn status=0
 	mkdir -p "$PODS/turn"
 	exec {turn}<"$PODS/turn"
-	flock --wait 120 "$turn" || die "another pod has been loading for two minutes"
-	flock --shared --wait 60 "$BPFFS" true || true
+	timeout --foreground 120 flock "$turn" || die "another pod has been loading for two minutes"
+	timeout --foreground 60 flock --shared "$BPFFS" true || true
 	load || status=$?
 	exec {turn}<&-
 	return "$status"

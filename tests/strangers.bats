@@ -149,6 +149,16 @@ beside_lock() {
 	have_want "pins" "$(in_box find /sys/fs/bpf -name 'bpf_*')" = ""
 }
 
+@test "the lock: it is waited for where no timer is to be had, which root of a container can bring about" {
+	load_pair --quiet
+	in_box bash -c 'exec 9</sys/fs/bpf; flock 9; echo $$; exec sleep 60' >"$BOX_TMP/holder" 3>&- &
+	wait_until 5 "his lock" test -s "$BOX_TMP/holder"
+	in_box prlimit --sigpending=0 "$ROOT/unload.sh" >"$BOX_TMP/said" 2>&1 3>&- &
+	wait_until 5 "it to wait" grep -q waiting "$BOX_TMP/said"
+	kill "$(<"$BOX_TMP/holder")"
+	wait_until 30 "it to go on" grep -qx unloaded "$BOX_TMP/said"
+}
+
 @test "the lock: who has opened it while all could is named, so that it can be ended" {
 	local begin
 	in_box mount -t bpf bpf /sys/fs/bpf
