@@ -225,7 +225,7 @@ show_connections() {
 	fi
 	of_connections '{ print $at["client_unread"] + $at["server_unread"], $0 }' \
 		< <(say "$CONNECTIONS") |
-		sort -s -t $'\t' -k 1,1nr | cut -f 2- | of_connections '
+		sorted -s -t $'\t' -k 1,1nr | cut -f 2- | of_connections '
 		BEGIN { print "CLIENT", "SERVER", "AGE", "CLIENT UNREAD", "SERVER UNREAD", "NETNS", "PROGRAMS" }
 		{
 			print address("client"), address("server"), int($at["age_ms"] / 1000) " s", \

@@ -58,6 +58,12 @@ warn() {
 	say "${0##*/}: $*" >&2
 }
 
+# sorted [OPTION]...: of what is larger than its memory, sort makes files in /tmp, too.  This is more
+# than a list can have (LIST_LINES).
+sorted() {
+	sort -S 128M "$@"
+}
+
 die() {
 	warn "$@"
 	exit 1
@@ -75,6 +81,11 @@ echoed() {
 	local text=$*
 	is_plain "$text" || text=$(shown "$text")
 	say "[#] $text" >&2
+}
+
+# was_killed STATUS: or did it end by itself?  bpftool then has 255 where it fails.
+was_killed() {
+	(($1 > 128 && $1 < 255))
 }
 
 # cmd [-t | -q] COMMAND...: echo a command that changes the system's state, then run it.

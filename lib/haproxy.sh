@@ -84,6 +84,8 @@ JUDGE_ONE='
 	# Many change their root once they have read it: the parent, of the same files, still sees it.
 	for base in "$pid" "$parent"; do
 		((status == 3)) && [[ /proc/$base/ns/mnt -ef /proc/$pid/ns/mnt ]] || break
+		# Who has started it, if not its own master, may stand anywhere.
+		[[ $base == "$pid" || ${files[0]} == /* || $(<"/proc/$base/comm") == haproxy ]] || exit 2
 		from=cwd may=no-links
 		[[ /proc/$base/ns/mnt -ef /proc/self/ns/mnt && /proc/$base/root -ef / ]] && may=links
 		[[ ${files[0]} != /* ]] || from=root

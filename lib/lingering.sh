@@ -35,7 +35,7 @@ linger() {
 		STAY=()
 	fi
 	mapfile -t ids < <(say_each "${STAY[@]}" "${!REST[@]}" "${HELD[@]%% *}" |
-		sed '/^$/d' | sort -u)
+		sed '/^$/d' | sorted -u)
 	for id in "${RELEASES[@]}"; do
 		[[ " ${ids[*]} " == *" $id "* ]] || unpin_release "$id"
 	done

@@ -39,7 +39,7 @@ pin_lists() {
 		! is_pin "$BPFFS/$name" || continue # of this load: --reload of the same version
 		map=()
 		[[ $name != "$STATUS" ]] || map=(map pinned "$MAP_PIN")
-		cmd -t bpftool iter pin "$OBJECTS/$name.o" "$BPFFS/$name" "${map[@]}" || (($? < 128)) || {
+		cmd -t bpftool iter pin "$OBJECTS/$name.o" "$BPFFS/$name" "${map[@]}" || ! was_killed "$?" || {
 			warn "bpftool was killed before it had pinned $name"
 			status=1
 		}

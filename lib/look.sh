@@ -76,7 +76,7 @@ excluded_cgroups() {
 			path[$1] = substr($0, length($1) + 2)
 			next
 		}
-		NF { print $1 in path ? path[$1] : $1 }' <(paths_shown "$ids") - < <(say "$ids") | sort -u
+		NF { print $1 in path ? path[$1] : $1 }' <(paths_shown "$ids") - < <(say "$ids") | sorted -u
 }
 
 # paths_shown NUMBERS: lines `NUMBER PATH` of these cgroups, where they can be seen; never
@@ -89,7 +89,7 @@ paths_shown() {
 # excluded_programs DUMP: those of --exclude-program, and load.sh's own.  A key is a struct
 # program_name (excluded.h).
 excluded_programs() {
-	entries '{ print shown($1) }' <<<"$1" | sort
+	entries '{ print shown($1) }' <<<"$1" | sorted
 }
 
 # All of these, into the variables that the ways to show it use.  They fail, and have said why,

@@ -96,7 +96,7 @@ NAME_EACH='
 with_names() {
 	local ends pids
 	ends=$(cat)
-	mapfile -t pids < <(say "$ends" | tr ' ' '\n' | sort -u)
+	mapfile -t pids < <(say "$ends" | tr ' ' '\n' | sorted -u)
 	{ of_processes "$OPEN_SECONDS" "$NAME_EACH" "${pids[@]}" || true; } | shown_lines
 	say
 	say "$ends"
@@ -125,7 +125,7 @@ most_first() {
 		END {
 			for (program in connections)
 				print connections[program], program
-		}' | sort -s -k 1,1nr -k 2 | awk -v most="$OPEN_PROGRAMS" '
+		}' | sorted -s -k 1,1nr -k 2 | awk -v most="$OPEN_PROGRAMS" '
 		NR > most {
 			others = ", and others"
 			next

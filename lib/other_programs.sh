@@ -70,7 +70,7 @@ check_above_what_is_seen() {
 
 # unseen STATUS: of programs_on().  The kernel may not tell; but not so that bpftool is killed.
 unseen() {
-	(($1 < 128)) || die "bpftool was killed before it said which sock_ops programs are attached"
+	! was_killed "$1" || die "bpftool was killed before it said which sock_ops programs are attached"
 }
 
 other_program() {

@@ -69,7 +69,7 @@ files_to() {
 			of_processes "$FIND_SECONDS" "$STAT_NETNS" "${pids[@]/#//proc/}" || true
 	)
 	say "$files"
-	missing=$(comm -23 <(say_each "$@" | sort) <(say "$files" | cut -d ' ' -f 1 | sort -u))
+	missing=$(comm -23 <(say_each "$@" | sorted) <(say "$files" | cut -d ' ' -f 1 | sorted -u))
 	[[ -n $missing ]] || return 0
 	of_processes "$FIND_SECONDS" "$STAT_NETNS" || (($? != 124)) || say late
 }
@@ -189,7 +189,7 @@ release_taken() {
 	mapfile -t inodes < <({
 		say_each "${!TAKEN[@]}"
 		[[ -z $2 ]] || due "$2"
-	} | sed '/^$/d' | sort -u)
+	} | sed '/^$/d' | sorted -u)
 	TAKEN=()
 	release "$1" "$3" "${inodes[@]}"
 }

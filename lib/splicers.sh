@@ -87,7 +87,7 @@ exclude_running() {
 	[[ $(stat -L -c %i /proc/self/ns/pid) == 4026531836 ]] || exclude_unseen
 	# Those of --exclude-program first: any user can fill what is left of MAX_CGROUPS.
 	found=$(say "$list" | sought | in_turn | once_each "$MAY_SPLICE_AT" | judged | once_each |
-		sort -s -n -k 1,1 | up_to_most)
+		sorted -s -n -k 1,1 | up_to_most)
 	[[ -n $found ]] || return 0
 	# All of them first: find has little time, and bash reads a pipe byte by byte.
 	paths=$(say "$found" | awk -v most="$NAMED" '++n[$1 + 0] <= most { print $3 }' | cgroup_paths |
@@ -237,7 +237,7 @@ in_turn() {
 	awk '{
 		user = $4 < 65536 ? $4 : 65536 + int($4 / 65536)
 		print n[$1, user]++, user, $0
-	}' | sort -s -k 1,1n -k 2,2n | cut -d ' ' -f 3-
+	}' | sorted -s -k 1,1n -k 2,2n | cut -d ' ' -f 3-
 }
 
 # judged: without the programs that may splice and do not.  PLACE gets a `?` where that is not

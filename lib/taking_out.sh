@@ -77,7 +77,7 @@ let_them_go() {
 # idle_keys: reads what connections() prints, prints the keys of the sockets of idle connections.
 idle_keys() {
 	of_connections '$at["idle"] { print $at["client_key"] "\n" $at["server_key"] }' |
-		sed '/^-$/d' | sort
+		sed '/^-$/d' | sorted
 }
 
 # take_out END MAP: until the map is empty, or until END.  Fails with 1 where connections are REMAINING,
@@ -147,5 +147,5 @@ keep_namespaces() {
 		TAKEN[$inode]=1
 	done < <(of_connections '
 		$at["idle"] { print $at["client_netns"] "\n" $at["server_netns"] }' < <(say "$SEEN") |
-		sort -u | sed -n '/^[0-9]/p')
+		sorted -u | sed -n '/^[0-9]/p')
 }
