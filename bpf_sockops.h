@@ -25,10 +25,10 @@
  *   messages.h         what is in a psock's queue
  *   clock.h            time that passes
  *   holders.h          who else is at work on a socket
- *   memcg.h            the memory cgroup of a socket
  *   kernel_task.h      how to look at a task
  *   sock_record.h      what is kept about one end of a connection
  *   sock_record_map.h  where it is kept
+ *   memory.h           the memory that a redirect may lack
  *   config.h           the switch and the terms, which the scripts write
  *   stats.h            the counters; counters.h is their list
  *   sock_map.h         the map of sockets

@@ -13,7 +13,7 @@
 #include "accounts.h"
 #include "backlog.h"
 #include "burst.h"
-#include "memcg.h"
+#include "memory.h"
 
 /*
  * Count this send into the burst and the backlog.  The backlog begins anew when all was read,

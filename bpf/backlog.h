@@ -7,7 +7,7 @@
 #define BACKLOG_H
 
 #include "burst.h"
-#include "memcg.h"
+#include "memory.h"
 #include "messages.h"
 #include "send.h"
 #include "waits.h"

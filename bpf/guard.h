@@ -111,7 +111,7 @@ static __always_inline void guard(struct sock *sk)
 	struct sock_record *rec = bpf_sk_storage_get(&sock_ops_record, sk, 0, 0);
 	struct sock_cpu *cpu = this_cpu();
 	__u64 queue;
-	int landed;
+	int all_landed;
 
 	if (!rec || rec->in_map != IN_MAP || !cpu)
 		return;
@@ -119,16 +119,16 @@ static __always_inline void guard(struct sock *sk)
 		count(cpu, guarded, 1);
 	rec->view.reads_tcp = 1;
 	fence(rec);
-	landed = wait_until_landed(rec->view.sk, peer_socket(rec));
+	all_landed = wait_until_landed(rec->view.sk, peer_socket(rec));
 	queue = psock_queue(psock_of(rec->view.sk));
 	/* Without a psock the socket is off the bypass. */
-	if (!queue || (landed && queue_empty(queue))) {
+	if (!queue || (all_landed && queue_empty(queue))) {
 		/* For all threads: nothing can wait here any more. */
 		rec->einval_queue = 0;
 		return;
 	}
 	count(cpu, guarded_unread, 1);
-	keep_einval(rec, queue, landed);
+	keep_einval(rec, queue, all_landed);
 }
 
 /* The record of a socket that is in the map, by address; 0: none. */

@@ -16,7 +16,7 @@
  * whether it can live with that (below).  If some may be on their way, or there are too many
  * messages, it is not known what waits.
  */
-static __always_inline void keep_einval(struct sock_record *rec, __u64 address, int landed)
+static __always_inline void keep_einval(struct sock_record *rec, __u64 address, int all_landed)
 {
 	struct sock_view peer;
 	__u64 queue;
@@ -27,7 +27,7 @@ static __always_inline void keep_einval(struct sock_record *rec, __u64 address, 
 	/* As a number: the verifier lets no global function have what may be a pointer. */
 	queue = *(volatile __u64 *)&rec->einval_queue;
 	messages = messages_in(queue, MAX_COUNTED);
-	if (!landed || messages > MAX_COUNTED || !is_there(rec))
+	if (!all_landed || messages > MAX_COUNTED || !is_there(rec))
 		return;
 	read_view(&peer, rec->peer);
 	rec->einval_past = peer.past;

@@ -46,22 +46,6 @@ static __noinline int reader_waits(const struct sock_record *rec)
 	       !shared_psock(rec);
 }
 
-/*
- * Once TCP's memory has come to its limit, a redirect fails with ENOMEM, where TCP
- * makes the sender wait (sk_wmem_schedule in bpf_tcp_ingress).  The pressure begins
- * before that (tcp_mem[1]), but each CPU counts up to 1 MiB late (SK_MEMORY_PCPU_RESERVE):
- * where tcp_mem leaves less than that and a message between the two, a send may fail.
- */
-static __always_inline int memory_pressure(struct sock_record *rec)
-{
-	if (!rec->pressure) {
-		struct proto *prot = read_kernel(struct sock_common, rec->view.sk, skc_prot);
-
-		rec->pressure = (__u64)read_kernel(struct proto, prot, memory_pressure);
-	}
-	return read_word(rec->pressure) != 0;
-}
-
 /* Looks whether a connection belongs to a scope that neither of its ends was admitted in. */
 static __always_inline void rescope(struct sock_record *rec, __u32 terms)
 {

@@ -29,7 +29,7 @@ bounded() {
 		exec </dev/null 2>/dev/null # who reads our messages does not wait for it
 		trap - PIPE
 		# After the limit below, whose 124 tells.
-		timeout --signal KILL "$(($1 + 2))" "${@:2}" && say all >&"$all"
+		timeout --signal KILL "$(($1 + 2))" "${@:2}" && echo >&"$all"
 	)
 	timeout --foreground "$1" cat <&"$fd" 2>/dev/null || status=$?
 	exec {fd}<&-

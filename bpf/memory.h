@@ -1,13 +1,30 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The memory cgroup of a socket.  A redirect charges the message to the reader's (sk_wmem_schedule
- * in bpf_tcp_ingress), with the right to reclaim memory there, and to kill for it: the sender may
- * be a stranger.  TCP charges in a softirq, and drops the packet instead.
+ * The memory that a redirect may lack: TCP's, and that of the reader's memory cgroup.  To the
+ * latter it charges the message (sk_wmem_schedule in bpf_tcp_ingress), with the right to reclaim
+ * memory there, and to kill for it: the sender may be a stranger.  TCP charges in a softirq, and
+ * drops the packet instead.
  */
-#ifndef MEMCG_H
-#define MEMCG_H
+#ifndef MEMORY_H
+#define MEMORY_H
 
-#include "kernel_sock.h"
+#include "sock_record.h"
+
+/*
+ * Once TCP's memory has come to its limit, a redirect fails with ENOMEM, where TCP
+ * makes the sender wait (sk_wmem_schedule in bpf_tcp_ingress).  The pressure begins
+ * before that (tcp_mem[1]), but each CPU counts up to 1 MiB late (SK_MEMORY_PCPU_RESERVE):
+ * where tcp_mem leaves less than that and a message between the two, a send may fail.
+ */
+static __always_inline int memory_pressure(struct sock_record *rec)
+{
+	if (!rec->pressure) {
+		struct proto *prot = read_kernel(struct sock_common, rec->view.sk, skc_prot);
+
+		rec->pressure = (__u64)read_kernel(struct proto, prot, memory_pressure);
+	}
+	return read_word(rec->pressure) != 0;
+}
 
 #define MEMCG_LEVELS 16
 #define MEMCG_PAGE   4096 /* bytes, at least */
@@ -63,4 +80,4 @@ static __always_inline int memcg_pressure(__u64 sk, __u64 jiffies)
 	return (__s64)(jiffies - read_kernel(struct mem_cgroup, memcg, socket_pressure)) < 0;
 }
 
-#endif /* MEMCG_H */
+#endif /* MEMORY_H */
