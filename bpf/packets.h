@@ -90,6 +90,41 @@ static __noinline void tick(struct bpf_sock_ops *skops, struct sock_record *rec,
 #define TCPHDR_RST 4 /* include/net/tcp.h */
 
 /*
+ * The socket ends its direction, or has ended it; 1: with this packet, which waits for what is on
+ * its way.
+ */
+static __always_inline int on_end(struct sock_record *rec, struct sock_cpu *cpu, __u32 state,
+				  int sent)
+{
+	int fin = set_ended(rec);
+
+	if (fin)
+		wait_before_fin(rec);
+	if (sent && (fin || state == BPF_TCP_CLOSE) && rec->peer_sk && rec->unread > MUCH_UNREAD)
+		wait_before_last_packet(rec->peer_sk);
+	settle(rec, state == BPF_TCP_CLOSE && !rec->server && is_there(rec));
+	if (fin)
+		remember_program(rec, cpu);
+	return fin;
+}
+
+/* The socket leaves the map. */
+static __always_inline void go(struct bpf_sock_ops *skops, struct sock_record *rec,
+			       struct sock_cpu *cpu, int sent)
+{
+	/* A send that has found the psock, and waits for the lock, would still ask the program. */
+	if (!rec->view.left)
+		set_left(rec, left_peer_left, LEFT_QUEUED);
+	if (bpf_map_delete_elem(&sock_ops_map, &rec->key))
+		return; /* the socket is being closed, which removes it */
+	settle(rec, 0);
+	count(cpu, ejected, 1);
+	wake_reader(skops, rec->view.sk);
+	rec->in_map = OUT_AS_CLOCK;
+	tick(skops, rec, sent);
+}
+
+/*
  * A TCP packet of a socket in the map, sent or received.  It is a probe, or the socket's bytes, or
  * its peer's, are on TCP again, or the socket ends its direction.  Once nothing can come in over
  * the bypass, the socket leaves the map and is plain TCP.
@@ -116,15 +151,7 @@ static __always_inline void on_packet(struct bpf_sock_ops *skops, int sent)
 	 * recv return EAGAIN (tcp_msg_wait_data): this is the moment to go.
 	 */
 	if (state != BPF_TCP_ESTABLISHED && state != BPF_TCP_CLOSE_WAIT) {
-		fin = set_ended(rec);
-		if (fin)
-			wait_before_fin(rec);
-		if (sent && (fin || state == BPF_TCP_CLOSE) && rec->peer_sk &&
-		    rec->unread > MUCH_UNREAD)
-			wait_before_last_packet(rec->peer_sk);
-		settle(rec, state == BPF_TCP_CLOSE && !rec->server && is_there(rec));
-		if (fin)
-			remember_program(rec, cpu);
+		fin = on_end(rec, cpu, state, sent);
 	} else if (sent) {
 		detect_early_send(rec, cpu);
 		/* The kernel ends it: by keepalive, TCP_USER_TIMEOUT or SOCK_DESTROY. */
@@ -132,26 +159,15 @@ static __always_inline void on_packet(struct bpf_sock_ops *skops, int sent)
 			set_ended(rec);
 	}
 	leave = may_leave_map(rec, fin, sent);
-	if (leave != GOES && state == BPF_TCP_CLOSE) {
+	if (leave == GOES) {
+		go(skops, rec, cpu, sent);
+	} else if (state == BPF_TCP_CLOSE) {
 		/* It may be used again, as after connect() to AF_UNSPEC. */
 		drop_callbacks(skops, rec);
 		stop_probing(skops, rec);
-		return;
-	}
-	if (leave != GOES) {
+	} else {
 		go_on_probing(skops, rec, leave == STAYS_BEHIND, sent);
-		return;
 	}
-	/* A send that has found the psock, and waits for the lock, would still ask the program. */
-	if (!rec->view.left)
-		set_left(rec, left_peer_left, LEFT_QUEUED);
-	if (bpf_map_delete_elem(&sock_ops_map, &rec->key))
-		return; /* the socket is being closed, which removes it */
-	settle(rec, 0);
-	count(cpu, ejected, 1);
-	wake_reader(skops, rec->view.sk);
-	rec->in_map = OUT_AS_CLOCK;
-	tick(skops, rec, sent);
 }
 
 #endif /* PACKETS_H */
