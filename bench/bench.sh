@@ -272,7 +272,9 @@ client() {
 
 variants() {
 	case $1 in
-	rr | mixed | stream | crr | connections | redis | pgbench | memcached) echo plain ours classic unix ;;
+	rr | mixed | stream | crr | connections | redis | pgbench | memcached)
+		echo plain ours classic unix
+		;;
 	memory) echo plain ours ;;
 	cost) echo ours classic ;;
 	growth) echo ours ;;

@@ -131,7 +131,10 @@ main() {
 			table
 			return
 			;;
-		*) die "no such option: $1 (usage: bench/count.sh [--install-deps] [--update | --table] [KERNEL]...)" ;;
+		*)
+			die "no such option: $1 (usage: bench/count.sh [--install-deps] [--update | --table]" \
+				"[KERNEL]...)"
+			;;
 		esac
 		shift
 	done

@@ -56,7 +56,8 @@ pgbench() {
 	measure "$name" "" "$clients" "$(nproc)" 1/s client '
 		/^number of transactions actually/ { split($NF, n, "/") }
 		/^tps = / { printf "%s,,,%.3f\n", $3, cpu / n[1] }' \
-		"$PG_BIN/pgbench" -h "$host" -p "$PG_PORT" -U postgres -n -M "$PG_MODE" -c "$clients" -j 1 -t $((REQUESTS / clients / 2)) "$@" postgres
+		"$PG_BIN/pgbench" -h "$host" -p "$PG_PORT" -U postgres -n -M "$PG_MODE" -c "$clients" -j 1 \
+		-t $((REQUESTS / clients / 2)) "$@" postgres
 }
 
 # By a pool: each query takes two connections, that of the client and one of the pool's own.  A pool

@@ -28,8 +28,8 @@ die() {
 	exit 1
 }
 
-# NAME SUITE ARCHITECTURE [PARAMETER], as the CPUs take them: the longest first, and at last one with
-# several files, which is split.  What is called nolsm boots with the LSMs that Ubuntu has active,
+# NAME SUITE ARCHITECTURE [PARAMETER], as the CPUs take them: the longest first, and at last one
+# with several files, which is split.  What is called nolsm boots with the LSMs that Ubuntu has active,
 # without BPF.
 KERNELS='
 newest       sid      amd64
@@ -46,7 +46,9 @@ newest-nolsm sid      amd64 lsm=landlock,lockdown,yama,apparmor
 PACKAGES=(apparmor bash bats bpftool coreutils crun diffutils findutils grep haproxy hostname
 	iproute2 iputils-ping jq kmod libc-bin mawk mount nbd-client nbd-server netcat-openbsd nftables
 	procps sed socat systemd util-linux)
-LEFT_OUT='perl|libperl5.*|perl-modules.*|.*-perl|usrmerge|dpkg|tar|debconf|gcc-.*-base|libaudit-common|adduser|passwd|ucf|sensible-utils|lsb-base|init-system-helpers|sysvinit-utils|openssl|ca-certificates|cryptsetup.*|dmsetup'
+LEFT_OUT='perl|libperl5.*|perl-modules.*|.*-perl|usrmerge|dpkg|tar|debconf|gcc-.*-base|'
+LEFT_OUT+='libaudit-common|adduser|passwd|ucf|sensible-utils|lsb-base|init-system-helpers|'
+LEFT_OUT+='sysvinit-utils|openssl|ca-certificates|cryptsetup.*|dmsetup'
 # Of this one a program alone: the rest is large.
 DOCKER=docker.io
 DOCKER_PROXY=usr/sbin/docker-proxy
@@ -168,7 +170,8 @@ go_programs() {
 			unpack "$WORK/go" "golang-$GO-go" "golang-$GO-src" "${CONTAINERD[@]}"
 			# The other files of its package would need all of containerd.
 			sed 's/^package apparmor$/package main/' \
-				"$code/src/github.com/containerd/containerd/contrib/apparmor/template.go" >"$profile/template.go"
+				"$code/src/github.com/containerd/containerd/contrib/apparmor/template.go" \
+				>"$profile/template.go"
 			cp tests/guest/default-profile.go "$profile"
 		fi
 		mkdir -p "$dir.new"

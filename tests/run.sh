@@ -8,11 +8,11 @@
 # --install-deps first installs what they need, from Debian's packages.  --quick leaves out the
 # tests that take 5.5 seconds and more, which have the tag `long`.  --kernels goes on with
 # tests/kernels.sh, the tests on other kernels, or with `tests/kernels.sh --all` if it is
-# --kernels=all, and has bench/count.sh count instructions in the same virtual machines.  With files,
-# only these tests.  Closes with the line `N passed, M failed`.
+# --kernels=all, and has bench/count.sh count instructions in the same virtual machines.  With
+# files, only these tests.  Closes with the line `N passed, M failed`.
 #
-# Tests with the tag `beside` wait for time-outs, and hardly need a CPU, or do not mind how long they
-# take: they are played beside the others.
+# Tests with the tag `beside` wait for time-outs, and hardly need a CPU, or do not mind how long
+# they take: they are played beside the others.
 
 set -euo pipefail
 export LC_ALL=C

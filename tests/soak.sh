@@ -152,7 +152,8 @@ reconcile() {
 	wait_until 10 "the map to be empty" map_is_empty
 	# A server is admitted only beside its client; a client may be alone (deferred accept).
 	have_want "servers admitted" "$(counter admitted_passive)" -le "$(counter admitted_active)"
-	have_want "refused" "$(counter refused_full refused_special refused_mptcp refused_early_data refused_off)" -eq 0
+	have_want "refused" \
+		"$(counter refused_full refused_special refused_mptcp refused_early_data refused_off)" -eq 0
 	# A known number of messages, all on the bypass.
 	before=$(counter redirected_messages)
 	quietly in_box "$PAIR" --count 500 talk
