@@ -318,3 +318,17 @@ scope_is() {
 	run -0 in_box unshare --pid --fork --mount-proc "$ROOT/load.sh" --reload --no-guard --quiet
 	output_has "cannot be seen: whatever listens already"
 }
+
+@test "reload: a tool that fails does not say that it is another cgroup, nor that a list cannot be had" {
+	load_pair --quiet
+	fake stat '[[ $* != "-c %i "* ]] || exit 1; exec "$REAL" "$@"'
+	run -1 with_fakes "$ROOT/load.sh" --reload --cgroup "$(box_root)"
+	output_has "cannot look at $(box_root)"
+	rm "$BOX_TMP/bin/stat"
+	unload_pair
+	fake bpftool '[[ $* != "iter pin "*open.o* ]] || kill -KILL $$
+		exec "$REAL" "$@"'
+	run -1 with_fakes "$ROOT/load.sh" --quiet
+	output_has "bpftool was killed before it had pinned sock_ops_open" "not loaded: nothing has changed"
+	assert_no_pins
+}
