@@ -83,9 +83,10 @@ echoed() {
 	say "[#] $text" >&2
 }
 
-# was_killed STATUS: or did it end by itself?  bpftool then has 255 where it fails.
+# was_killed STATUS: by a signal, or did it end by itself?  bpftool may fail with an errno: 234 is
+# EINVAL.
 was_killed() {
-	(($1 > 128 && $1 < 255))
+	(($1 > 128 && $1 < 160))
 }
 
 # cmd [-t | -q] COMMAND...: echo a command that changes the system's state, then run it.
