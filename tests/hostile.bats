@@ -378,13 +378,13 @@ lists() {
 		echo "$bad"' lists "$ROOT" "$1"
 }
 
-# bats test_tags=long,beside
 @test "hostile: lists as long as they may be are sorted where there is no room for a file" {
 	have_want "other sorts" "$(grep -nE '(^|[|(]|\s)sort( |$|\))' "$ROOT"/*.sh "$ROOT"/lib/*.sh | grep -vE ':\s*#|sort -S')" = ""
 	have_want "the last one" "$(awk 'BEGIN { for (i = 200000; i; i--) printf "%0300d\n", i }' |
 		TMPDIR=/nowhere bash -c 'HERE=$1; . "$1/lib/common.sh"; sorted' bash "$ROOT" | tail -n 1 | sed 's/^0*//')" = 200000
 }
 
+# bats test_tags=long,beside
 @test "hostile: a list is whole where pids soon come round again" {
 	local kernel
 	IFS=. read -ra kernel < <(uname -r)

@@ -732,8 +732,6 @@ time.sleep(120)' "$(box_root)/$deep"/{1..70} "$(box_root)/$long"
 	have_want "redirected, with that below" "$(counter redirected_messages)" -eq 200
 }
 
-# Each path has 900 bytes that are not shown as they are.
-# bats test_tags=long
 @test "numbers: cgroups are looked for level by level, so that none is behind many of a user" {
 	local depths
 	cgroup_up a/b/c
@@ -743,6 +741,8 @@ time.sleep(120)' "$(box_root)/$deep"/{1..70} "$(box_root)/$long"
 	have_want "levels" "$depths" = "0 1 1 2 3"
 }
 
+# Each path has 900 bytes that are not shown as they are.
+# bats test_tags=long
 @test "numbers: 3,000 cgroups with long names make no list long, and take no time" {
 	local long=user
 	long+=/$(printf '\001%.0s' {1..220})/$(printf '\002%.0s' {1..220})/$(printf '\003%.0s' {1..220})/$(printf '\004%.0s' {1..220})

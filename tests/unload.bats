@@ -551,6 +551,7 @@ none_probes() {
 	wait "$MANY"
 }
 
+# bats test_tags=long
 @test "unload: what one that is killed had to give back, or its process in the background, the next one does" {
 	local function
 	for function in linger finish; do
