@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Constants of the kernel's UAPI.  They are macros there, which vmlinux.h does not have.
+ * Constants of the kernel's UAPI that several files need.  They are macros there, which vmlinux.h
+ * does not have.
  */
 #ifndef UAPI_H
 #define UAPI_H
