@@ -142,7 +142,8 @@ switch_to() {
 	[[ -n $said ]] || return 0 # no map of ours
 	read -ra values < <(say "$said")
 	[[ ${values[AT_STATE]} -ne $OFF && ${values[AT_STATE]} -ne $state ]] || return 0
-	if set_config "${values[AT_CGROUP]}" "$state" "${values[AT_QUIET]}" "${values[AT_PROGRAM]}" "${values[AT_TERMS]}" "$@"; then
+	values[AT_STATE]=$state
+	if set_config "${values[@]}" "$@"; then
 		DONE=$((DONE + 1))
 	else
 		failed "bpftool cannot write the switch: map $*"

@@ -71,8 +71,9 @@ one_at_a_time() {
 	exec {LOCK}<"$BPFFS"
 	if ! flock --nonblock "$LOCK"; then
 		warn "waiting for another load.sh or unload.sh"
-		timeout --foreground 60 flock "$LOCK" || die "another load.sh or unload.sh has been at work for a minute; try" \
-			"again later, or end what holds the lock of $BPFFS: $(lock_holders)"
+		timeout --foreground 60 flock "$LOCK" ||
+			die "another load.sh or unload.sh has been at work for a minute; try" \
+				"again later, or end what holds the lock of $BPFFS: $(lock_holders)"
 	fi
 	[[ $BPFFS -ef /dev/fd/$LOCK ]] || die "$BPFFS was unmounted meanwhile; try again"
 }

@@ -24,8 +24,8 @@ lingers() {
 	return 1
 }
 
-# linger: for what is REMAINING, and where sockets have not got back what they had.  It ends when that is
-# done.  One process for each load: any user can keep a connection of each that there ever was.
+# linger: for what is REMAINING, and where sockets have not got back what they had.  It ends when
+# that is done.  One process for each load: any user can keep a connection of each that there ever was.
 linger() {
 	local id ids go pid
 	# Opening a map without a pin, by its id, takes CAP_SYS_ADMIN.

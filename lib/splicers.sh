@@ -141,7 +141,7 @@ exclude_found() {
 	elif [[ -n ${CGROUPS[$3]:-} ]] || ((${#CGROUPS[@]} < MAX_CGROUPS)); then
 		CGROUPS[$3]=1
 		left_out_of "$place" "stays on TCP, because $why: $who, and all of" \
-			"${5:-cgroup $3, which was removed, cannot be seen from here or in time, or has a long path}$lasts"
+			"${5:-cgroup $3, which was removed, cannot be seen here or in time, or has a long path}$lasts"
 	else
 		exclude_what_listens "more than $MAX_CGROUPS cgroups would have to be excluded"
 	fi
